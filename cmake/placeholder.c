@@ -1,0 +1,3 @@
+/* Stands in for a layer that has no sources yet. */
+extern int creel_placeholder;
+int creel_placeholder;
