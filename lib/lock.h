@@ -43,7 +43,7 @@ struct cond {
 void cond_init(struct cond *c);
 void cond_fini(struct cond *c);
 void cond_wait(struct cond *c, struct lock *l);
-/* false on time-out. @until_mono_ns is of CLOCK_MONOTONIC, unshifted. */
+/* false on time-out; real milliseconds, whatever clock_shift() says. */
 bool cond_wait_ms(struct cond *c, struct lock *l, int ms);
 void cond_signal(struct cond *c);
 void cond_broadcast(struct cond *c);

@@ -1,0 +1,155 @@
+/* storage/engine/engine.h - files on the disks of one node (DESIGN 4).
+ *
+ * A file is written once, named by a file ID in FastDFS's format, read in any
+ * range with every 64 KiB block verified, and deleted by a tombstone. Small
+ * files are needles in volumes with group commit, large ones files of their
+ * own; both are recorded in the volume log, which is the truth: the file index
+ * is a view of it. Formats: docs/FORMAT-STORAGE.md.
+ *
+ * E1  engine_upload_commit() == 0: bytes, name and log record are durable.
+ * E2  A read gives the bytes written, or an error, never others.
+ * E3  Highest file version wins; a tombstone is a version.
+ * E4  After a failed write or sync the volume is cut back to its last durable
+ *     offset and sealed; nothing unsynced is ever acknowledged.
+ * E5  A given write ID names one file: repeating an upload returns the same.
+ * Threads: any, unless said otherwise. */
+#ifndef STORAGE_ENGINE_ENGINE_H
+#define STORAGE_ENGINE_ENGINE_H
+
+#include "lib/err.h"
+#include "lib/rand.h"
+#include "lib/str.h"
+
+struct engine;
+
+enum engine_class {
+	ENGINE_CLASS_S3 = 1,      /* bodies of S3 objects */
+	ENGINE_CLASS_FASTDFS = 2, /* files of FastDFS clients (issue 2 of 2) */
+	ENGINE_CLASS_INDEX = 3,   /* index snapshots and log segments */
+};
+
+#define ENGINE_FILE_ID_MAX 144 /* group '/' remote name, NUL included */
+#define ENGINE_BLOCK (64 * 1024)
+
+struct engine_conf {
+	const char *const *paths; /* store paths, in order; DESIGN 9: creel.json */
+	size_t n_paths;
+	const char *group;        /* "group1" */
+	uint32_t server_id;       /* 1..16777215, in the file IDs */
+	uint64_t small_limit;     /* up to this a needle, above a file: 1 MiB */
+	uint64_t volume_size;     /* preallocated size of a volume */
+	uint64_t reserved;        /* bytes kept free on each path */
+	uint64_t scrub_rate;      /* bytes/s; 0 = no background scrub */
+	int64_t scrub_interval_s;
+	uint64_t write_queue_max; /* bytes waiting for one path's writer */
+	unsigned compact_percent; /* dead bytes that make a sealed volume mostly dead */
+	/* Events for the shell's log (failed path, quarantine, ...); any thread. */
+	void (*event)(void *arg, int level, const char *text);
+	void *event_arg;
+};
+
+/* Opens or creates. Refusals (foreign, missing, doubly used, newer, blank known
+ * path) are ERR_CONFIG with one line that says what to do. */
+int engine_open(const struct engine_conf *c, struct engine **ret,
+    struct err *e);
+void engine_close(struct engine **ep);
+
+/* Who owns a file, kept in its needle (the owner record). */
+struct engine_owner {
+	uint8_t class;         /* enum engine_class */
+	struct id128 index_id; /* UUID of the index that names it */
+	struct id128 write_id; /* E5 */
+	struct str note;       /* opaque to the engine, <= 2048 bytes: salvage hints */
+};
+
+struct engine_file_info {
+	char id[ENGINE_FILE_ID_MAX];
+	uint64_t size;
+	uint32_t crc32;        /* of the content, zlib polynomial */
+	uint64_t file_version; /* 1 at creation */
+	int64_t created_s;
+	uint8_t class;
+	struct id128 index_id, write_id;
+};
+
+/* --- writing --- */
+
+struct engine_upload;
+
+/* @size_hint: final size if known, else UINT64_MAX. ERR_NO_SPACE below reserve. */
+int engine_upload_begin(struct engine *g, const struct engine_owner *owner,
+    uint64_t size_hint, struct engine_upload **ret, struct err *e);
+int engine_upload_write(struct engine_upload *u, const void *p, size_t len,
+    struct err *e);
+/* Durable on 0 (E1). Frees @u either way. @ext: file ID extension, may be "". */
+int engine_upload_commit(struct engine_upload **up, const char *ext,
+    struct engine_file_info *ret, struct err *e);
+void engine_upload_abort(struct engine_upload **up);
+
+/* Whole small file in one call, without a copy of the body: @parts are written
+ * as they are and must stay until it returns. */
+int engine_put(struct engine *g, const struct engine_owner *owner,
+    struct str body, const char *ext, struct engine_file_info *ret,
+    struct err *e);
+
+/* --- reading --- */
+
+struct engine_file; /* an open file: keeps its bytes while open */
+
+/* ERR_NOT_FOUND: unknown or deleted. */
+int engine_file_open(struct engine *g, struct str id, struct engine_file **ret,
+    struct err *e);
+void engine_file_close(struct engine_file **fp);
+void engine_file_info(const struct engine_file *f,
+    struct engine_file_info *ret);
+/* Up to @len bytes from @off, verified (E2). Short only at the end.
+ * ERR_CORRUPT for a bad block: it is reported to the scrub's list too. */
+int engine_file_read(struct engine_file *f, uint64_t off, void *p, size_t len,
+    size_t *ret_len, struct err *e);
+/* The owner's note; appended to @ret. */
+int engine_file_note(struct engine_file *f, struct buf *ret, struct err *e);
+/* Open, read the whole range, close, in one call: for small objects. */
+int engine_read(struct engine *g, struct str id, uint64_t off, void *p,
+    size_t len, size_t *ret_len, struct err *e);
+
+/* --- deleting and finding --- */
+
+/* Durable tombstone. Deleting what is unknown or deleted is 0 and stores the
+ * tombstone all the same. */
+int engine_delete(struct engine *g, struct str id, struct err *e);
+/* Many at once, one sync per path. Stops at the first error. */
+int engine_delete_many(struct engine *g, const struct str *ids, size_t n,
+    struct err *e);
+/* The file that @write_id made. ERR_NOT_FOUND. */
+int engine_find_write(struct engine *g, const struct id128 *write_id,
+    struct engine_file_info *ret, struct err *e);
+/* Every live file of @class (0 = all), in no order; each call of @fn is made
+ * without locks. Files created meanwhile may be missed. fn != 0 stops. */
+int engine_each(struct engine *g, uint8_t class,
+    int (*fn)(void *arg, const struct engine_file_info *f), void *arg,
+    struct err *e);
+
+/* --- looking after --- */
+
+struct engine_path_stat {
+	const char *path;
+	bool is_failed, is_read_only;
+	uint64_t total, avail, reserved;
+	uint64_t files, bytes;     /* live */
+	uint64_t dead_bytes, volumes;
+	uint64_t scrub_bytes, scrub_total, scrub_errors, scrub_passes;
+	uint64_t quarantined;
+	int64_t scrub_last_s;
+};
+size_t engine_n_paths(const struct engine *g);
+void engine_path_stat(struct engine *g, size_t i, struct engine_path_stat *ret);
+bool engine_can_write(struct engine *g);
+/* One full scrub now, on the caller's thread; counts in the stats. */
+int engine_scrub_now(struct engine *g, struct err *e);
+int engine_compact_now(struct engine *g, struct err *e);
+/* Throws the file index away and makes it again from volumes and files;
+ * the engine must not be open. */
+int engine_rebuild(const struct engine_conf *c, struct err *e);
+const struct id128 *engine_deployment_id(const struct engine *g);
+
+#endif
