@@ -16,7 +16,7 @@ enum err_code {
 #define X(name, status, s3, text) ERR_POS_##name,
 #include "lib/err_table.h"
 #undef X
-	ERR_POS_END
+	ERR_POSITIONS
 };
 
 enum {

@@ -8,6 +8,7 @@
 #ifndef LIB_FAULT_H
 #define LIB_FAULT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 enum fault_kind {
@@ -26,7 +27,8 @@ enum fault_kind {
 	FAULT_ANY = FAULT_KINDS /* fault_arm() only: counts every kind */
 };
 
-void fault_arm(enum fault_kind kind, unsigned long n, int sys_errno, bool stick);
+void fault_arm(enum fault_kind kind, unsigned long n, int sys_errno,
+    bool stick);
 void fault_disarm(void);
 bool fault_fired(void); /* since the last fault_arm() */
 
@@ -37,7 +39,9 @@ int fault_check_slow(enum fault_kind kind);
 static inline int
 fault_check(enum fault_kind kind)
 {
-	return fault_armed == 0 ? 0 : fault_check_slow(kind);
+	return atomic_load_explicit(&fault_armed, memory_order_relaxed) == 0
+	           ? 0
+	           : fault_check_slow(kind);
 }
 
 #endif

@@ -31,16 +31,22 @@ int fs_pread_all(int fd, void *p, size_t len, uint64_t off, struct err *e);
 int fs_fdatasync(int fd, struct err *e);
 int fs_fsync(int fd, struct err *e);
 int fs_sync_dir(const char *path, struct err *e);
+int fs_sync_parent(const char *path, struct err *e); /* of a file's name */
 int fs_rename(const char *from, const char *to, struct err *e);
 int fs_unlink(const char *path, struct err *e); /* ERR_NOT_FOUND if absent */
 int fs_mkdir(const char *path, struct err *e);  /* existing directory is fine */
 int fs_mkdir_p(const char *path, struct err *e);
 int fs_truncate(int fd, uint64_t size, struct err *e);
+/* Grows the file too. A file system that cannot only grows it. */
 int fs_allocate(int fd, uint64_t off, uint64_t len, struct err *e);
 /* Not there on this file system: ERR_NOT_IMPLEMENTED. */
 int fs_punch(int fd, uint64_t off, uint64_t len, struct err *e);
 int fs_size(int fd, uint64_t *ret, struct err *e);
 bool fs_exists(const char *path);
+bool fs_is_dir(const char *path);
+/* dir/name; ERR_TOO_BIG. */
+int fs_join(char *dst, size_t size, const char *dir, const char *name,
+    struct err *e);
 
 struct fs_space {
 	uint64_t total, avail; /* bytes; avail is what this user may use */
@@ -52,15 +58,16 @@ int fs_lock(const char *path, int *ret_fd, struct err *e);
 
 /* Whole small file; at most @max bytes, else ERR_TOO_BIG. */
 int fs_read_file(const char *path, size_t max, struct buf *ret, struct err *e);
-/* Durable replacement: temporary file beside it, fsync, rename, fsync of the
- * directory. */
+/* Durable replacement: temporary file beside it (PATH.tmp, so one writer per
+ * path), fsync, rename, fsync of the directory. On failure the old content
+ * stands, unless it was the last step that failed: then either may. */
 int fs_write_file(const char *path, struct str data, mode_t mode,
     struct err *e);
 /* Calls fn for each entry but . and .., in no order; a non-zero result stops
  * and is returned. */
 int fs_each(const char *dir, int (*fn)(void *arg, const char *name), void *arg,
     struct err *e);
-/* Removes a tree; for tests and for what rebuild discards. */
+/* Removes a tree (absent is fine); for tests and for what rebuild discards. */
 int fs_remove_tree(const char *path, struct err *e);
 
 #endif

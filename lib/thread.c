@@ -1,0 +1,42 @@
+/* lib/thread.c - starting threads. */
+#include "lib/thread.h"
+
+#include <signal.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||           \
+    !defined(NDEBUG)
+#define STACK_SIZE ((size_t)2 << 20)
+#else
+#define STACK_SIZE ((size_t)256 << 10)
+#endif
+
+int
+thread_start(pthread_t *ret, const char *name, void *(*fn)(void *), void *arg,
+    struct err *e)
+{
+	sigset_t all, before;
+	pthread_attr_t attr;
+	pthread_t t;
+	int err;
+
+	err = pthread_attr_init(&attr);
+	if (err != 0)
+		return err_set_errno(e, err, "thread %s", name);
+	MUST(pthread_attr_setstacksize(&attr, STACK_SIZE) == 0);
+	sigfillset(&all);
+	MUST(pthread_sigmask(SIG_SETMASK, &all, &before) == 0);
+	err = pthread_create(&t, &attr, fn, arg);
+	MUST(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
+	pthread_attr_destroy(&attr);
+	if (err != 0)
+		return err_set_errno(e, err, "start thread %s", name);
+	pthread_setname_np(t, name);
+	*ret = t;
+	return 0;
+}
+
+void
+thread_join(pthread_t t)
+{
+	MUST(pthread_join(t, NULL) == 0);
+}
