@@ -11,6 +11,7 @@
 #include "lib/str.h"
 
 #define BLOB_ID_MAX 144
+#define BLOB_NOTE_MAX 2048
 
 enum blob_class {
 	BLOB_CLASS_S3 = 1,
@@ -20,7 +21,7 @@ enum blob_class {
 struct blob_owner {
 	uint8_t class;
 	struct id128 index_id, write_id;
-	struct str note; /* <= 2048 bytes */
+	struct str note; /* <= BLOB_NOTE_MAX: salvage hints */
 };
 
 struct blob_info {
@@ -52,8 +53,7 @@ int blob_put_begin(struct blob *b, struct str group,
     struct err *e);
 int blob_put_write(struct blob_put *u, const void *p, size_t len,
     struct err *e);
-int blob_put_commit(struct blob_put **up, struct blob_info *ret,
-    struct err *e);
+int blob_put_commit(struct blob_put **up, struct blob_info *ret, struct err *e);
 void blob_put_abort(struct blob_put **up);
 int blob_put_whole(struct blob *b, struct str group,
     const struct blob_owner *owner, struct str body, struct blob_info *ret,
@@ -118,11 +118,16 @@ struct blob_ops { /* same order and contracts as above */
 };
 /* Takes @impl over; NULL without memory (impl is then still the caller's). */
 struct blob *blob_new(const struct blob_ops *ops, void *impl);
+/* What blob_new() was given, or NULL when @b is of other @ops. */
+void *blob_impl(struct blob *b, const struct blob_ops *ops);
 
 struct engine;
 /* blob/local.c: takes @g over (blob_close() closes it). */
 int blob_local_new(struct engine *g, struct blob **ret, struct err *e);
 /* blob/memory.c: for tests of the layers above; keeps bytes in memory. */
 int blob_memory_new(struct blob **ret, struct err *e);
+/* One more handle on the same bytes; each is closed by itself. A test of a crash
+ * keeps one over the other's end. */
+int blob_memory_again(struct blob *b, struct blob **ret, struct err *e);
 
 #endif
