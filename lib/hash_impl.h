@@ -1,0 +1,23 @@
+/* lib/hash_impl.h - between the files of lib/hash*.c, and for their tests. */
+#ifndef LIB_HASH_IMPL_H
+#define LIB_HASH_IMPL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* MD5 and SHA-256 of two streams of @n blocks of 64 bytes, in one loop. */
+struct hash_pair {
+	uint32_t md5[4];
+	uint32_t sha[8];
+};
+bool hash_pair_is_fast(void); /* this CPU has it; else never call it */
+void hash_pair_blocks(struct hash_pair *s, const uint8_t *md5_p,
+    const uint8_t *sha_p, size_t n);
+
+/* The twins behind hash_crc64nvme(). _clmul only if _has_clmul(). */
+uint64_t crc64nvme_table(uint64_t seed, const void *p, size_t len);
+bool crc64nvme_has_clmul(void);
+uint64_t crc64nvme_clmul(uint64_t seed, const void *p, size_t len);
+
+#endif
