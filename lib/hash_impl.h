@@ -15,9 +15,11 @@ bool hash_pair_is_fast(void); /* this CPU has it; else never call it */
 void hash_pair_blocks(struct hash_pair *s, const uint8_t *md5_p,
     const uint8_t *sha_p, size_t n);
 
-/* The twins behind hash_crc64nvme(). _clmul only if _has_clmul(). */
+/* The twins behind hash_crc64nvme(); the fast ones only if the CPU has them. */
 uint64_t crc64nvme_table(uint64_t seed, const void *p, size_t len);
 bool crc64nvme_has_clmul(void);
 uint64_t crc64nvme_clmul(uint64_t seed, const void *p, size_t len);
+bool crc64nvme_has_wide(void);
+uint64_t crc64nvme_wide(uint64_t seed, const void *p, size_t len);
 
 #endif

@@ -17,17 +17,26 @@
 
 #define ROL(x, n) ((x) << (n) | (x) >> (32 - (n)))
 
-/* b is the newest of the four and what the next round waits for: the rest of
- * each expression is ready before it. In the second, the two terms share no
- * bit, so that + does as well as | and the first one need not wait. */
+/* b is the newest of the four and what the next round waits for: all else is
+ * added up before it, and READY keeps the compiler from regrouping the sum. In
+ * the second, the two terms share no bit, so that + does as well as |. */
+#define READY(a) __asm__("" : "+r"(a))
 #define MD5_F(a, b, c, d, x, k, s)                                             \
-	(a += (x) + (k) + ((d) ^ ((b) & ((c) ^ (d)))), a = ROL(a, s) + (b))
+	(a += (x) + (k));                                                      \
+	READY(a);                                                              \
+	(a += (d) ^ ((b) & ((c) ^ (d)))), a = ROL(a, s) + (b)
 #define MD5_G(a, b, c, d, x, k, s)                                             \
-	(a += (x) + (k) + ((c) & ~(d)), a += (b) & (d), a = ROL(a, s) + (b))
+	(a += (x) + (k) + ((c) & ~(d)));                                       \
+	READY(a);                                                              \
+	(a += (b) & (d)), a = ROL(a, s) + (b)
 #define MD5_H(a, b, c, d, x, k, s)                                             \
-	(a += (x) + (k) + (((c) ^ (d)) ^ (b)), a = ROL(a, s) + (b))
+	(a += (x) + (k));                                                      \
+	READY(a);                                                              \
+	a += ((c) ^ (d)) ^ (b), a = ROL(a, s) + (b)
 #define MD5_I(a, b, c, d, x, k, s)                                             \
-	(a += (x) + (k) + ((c) ^ ((b) | ~(d))), a = ROL(a, s) + (b))
+	(a += (x) + (k));                                                      \
+	READY(a);                                                              \
+	(a += (c) ^ ((b) | ~(d))), a = ROL(a, s) + (b)
 
 /* Four rounds of MD5 with message words i..l. */
 #define MD5_4(f, i, j, k, l, K0, K1, K2, K3, s0, s1, s2, s3)                   \
@@ -59,17 +68,26 @@
 				       _mm_alignr_epi8(w3, w2, 4)),            \
 	     w3))
 
-bool
-hash_pair_is_fast(void)
+static bool is_fast;
+
+/* Once: the instruction traps in a virtual machine and costs microseconds. */
+__attribute__((constructor)) static void
+look(void)
 {
 	unsigned a, b, c, d;
 
-	return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 &&
-	       (b & bit_SHA) != 0 && __builtin_cpu_supports("sse4.1") &&
-	       __builtin_cpu_supports("ssse3");
+	__builtin_cpu_init();
+	is_fast = __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 &&
+	          (b & bit_SHA) != 0 && __builtin_cpu_supports("sse4.1") &&
+	          __builtin_cpu_supports("ssse3");
 }
 
-/* The compiler keeps the order of the steps well enough; nothing to tune. */
+bool
+hash_pair_is_fast(void)
+{
+	return is_fast;
+}
+
 __attribute__((target("sha,sse4.1,ssse3"))) void
 hash_pair_blocks(struct hash_pair *s, const uint8_t *md5_p,
     const uint8_t *sha_p, size_t n)
