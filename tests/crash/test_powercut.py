@@ -1,0 +1,209 @@
+"""Power cuts: a server starts on whatever a cut may leave, and every write that
+was acknowledged before it reads back whole (P1, P2, P4).
+
+test_power_cut     many random cuts of one trace.
+test_every_sync    the same with one call site of a sync ignored, for each call
+                   site: some cut then has to lose something. A sync that no
+                   cut misses is either useless or not tested.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+
+import pytest
+
+import powercut
+from lib.s3raw import Client
+from lib.server import ACCESS_KEY, SECRET, Server, binary
+from workload import Load
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SETTINGS = {
+    "CREEL_VOLUME_SIZE": "4MiB",
+    "CREEL_INDEX_TABLE_MAX": "32KiB",
+    "CREEL_INDEX_LOG_SEGMENT": "256KiB",
+}
+FULL = bool(os.environ.get("CREEL_FULL"))
+
+
+class Recording:
+    def __init__(self, folder):
+        self.folder = folder
+        self.trace = os.path.join(folder, "trace")
+        self.data = os.path.join(folder, "data")
+        os.mkdir(self.data)
+        lib = os.path.join(folder, "powercut.so")
+        subprocess.run(
+            ["cc", "-std=gnu17", "-O2", "-g", "-shared", "-fPIC", "-D_GNU_SOURCE"]
+            + ["-o", lib, os.path.join(HERE, "powercut.c"), "-ldl"],
+            check=True,
+        )
+        env = dict(SETTINGS)
+        env.update(
+            LD_PRELOAD=lib,
+            CREEL_POWERCUT_ROOT=self.data,
+            CREEL_POWERCUT_TRACE=self.trace,
+        )
+        server = Server(data=self.data, env=env)
+        self.load = Load(
+            lambda: Client("127.0.0.1", server.port, ACCESS_KEY, SECRET),
+            lambda: os.stat(self.trace).st_size,
+            seed=11,
+        )
+        try:
+            server.start()
+            self.start = os.stat(self.trace).st_size
+            self.load.create_bucket()
+            self.load.run(6, 150 if FULL else 70)
+            server.stop()
+        finally:
+            server.cleanup()
+        assert not self.load.errors, self.load.errors[:5]
+        assert self.load.acknowledged > 200
+        self.records = list(powercut.records(self.trace))
+        self.positions = [pos for pos, _ in self.records]
+        self.acks = sorted(
+            op.end for ops in self.load.history.values() for op in ops if op.end
+        )
+
+    def try_cuts(self, cuts, ignore=None):
+        """cuts: sorted [(position, data chance, name chance, seed)]. Yields
+        (cut, complaints)."""
+        disk = powercut.Disk(ignore)
+        cuts = list(cuts)
+        for pos, record in self.records:
+            while cuts and cuts[0][0] < pos:
+                cut = cuts.pop(0)
+                yield cut, self.try_image(disk, cut)
+            disk.step(pos, record)
+        for cut in cuts:
+            yield cut, self.try_image(disk, cut)
+
+    def try_image(self, disk, cut):
+        pos, data_chance, name_chance, seed = cut
+        folder = tempfile.mkdtemp(dir=self.folder, prefix="image-")
+        server = Server(data=folder, env=SETTINGS)
+        try:
+            disk.image(folder, random.Random(seed), data_chance, name_chance)
+            try:
+                server.start(wait=15)
+            except RuntimeError as e:
+                return ["does not start: %s" % e]
+            client = Client("127.0.0.1", server.port, ACCESS_KEY, SECRET)
+            try:
+                bad = self.load.verify(client, pos)
+                r = client.put("/crash/after", b"new")
+                if r.status not in (200, 404):
+                    bad.append("no write after the cut: %r" % r)
+            except (OSError, EOFError) as e:
+                bad = ["died: %s %s" % (e, server.tail())]
+            client.close()
+            return bad
+        finally:
+            server.cleanup()
+            shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def recording():
+    folder = tempfile.mkdtemp(prefix="creel-powercut-")
+    yield Recording(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_recorder_and_images():
+    folder = tempfile.mkdtemp(prefix="creel-powercut-")
+    lib = os.path.join(folder, "powercut.so")
+    subprocess.run(
+        ["cc", "-std=gnu17", "-O2", "-shared", "-fPIC", "-D_GNU_SOURCE", "-o", lib]
+        + [os.path.join(HERE, "powercut.c"), "-ldl"],
+        check=True,
+    )
+    subprocess.run(["/usr/bin/python3", os.path.join(HERE, "powercut.py"), lib], check=True)
+    shutil.rmtree(folder)
+
+
+def test_power_cut(recording):
+    rng = random.Random(3)
+    cuts = []
+    for i in range(300 if FULL else 40):
+        if i % 4 == 0:
+            pos = rng.choice(recording.acks)  # right after an answer
+        else:
+            pos = rng.choice(recording.positions)
+        cuts.append((pos,) + powercut.chances(rng) + (rng.random(),))
+    cuts.append((recording.positions[-1], 0, 0, 1))
+    for cut, bad in recording.try_cuts(sorted(cuts)):
+        assert not bad, "cut %s: %s" % (cut, "\n".join(bad[:8]))
+
+
+# Functions that only pass a sync on; the call site is who called them.
+PASSING = {"fs_fdatasync", "fs_fsync", "fs_sync_dir", "fdatasync", "fsync"}
+
+
+def call_sites(recording):
+    """{frames: readable name} of all syncs in the trace, LMDB's too."""
+    stacks = {
+        record[2]
+        for _, record in recording.records
+        if record[0] == powercut.SYNC_BEGIN or (record[0] == powercut.WRITE and record[1] & 1)
+    }
+    addresses = sorted({a for frames in stacks for a in frames})
+    out = subprocess.run(
+        ["addr2line", "-a", "-f", "-i", "-e", binary()] + [hex(a) for a in addresses],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    names, current = {}, None
+    for line in out:
+        if line.startswith("0x"):
+            current = names.setdefault(int(line, 16), [])
+            wants_name = True
+        else:
+            if wants_name:
+                current.append(line)
+            wants_name = not wants_name
+    sites = {}
+    for frames in stacks:
+        chain = [n for a in frames for n in names.get(a, []) if n != "??"]
+        chain = [n for n in chain if n not in PASSING]
+        sites[frames] = " < ".join(chain[:3]) or "?"
+    return sites
+
+
+def test_every_sync(recording):
+    sites = call_sites(recording)
+    rng = random.Random(5)
+    unnoticed, table = [], []
+    for site in sorted(set(sites.values())):
+        stacks = {frames for frames, name in sites.items() if name == site}
+        times = [
+            pos
+            for pos, record in recording.records
+            if record[2] in stacks and record[2]
+        ]
+        caught = None
+        tries = 0
+        # Right after an answer that followed such a sync, and at the end; with
+        # nothing, or only the names, or only the data of the rest surviving.
+        after = [a for a in recording.acks if a >= times[0]] or recording.acks
+        some = sorted(rng.sample(after, min(6, len(after))) + [recording.positions[-1]])
+        for chance in ((0, 0), (0, 1), (1, 0), (0.5, 0.5)):
+            cuts = [(pos,) + chance + (rng.random(),) for pos in some]
+            for cut, bad in recording.try_cuts(cuts, lambda frames: frames in stacks):
+                tries += 1
+                if bad:
+                    caught = bad[0]
+                    break
+            if caught:
+                break
+        table.append("%-70s %4d times: %s" % (site, len(times), (caught or "UNNOTICED")[:90]))
+        if caught is None:
+            unnoticed.append(site)
+    print("\n".join(table))
+    assert not unnoticed, "syncs that nothing misses: %s" % unnoticed
