@@ -28,12 +28,15 @@ class Server:
     """`with Server() as s:` or start()/stop(). The data folder goes with it
     unless one was given."""
 
-    def __init__(self, data=None, args=(), env=None, port=None, tls=None):
+    def __init__(
+        self, data=None, args=(), env=None, port=None, tls=None, prefix=()
+    ):
         self.own_data = data is None
         self.data = data or tempfile.mkdtemp(prefix="creel-test-")
         self.args, self.env = list(args), dict(env or {})
         self.port = port or free_port()
         self.tls = tls  # (cert, key)
+        self.prefix = list(prefix)  # command that the server is exec'ed by
         self.process = None
         self.log = os.path.join(
             tempfile.gettempdir(), "creel-test-%d-%d.log" % (os.getpid(), self.port)
@@ -48,7 +51,7 @@ class Server:
         env = dict(os.environ)
         env.update(CREEL_ROOT_USER=ACCESS_KEY, CREEL_ROOT_PASSWORD=SECRET)
         env.update(self.env)
-        args = [binary(), "server", self.data]
+        args = self.prefix + [binary(), "server", self.data]
         args += ["--address", "127.0.0.1:%d" % self.port]
         if self.tls:
             args += ["--tls-cert", self.tls[0], "--tls-key", self.tls[1]]
