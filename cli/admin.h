@@ -1,0 +1,38 @@
+/* cli/admin.h - what the files of `creel admin` share. */
+#ifndef CLI_ADMIN_H
+#define CLI_ADMIN_H
+
+#include "cli/client.h"
+
+#include <jansson.h>
+
+struct admin_options {
+	struct client client;
+	const char *dir;       /* where credentials.env is, or NULL */
+	const char *index_dir; /* rebuild: --index */
+	const char *key_id, *key_secret;
+	bool json, confirm, deep, live;
+};
+
+/* Words after the verb: argv[0..argc). */
+typedef int (*admin_fn)(struct admin_options *o, int argc, char **argv);
+
+/* One call; the answer's JSON. On any status but 2xx the server's message is
+ * in @e. *ret may be NULL for an empty answer. */
+int admin_call(struct admin_options *o, const char *method, const char *path,
+    const char *query, json_t *body, json_t **ret, struct err *e);
+/* --json: prints @j as it is. */
+void admin_print_json(json_t *j);
+/* Appends @s percent-encoded. */
+int admin_add_escaped(struct buf *b, const char *s);
+
+/* admin_print.c */
+void admin_print_status(json_t *j);
+void admin_print_users(json_t *j);
+void admin_print_keys(json_t *j);
+void admin_print_buckets(json_t *j);
+
+/* admin_rebuild.c: without a server */
+int admin_rebuild(struct admin_options *o, int argc, char **argv);
+
+#endif

@@ -1,0 +1,118 @@
+/* cli/main.c - the executable: finds the subcommand. */
+#include "cli/cli.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char help[] =
+    "usage: creel COMMAND [ARGUMENT...]\n"
+    "\n"
+    "  server DIR...   serve S3 from these directories, all in one process\n"
+    "  admin ...       users, keys, status, scrub, backup, rebuild, ...\n"
+    "  presign ...     print a presigned URL\n"
+    "  bench ...       load generator for any S3 endpoint\n"
+    "  version         print the version\n"
+    "\n"
+    "  gateway, storage, tracker: the parts of a cluster; not there yet\n"
+    "\n"
+    "`creel COMMAND --help` says more.\n";
+
+static int
+cluster_main(int argc, char **argv)
+{
+	(void)argc;
+	fprintf(stderr,
+	    "creel: `creel %s` arrives with the cluster and is not in this "
+	    "version; `creel server DIR` serves S3 from one node\n",
+	    argv[0]);
+	return EXIT_FAILED;
+}
+
+static int
+version_main(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	puts(CREEL_VERSION_TEXT);
+	return EXIT_OK;
+}
+
+static int
+help_main(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	fputs(help, stdout);
+	return EXIT_OK;
+}
+
+#ifndef CREEL_HAVE_BENCH
+int
+bench_main(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	fputs("creel: this build has no load generator\n", stderr);
+	return EXIT_FAILED;
+}
+#endif
+
+static const struct command {
+	const char *name;
+	int (*main)(int argc, char **argv);
+} commands[] = {
+	{ "server", server_main },
+	{ "gateway", cluster_main },
+	{ "storage", cluster_main },
+	{ "tracker", cluster_main },
+	{ "admin", admin_main },
+	{ "presign", presign_main },
+	{ "bench", bench_main },
+	{ "version", version_main },
+	{ "--version", version_main },
+	{ "-V", version_main },
+	{ "help", help_main },
+	{ "--help", help_main },
+	{ "-h", help_main },
+};
+
+int
+cli_fail(const char *what, const struct err *e)
+{
+	fprintf(stderr, "creel: %s: %s\n", what,
+	    e->msg[0] != '\0' ? e->msg : err_text(e->code));
+	return EXIT_FAILED;
+}
+
+int
+cli_usage(const char *command, const char *fmt, ...)
+{
+	va_list ap;
+
+	fputs("creel: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, " (see `creel %s --help`)\n", command);
+	return EXIT_USAGE;
+}
+
+int
+main(int argc, char **argv)
+{
+	size_t i;
+
+	signal(SIGPIPE, SIG_IGN);
+	if (argc < 2) {
+		fputs(help, stderr);
+		return EXIT_USAGE;
+	}
+	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return commands[i].main(argc - 1, argv + 1);
+	fprintf(stderr, "creel: no command `%s` (see `creel --help`)\n",
+	    argv[1]);
+	return EXIT_USAGE;
+}

@@ -1,0 +1,141 @@
+/* cli/node.c - see cli/node.h. Settings become the layers' own structures here
+ * and nowhere else. */
+#include "cli/node.h"
+
+#include "lib/fs.h"
+#include "lib/log.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#define NODE_GROUP "group1"
+#define NODE_SERVER_ID 1 /* one node; the cluster gives each its own */
+#define DAY_S (24 * 3600)
+
+static void
+on_event(void *arg, int level, const char *text)
+{
+	(void)arg;
+	log_line((enum log_level)level, "%s", text);
+}
+
+const char *
+node_home(const struct conf *c)
+{
+	return c->index[0] != '\0' ? c->index : c->args.v[0];
+}
+
+static int
+check_dir(const char *dir, struct err *e)
+{
+	int rc = fs_mkdir_p(dir, e);
+
+	if (rc < 0)
+		return err_set(e, ERR_CONFIG,
+		    "%s cannot be created by user id %ju: %m", dir,
+		    (uintmax_t)geteuid());
+	if (!fs_is_dir(dir))
+		return err_set(e, ERR_CONFIG, "%s is not a directory", dir);
+	if (access(dir, R_OK | W_OK | X_OK) != 0)
+		return err_set(e, ERR_CONFIG,
+		    "user id %ju may not write to %s (chown it, or run as its "
+		    "owner)",
+		    (uintmax_t)geteuid(), dir);
+	return 0;
+}
+
+int
+node_check_dirs(const struct conf *c, struct err *e)
+{
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; rc == 0 && i < c->args.n; i++)
+		rc = check_dir(c->args.v[i], e);
+	if (rc == 0)
+		rc = check_dir(node_home(c), e);
+	return rc;
+}
+
+void
+node_engine_conf(const struct conf *c, struct engine_conf *ret)
+{
+	*ret = (struct engine_conf){
+		.paths = c->args.v,
+		.n_paths = c->args.n,
+		.group = NODE_GROUP,
+		.server_id = NODE_SERVER_ID,
+		.small_limit = c->small_file_limit,
+		.volume_size = c->volume_size,
+		.reserved = c->reserved_space,
+		.scrub_rate = c->scrub_rate,
+		.scrub_interval_s = c->scrub_interval / 1000,
+		.write_queue_max = c->write_queue_max,
+		.compact_percent = (unsigned)c->compact_percent,
+		.event = on_event,
+	};
+}
+
+int
+node_kv_conf(const struct conf *c, struct blob *archive,
+    char dir[NODE_PATH_MAX], struct kv_conf *ret, struct err *e)
+{
+	int rc = fs_join(dir, NODE_PATH_MAX, node_home(c), "index", e);
+
+	if (rc < 0)
+		return rc;
+	*ret = (struct kv_conf){
+		.dir = dir,
+		.map_size = c->index_map_size,
+		.table_max = c->index_table_max,
+		.log_segment = c->index_log_segment,
+		.archive_interval_s = (c->index_archive_interval + 999) / 1000,
+		.snapshot_every = c->index_snapshot_every,
+		.archive = archive,
+		.event = on_event,
+	};
+	return 0;
+}
+
+int
+node_open(const struct conf *c, struct store **ret, struct err *e)
+{
+	struct store_conf sc = { 0 };
+	struct engine *engine = NULL;
+	char dir[NODE_PATH_MAX];
+	struct blob *blob = NULL;
+	struct engine_conf ec;
+	struct kv *kv = NULL;
+	struct kv_conf kc;
+	int rc;
+
+	node_engine_conf(c, &ec);
+	rc = engine_open(&ec, &engine, e);
+	if (rc < 0)
+		return rc;
+	rc = blob_local_new(engine, &blob, e);
+	if (rc < 0) {
+		engine_close(&engine);
+		return rc;
+	}
+	rc = node_kv_conf(c, blob, dir, &kc, e);
+	if (rc == 0)
+		rc = kv_open(&kc, &kv, e);
+	if (rc < 0)
+		goto out_blob;
+	sc.kv = kv;
+	sc.blob = blob;
+	sc.extent_size = c->extent_size;
+	sc.upload_expiry_s = c->upload_expiry / 1000;
+	sc.trash_s = c->trash_days * DAY_S;
+	sc.background = true;
+	sc.region = c->region;
+	sc.event = on_event;
+	rc = store_open(&sc, ret, e);
+	if (rc == 0)
+		return 0;
+	kv_close(&kv);
+out_blob:
+	blob_close(&blob);
+	return rc;
+}

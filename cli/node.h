@@ -1,0 +1,25 @@
+/* cli/node.h - one node put together: engine -> blob -> kv -> store. */
+#ifndef CLI_NODE_H
+#define CLI_NODE_H
+
+#include "gateway/object/object.h"
+#include "lib/conf.h"
+#include "storage/engine/engine.h"
+
+#define NODE_PATH_MAX 4096
+
+/* Directory of index, credentials and token: --index, else the first DIR. */
+const char *node_home(const struct conf *c);
+
+/* Makes missing directories; ERR_CONFIG in one line, with uid and path, for one
+ * that this user cannot use. */
+int node_check_dirs(const struct conf *c, struct err *e);
+
+void node_engine_conf(const struct conf *c, struct engine_conf *ret);
+/* @dir: room for the path of the index. */
+int node_kv_conf(const struct conf *c, struct blob *archive,
+    char dir[NODE_PATH_MAX], struct kv_conf *ret, struct err *e);
+/* Opens all of it; store_close() closes all of it. */
+int node_open(const struct conf *c, struct store **ret, struct err *e);
+
+#endif

@@ -1,0 +1,118 @@
+/* gateway/admin/status.c - how the server is: for people and for Prometheus. */
+#include "gateway/admin/internal.h"
+
+#include "lib/clock.h"
+
+bool
+admin_is_ready(struct admin *a, struct buf *why)
+{
+	struct kv_stat s;
+
+	OBJ_CHECK(a, ADMIN_MAGIC);
+	if (atomic_load(&a->stopping)) {
+		buf_addz(why, "stopping\n");
+		return false;
+	}
+	kv_get_stat(store_kv(a->store), &s);
+	if (s.is_failed) {
+		buf_addz(why,
+		    "the index stopped after an I/O error; restart\n");
+		return false;
+	}
+	if (!blob_can_write(store_blob(a->store))) {
+		buf_addz(why, "no store path takes writes: full or failed\n");
+		return false;
+	}
+	return true;
+}
+
+static json_t *
+paths_json(struct admin *a)
+{
+	struct blob *b = store_blob(a->store);
+	json_t *list = json_array();
+	struct blob_stat s;
+	size_t i;
+
+	for (i = 0; i < blob_n_stats(b); i++) {
+		blob_get_stat(b, i, &s);
+		json_array_append_new(list,
+		    json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+			      "s:I, s:I, s:I}",
+			"path", s.name, "failed", (int)s.is_failed, "total",
+			(json_int_t)s.total, "available", (json_int_t)s.avail,
+			"files", (json_int_t)s.files, "bytes",
+			(json_int_t)s.bytes, "dead_bytes",
+			(json_int_t)s.dead_bytes, "scrub_bytes",
+			(json_int_t)s.scrub_bytes, "scrub_total",
+			(json_int_t)s.scrub_total, "scrub_errors",
+			(json_int_t)s.scrub_errors, "quarantined",
+			(json_int_t)s.quarantined, "scrub_last",
+			(json_int_t)s.scrub_last_s));
+	}
+	return list;
+}
+
+static json_t *
+index_json(struct admin *a)
+{
+	struct kv_stat s;
+
+	kv_get_stat(store_kv(a->store), &s);
+	return json_pack("{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+	    "failed", (int)s.is_failed, "fresh",
+	    (int)kv_is_fresh(store_kv(a->store)), "records",
+	    (json_int_t)s.records, "lmdb_bytes", (json_int_t)s.lmdb_bytes,
+	    "log_bytes", (json_int_t)s.log_bytes, "table_bytes",
+	    (json_int_t)s.table_bytes, "sequence", (json_int_t)s.seq, "flushed",
+	    (json_int_t)s.flushed_seq, "archived", (json_int_t)s.archived_seq,
+	    "archived_at", (json_int_t)s.archived_at_s);
+}
+
+static json_t *
+objects_json(struct admin *a)
+{
+	struct store_stat s;
+
+	store_get_stat(a->store, &s);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "buckets",
+	    (json_int_t)s.buckets, "garbage_rows", (json_int_t)s.garbage_rows,
+	    "garbage_bytes", (json_int_t)s.garbage_bytes, "collected",
+	    (json_int_t)s.collected_blobs, "last_collect",
+	    (json_int_t)s.last_collect_s, "last_sweep",
+	    (json_int_t)s.last_sweep_s);
+}
+
+static void
+counts_of(struct admin *a, struct http_counts *ret)
+{
+	struct http_server *server = atomic_load(&a->server);
+
+	*ret = (struct http_counts){ 0 };
+	if (server != NULL)
+		http_server_counts(server, ret);
+}
+
+int
+admin_status(struct admin_call *c, json_t **ret, struct err *e)
+{
+	struct admin *a = c->admin;
+	struct buf why = BUF_CAP(1024);
+	struct http_counts n;
+	bool ready = admin_is_ready(a, &why);
+	int64_t up = clock_mono_ns() - a->started_ns;
+	json_t *j;
+
+	counts_of(a, &n);
+	while (why.len > 0 && why.p[why.len - 1] == '\n')
+		why.len--;
+	j = json_pack("{s:s, s:s%, s:I, s:{s:i, s:i, s:i}, s:o, s:o, s:o}",
+	    "version", a->version, "state", ready ? "ready" : why.p,
+	    ready ? strlen("ready") : why.len, "uptime_s",
+	    (json_int_t)(up / 1000000000), "http", "connections",
+	    (int)n.connections, "busy", (int)n.busy, "max_connections",
+	    (int)n.max_connections, "objects", objects_json(a), "index",
+	    index_json(a), "paths", paths_json(a));
+	buf_fini(&why);
+	return admin_give(j, ret, e);
+}
