@@ -58,7 +58,7 @@ X(SIZE, extent_size, "64M", SRV | GW, .min = MIB, .max = 4 * GIB,
   .doc = "Larger bodies are cut into extents of this size.")
 X(SIZE, small_file_limit, "1M", SRV | STO, .min = 4 * KIB, .max = 16 * MIB,
   .doc = "Up to this size an extent lives in a volume, above it in a file of its own.")
-X(SIZE, volume_size, "256M", SRV | STO, .min = 4 * MIB, .max = 64 * GIB,
+X(SIZE, volume_size, "256M", SRV | STO, .min = MIB, .max = 64 * GIB,
   .doc = "Size to which a volume is preallocated.")
 X(SIZE, write_queue_max, "64M", SRV | STO, .min = MIB, .max = 16 * GIB,
   .doc = "Bytes waiting for the writer of one store path; beyond it writers wait.")
@@ -70,15 +70,17 @@ X(DURATION, scrub_interval, "14d", SRV | STO, .min = 1000, .max = 3650 * DAY, .a
   .doc = "From the start of one scrub to the next.")
 X(INT, compact_percent, "50", SRV | STO, .min = 1, .max = 100, .attrs = CONF_RELOAD,
   .doc = "A sealed volume is rewritten once this share of its bytes is dead; 100 = never.")
+X(DURATION, compact_interval, "60s", SRV | STO, .min = 100, .max = 30 * DAY, .attrs = CONF_RELOAD,
+  .doc = "How often volumes are looked through for dead space.")
 
 GROUP("Index")
 X(STRING, index, "", SRV | GW,
   .doc = "Directory of the index and the credentials; empty = the first store path.")
 X(SIZE, index_map_size, "64G", SRV | GW, .min = 64 * MIB, .max = 64 * TIB,
   .doc = "Address space for the index. It takes no memory or disk by itself, and grows when it is full.")
-X(SIZE, index_table_max, "32M", SRV | GW, .min = MIB, .max = 16 * GIB,
+X(SIZE, index_table_max, "32M", SRV | GW, .min = 16 * KIB, .max = 16 * GIB,
   .doc = "Memory for changes not yet written to the index; beyond it writers wait.")
-X(SIZE, index_log_segment, "16M", SRV | GW, .min = MIB, .max = 4 * GIB,
+X(SIZE, index_log_segment, "16M", SRV | GW, .min = 64 * KIB, .max = 4 * GIB,
   .doc = "Size of one file of the index log.")
 X(DURATION, index_archive_interval, "10s", SRV | GW, .max = DAY,
   .doc = "How far the copy of the index kept in the storage may lag behind; 0 = no copy.")
