@@ -1,0 +1,65 @@
+# tests/setup/clients.sh - sourced by ./check: clients that are no Debian 12
+# packages, into tests/.cache. A second run needs no network.
+
+# boto3 of Debian 13, pure Python, unpacked: FILE SHA256
+TRIXIE_BOTO3="
+python-boto3/python3-boto3_1.37.9-1_all.deb 075544512aa3ef06ece5c5d4138a6ce1454e27cc2de7b20f1482f030a786e1b0
+python-botocore/python3-botocore_1.37.9+repack-1_all.deb ca7193ec8ab83f071c18c872f3cbde43b968251342de919915a8f56b2253683b
+python-s3transfer/python3-s3transfer_0.11.4-1_all.deb 485ad1216593bdc736009435035a5ae97740e72ecbe6198ee59bd35f73874998
+"
+
+fetch_deb() { # PATH SHA256 DESTINATION
+	local repo
+	for repo in $(apt-get indextargets --format '$(REPO_URI)' \
+		"Created-By: Packages" "Origin: Debian" 2>/dev/null | sort -u); do
+		rm -f "$3.part"
+		/usr/lib/apt/apt-helper -q -o APT::Sandbox::User= \
+			-o Acquire::Retries=2 -o Acquire::http::Timeout=30 \
+			download-file "${repo}pool/main/p/$1" "$3.part" \
+			>/dev/null 2>&1 || continue
+		if echo "$2  $3.part" | sha256sum -c --status; then
+			mv "$3.part" "$3"
+			return 0
+		fi
+	done
+	rm -f "$3.part"
+	return 1
+}
+
+setup_boto3() {
+	local to=$ROOT/tests/.cache/boto3-1.37 path hash file
+	local cache=${CREEL_CACHE_DIR:-$HOME/.cache/creel}
+	[ ! -f "$to/.done" ] || return 0
+	say "unpacking boto3 1.37"
+	mkdir -p "$cache"
+	rm -rf "$to"
+	mkdir -p "$to"
+	while read -r path hash; do
+		[ -n "$path" ] || continue
+		file=$cache/${path##*/}
+		if ! { [ -f "$file" ] &&
+			echo "$hash  $file" | sha256sum -c --status; }; then
+			fetch_deb "$path" "$hash" "$file" ||
+				die "cannot fetch ${path##*/} from this machine's Debian mirror; put it into $cache"
+		fi
+		dpkg-deb -x "$file" "$to"
+	done <<<"$TRIXIE_BOTO3"
+	touch "$to/.done"
+}
+
+setup_js() {
+	local to=$ROOT/tests/.cache/js
+	if [ -d "$to/node_modules" ] &&
+		cmp -s tests/clients/js/package-lock.json "$to/package-lock.json"; then
+		return 0
+	fi
+	say "installing the AWS SDK for JavaScript with npm"
+	rm -rf "$to"
+	mkdir -p "$to"
+	cp tests/clients/js/package.json tests/clients/js/package-lock.json "$to/"
+	npm ci --prefix "$to" --ignore-scripts --no-audit --no-fund \
+		</dev/null >"$to/npm.log" 2>&1 || {
+		rm -f "$to/package-lock.json"
+		die "npm ci failed: see $to/npm.log"
+	}
+}
