@@ -234,10 +234,10 @@ clock_fmt_basic(int64_t unix_s, char dst[17])
 
 /* --- parsing --- */
 
-/* Walks @s by @pattern: a letter stores digits or a name, the rest must match.
- *   Y year digit   y two-digit year   M month digit   N month name
- *   D day digit    d day digit or blank (asctime)   H h hour  I minute  S
- *   second   W three letters of a weekday, not checked against the date */
+/* Walks @s by @pattern: a small letter stores a digit or a name, the rest must
+ * match.
+ *   y year   m month   d day   e day or blank (asctime)   h hour   i minute
+ *   s second   n name of a month   w of a weekday (not checked with the date) */
 static bool
 scan(struct str s, const char *pattern, struct date *t)
 {
@@ -246,9 +246,9 @@ scan(struct str s, const char *pattern, struct date *t)
 	for (const char *q = pattern; *q != '\0'; q++) {
 		unsigned digit;
 
-		if (*q == 'N' || *q == 'W') {
-			const char *names = *q == 'N' ? month_names : day_names;
-			unsigned k, n = *q == 'N' ? 12 : 7;
+		if (*q == 'n' || *q == 'w') {
+			const char *names = *q == 'n' ? month_names : day_names;
+			unsigned k, n = *q == 'n' ? 12 : 7;
 
 			if (s.len - i < 3)
 				return false;
@@ -259,7 +259,7 @@ scan(struct str s, const char *pattern, struct date *t)
 			}
 			if (k == n)
 				return false;
-			if (*q == 'N')
+			if (*q == 'n')
 				t->month = k + 1;
 			i += 3;
 			continue;
@@ -267,25 +267,25 @@ scan(struct str s, const char *pattern, struct date *t)
 		if (i >= s.len)
 			return false;
 		digit = (unsigned)((unsigned char)s.p[i] - '0');
-		if (strchr("YyMDdHIS", *q) == NULL) {
+		if (strchr("ymdehis", *q) == NULL) {
 			if (s.p[i++] != *q)
 				return false;
 			continue;
 		}
-		if (*q == 'd' && s.p[i] == ' ')
+		if (*q == 'e' && s.p[i] == ' ')
 			digit = 0;
 		if (digit > 9)
 			return false;
 		i++;
-		if (*q == 'Y' || *q == 'y')
+		if (*q == 'y')
 			t->year = t->year * 10 + digit;
-		else if (*q == 'M')
+		else if (*q == 'm')
 			t->month = t->month * 10 + digit;
-		else if (*q == 'D' || *q == 'd')
+		else if (*q == 'd' || *q == 'e')
 			t->day = t->day * 10 + digit;
-		else if (*q == 'H')
+		else if (*q == 'h')
 			t->hour = t->hour * 10 + digit;
-		else if (*q == 'I')
+		else if (*q == 'i')
 			t->min = t->min * 10 + digit;
 		else
 			t->sec = t->sec * 10 + digit;
@@ -316,7 +316,7 @@ parse_rfc850(struct str s)
 	for (size_t i = 0; i < 7; i++)
 		known = known || str_eqz(str_sub(s, 0, (size_t)comma), days[i]);
 	if (!known ||
-	    !scan(str_skip(s, (size_t)comma), ", DD-N-yy HH:II:SS GMT", &t))
+	    !scan(str_skip(s, (size_t)comma), ", dd-n-yy hh:ii:ss GMT", &t))
 		return -1;
 	t.year += now.year / 100 * 100;
 	if (t.year > now.year + 50)
@@ -330,10 +330,10 @@ clock_parse_http(const char *p, unsigned long len)
 	struct str s = str_trim(str_mem(p, len));
 	struct date t = { 0 };
 
-	if (scan(s, "W, DD N YYYY HH:II:SS GMT", &t))
+	if (scan(s, "w, dd n yyyy hh:ii:ss GMT", &t))
 		return finish(&t);
 	t = (struct date){ 0 };
-	if (scan(s, "W N dD HH:II:SS YYYY", &t))
+	if (scan(s, "w n ed hh:ii:ss yyyy", &t))
 		return finish(&t);
 	return parse_rfc850(s);
 }
@@ -343,7 +343,7 @@ clock_parse_basic(const char *p, unsigned long len)
 {
 	struct date t = { 0 };
 
-	return scan(str_mem(p, len), "YYYYMMDDTHHIISSZ", &t) ? finish(&t) : -1;
+	return scan(str_mem(p, len), "yyyymmddThhiissZ", &t) ? finish(&t) : -1;
 }
 
 /* YYYY-MM-DDTHH:MM:SS[.fraction](Z|+HH:MM|-HH:MM) */
@@ -354,7 +354,7 @@ clock_parse_iso(const char *p, unsigned long len)
 	struct date t = { 0 }, z = { 0 };
 	int64_t at, off;
 
-	if (s.len < 20 || !scan(str_sub(s, 0, 19), "YYYY-MM-DDTHH:II:SS", &t))
+	if (s.len < 20 || !scan(str_sub(s, 0, 19), "yyyy-mm-ddThh:ii:ss", &t))
 		return -1;
 	if (*zone.p == '.') {
 		size_t n = 1;
@@ -369,7 +369,7 @@ clock_parse_iso(const char *p, unsigned long len)
 	if (at < 0 || str_eqz(zone, "Z"))
 		return at;
 	if (zone.len == 0 || (*zone.p != '+' && *zone.p != '-') ||
-	    !scan(str_skip(zone, 1), "HH:II", &z) || z.hour > 23 || z.min > 59)
+	    !scan(str_skip(zone, 1), "hh:ii", &z) || z.hour > 23 || z.min > 59)
 		return -1;
 	off = (int64_t)z.hour * 3600 + (int64_t)z.min * 60;
 	at = *zone.p == '+' ? at - off : at + off;
