@@ -61,13 +61,21 @@ struct auth {
 	struct str canonical_request, string_to_sign;
 	uint8_t signing_key[32];
 	const struct auth_input *in;
+	/* the query, decoded (auth/query.h): handlers read this one too */
+	const struct header *params;
+	size_t n_params;
+	/* private to auth/ */
+	struct str payload_value; /* what the canonical request ends with */
+	struct str v2_date;       /* SigV2: the Expires or Date line */
 };
 
 /* Parses and checks everything but the signature. AUTH_ANONYMOUS when nothing
  * claims an identity. Errors: the AWS codes of S3.md section 4 (403
  * RequestTimeTooSkewed, AccessDenied for expiry and unsigned x-amz-* headers,
  * 400 AuthorizationHeaderMalformed, AuthorizationQueryParametersError,
- * InvalidArgument, ...). *ret keeps pointing to @in. */
+ * InvalidArgument, ...). *ret keeps pointing to @in; after an error it holds
+ * what was understood so far (amz_date and signed_at_s for the document of
+ * RequestTimeTooSkewed). */
 int auth_parse(const struct auth_input *in, struct arena *a, struct auth *ret,
     struct err *e);
 
@@ -77,14 +85,15 @@ int auth_parse(const struct auth_input *in, struct arena *a, struct auth *ret,
 int auth_verify(struct auth *au, const char *secret, struct arena *a,
     struct err *e);
 
-/* A presigned URL (V4 query). @params: extra query parameters, sorted or not.
- * Appends the URL. @base: "http://host:port", @path raw (already encoded). */
+/* A presigned URL (V4 query). @params: extra query parameters, decoded, sorted
+ * or not. Appends the URL. @base: "http://host:port", @path raw (already
+ * encoded). Only the host header is signed. */
 int auth_presign(struct str method, struct str base, struct str path,
     const struct header *params, size_t n_params, struct str access_key,
     struct str secret, struct str region, int64_t now_s, unsigned expires_s,
     struct buf *ret, struct err *e);
 
-/* Signs a request of ours (creel admin, bench): appends to @ret_headers the
+/* Signs a request of ours (creel admin, bench): appends to @ret_value the
  * complete Authorization value. Headers must hold host, x-amz-date and
  * x-amz-content-sha256; all of them are signed. */
 int auth_sign(struct str method, struct str path, struct str query,
