@@ -29,10 +29,10 @@ enum auth_kind {
 };
 
 enum auth_payload {
-	AUTH_PAYLOAD_NONE,     /* not said (presigned, V2, anonymous): as unsigned */
-	AUTH_PAYLOAD_HASH,     /* 64 hex digits: verify over the body */
-	AUTH_PAYLOAD_UNSIGNED, /* UNSIGNED-PAYLOAD */
-	AUTH_PAYLOAD_STREAM,   /* STREAMING-AWS4-HMAC-SHA256-PAYLOAD */
+	AUTH_PAYLOAD_NONE, /* not said (presigned, V2, anonymous): as unsigned */
+	AUTH_PAYLOAD_HASH,           /* 64 hex digits: verify over the body */
+	AUTH_PAYLOAD_UNSIGNED,       /* UNSIGNED-PAYLOAD */
+	AUTH_PAYLOAD_STREAM,         /* STREAMING-AWS4-HMAC-SHA256-PAYLOAD */
 	AUTH_PAYLOAD_STREAM_TRAILER, /* ...-PAYLOAD-TRAILER */
 	AUTH_PAYLOAD_STREAM_UNSIGNED_TRAILER, /* STREAMING-UNSIGNED-PAYLOAD-TRAILER */
 };
@@ -43,20 +43,22 @@ struct auth_input {
 	struct str query; /* raw; p == NULL when there is none */
 	const struct header *headers;
 	size_t n_headers;
-	struct str bucket_vhost; /* bucket taken from Host, for SigV2; else empty */
-	int64_t now_s;           /* unix time */
-	struct str service;      /* "s3" */
+	struct str
+	    bucket_vhost;   /* bucket taken from Host, for SigV2; else empty */
+	int64_t now_s;      /* unix time */
+	struct str service; /* "s3" */
 };
 
 struct auth {
 	enum auth_kind kind;
 	enum auth_payload payload;
-	uint8_t payload_hash[32]; /* for AUTH_PAYLOAD_HASH */
-	struct str access_key;    /* empty for anonymous */
+	uint8_t payload_hash[32];                 /* for AUTH_PAYLOAD_HASH */
+	struct str access_key;                    /* empty for anonymous */
 	struct str region, date, amz_date, scope; /* V4 */
 	struct str signed_headers, signature;
 	struct str session_token; /* x-amz-security-token, or empty */
-	int64_t signed_at_s, expires_at_s; /* the latter for presigned, else 0 */
+	int64_t signed_at_s,
+	    expires_at_s; /* the latter for presigned, else 0 */
 	/* filled by auth_verify(), for the error document and the chunk chain */
 	struct str canonical_request, string_to_sign;
 	uint8_t signing_key[32];

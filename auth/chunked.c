@@ -13,7 +13,7 @@
  * which end with CRLF (minio-go: LF CRLF); for the signed kind a line
  * "x-amz-trailer-signature:<64 hex>"; then a CRLF that some SDKs leave out. */
 #include "auth/chunked.h"
-
+#include "auth/sigv4.h"
 #include "lib/hash.h"
 
 #define CHUNKED_MAGIC 0xc4a2c4edu
@@ -22,12 +22,12 @@
 #define SECTION_MAX 16384
 
 enum state {
-	STATE_HEADER,   /* in a chunk's first line */
-	STATE_DATA,     /* `left` bytes to come */
-	STATE_DATA_CR,  /* the CRLF behind the bytes */
+	STATE_HEADER,  /* in a chunk's first line */
+	STATE_DATA,    /* `left` bytes to come */
+	STATE_DATA_CR, /* the CRLF behind the bytes */
 	STATE_DATA_LF,
-	STATE_TRAILER,  /* in a line behind the last chunk */
-	STATE_TAIL,     /* all read, only the source's end may follow */
+	STATE_TRAILER, /* in a line behind the last chunk */
+	STATE_TAIL,    /* all read, only the source's end may follow */
 	STATE_DONE,
 	STATE_FAILED,
 };
@@ -47,6 +47,7 @@ struct aws_chunked {
 	struct hmac_key key;
 	char previous[64]; /* signature before this one */
 	char claimed[64];  /* this chunk's */
+	struct cat text;   /* room for a string to sign */
 
 	char line[LINE_MAX_BYTES];
 	size_t line_len;
@@ -99,16 +100,19 @@ aws_chunked_new(const struct auth *au, uint64_t decoded_length,
 	c->announced = announced;
 	c->n_announced = n_announced;
 	c->is_signed = au->payload == AUTH_PAYLOAD_STREAM ||
-		       au->payload == AUTH_PAYLOAD_STREAM_TRAILER;
-	c->has_trailers =
-	    au->payload == AUTH_PAYLOAD_STREAM_TRAILER ||
-	    au->payload == AUTH_PAYLOAD_STREAM_UNSIGNED_TRAILER;
+	               au->payload == AUTH_PAYLOAD_STREAM_TRAILER;
+	c->has_trailers = au->payload == AUTH_PAYLOAD_STREAM_TRAILER ||
+	                  au->payload == AUTH_PAYLOAD_STREAM_UNSIGNED_TRAILER;
 	MUST(c->is_signed || c->has_trailers);
 	if (c->is_signed) {
 		/* auth_verify() saw it: 64 hex digits. */
 		MUST(au->signature.len == sizeof(c->previous));
 		memcpy(c->previous, au->signature.p, sizeof(c->previous));
 		hmac_key_init(&c->key, str_mem(au->signing_key, 32));
+		c->text.size = au->amz_date.len + au->scope.len + 256;
+		c->text.p = arena_alloc(a, c->text.size);
+		if (c->text.p == NULL)
+			return err_set(e, ERR_NO_MEMORY, NULL);
 	}
 	*ret = c;
 	return 0;
@@ -127,31 +131,24 @@ aws_chunked_trailers(const struct aws_chunked *c, size_t *ret_n)
 /* Checks @claimed over "<algorithm>\n<date>\n<scope>\n<previous>\n<tail>" and
  * makes it the previous one. */
 static int
-check_signature(struct aws_chunked *c, const char *algorithm, struct str tail,
+check_signature(struct aws_chunked *c, struct str algorithm, struct str tail,
     struct str claimed, struct err *e)
 {
-	struct str text, date = c->au->amz_date, scope = c->au->scope;
-	char fixed[512], hex[64];
+	struct cat t = c->text;
 	uint8_t mac[32];
-	struct buf b = BUF_CAP(1u << 16);
-	int n;
+	char hex[64];
 
-	n = snprintf(fixed, sizeof(fixed),
-	    "%s\n" STR_FMT "\n" STR_FMT "\n%.64s\n" STR_FMT, algorithm,
-	    STR_ARG(date), STR_ARG(scope), c->previous, STR_ARG(tail));
-	if (n > 0 && (size_t)n < sizeof(fixed)) {
-		text = str_mem(fixed, (size_t)n);
-	} else { /* a region of hundreds of characters */
-		int rc = buf_addf(&b,
-		    "%s\n" STR_FMT "\n" STR_FMT "\n%.64s\n" STR_FMT, algorithm,
-		    STR_ARG(date), STR_ARG(scope), c->previous, STR_ARG(tail));
-
-		if (rc < 0)
-			return err_set(e, rc, NULL);
-		text = buf_str(&b);
-	}
-	hmac_sign(&c->key, text, mac);
-	buf_fini(&b);
+	cat_str(&t, algorithm);
+	cat_c(&t, '\n');
+	cat_str(&t, c->au->amz_date);
+	cat_c(&t, '\n');
+	cat_str(&t, c->au->scope);
+	cat_c(&t, '\n');
+	cat_mem(&t, c->previous, sizeof(c->previous));
+	cat_c(&t, '\n');
+	cat_str(&t, tail);
+	MUST(!t.full);
+	hmac_sign(&c->key, str_mem(t.p, t.len), mac);
 	hex_encode(mac, sizeof(mac), hex);
 	if (!str_eq_secret(str_mem(hex, sizeof(hex)), claimed))
 		return err_set(e, ERR_SIGNATURE_DOES_NOT_MATCH, NULL);
@@ -173,7 +170,7 @@ end_of_chunk(struct aws_chunked *c, struct err *e)
 		return 0;
 	hashes_final(&c->sha, &v);
 	hex_encode(v.v[HASH_SHA256], 32, tail + 65);
-	return check_signature(c, "AWS4-HMAC-SHA256-PAYLOAD",
+	return check_signature(c, STR_LIT("AWS4-HMAC-SHA256-PAYLOAD"),
 	    str_mem(tail, sizeof(tail) - 1), str_mem(c->claimed, 64), e);
 }
 
@@ -226,8 +223,7 @@ header_line(struct aws_chunked *c, struct str line, struct err *e)
 		hashes_init(&c->sha, HASH_BIT(HASH_SHA256));
 	}
 	if (c->left > c->decoded_length - c->decoded)
-		return bad(
-		    e, "it is longer than x-amz-decoded-content-length");
+		return bad(e, "it is longer than x-amz-decoded-content-length");
 	if (c->left > 0) {
 		c->state = STATE_DATA;
 		return 0;
@@ -262,7 +258,7 @@ trailer_signature(struct aws_chunked *c, struct str value, struct err *e)
 	}
 	hashes_final(&h, &v);
 	hex_encode(v.v[HASH_SHA256], 32, hex);
-	rc = check_signature(c, "AWS4-HMAC-SHA256-TRAILER",
+	rc = check_signature(c, STR_LIT("AWS4-HMAC-SHA256-TRAILER"),
 	    str_mem(hex, sizeof(hex)), value, e);
 	if (rc == 0)
 		c->trailer_signed = true;
@@ -280,10 +276,8 @@ add_trailer(struct aws_chunked *c, struct str name, struct str value,
 	for (size_t i = 0; i < c->n_announced; i++)
 		known |= str_ieq(c->announced[i], name);
 	if (!known)
-		return bad_trailer(
-		    e, "a trailer was not announced in x-amz-trailer");
-	if (header_find(c->trailers, c->n_trailers, "") != NULL)
-		return bad_trailer(e, "a trailer has no name");
+		return bad_trailer(e,
+		    "a trailer was not announced in x-amz-trailer");
 	for (size_t i = 0; i < c->n_trailers; i++) {
 		if (str_ieq(c->trailers[i].name, name))
 			return bad_trailer(e, "a trailer came twice");
@@ -312,8 +306,8 @@ check_trailers(struct aws_chunked *c, struct err *e)
 		return err_set(e, ERR_SIGNATURE_DOES_NOT_MATCH,
 		    "The trailers are not signed");
 	if (c->n_trailers != c->n_announced)
-		return bad_trailer(
-		    e, "a trailer announced in x-amz-trailer is missing");
+		return bad_trailer(e,
+		    "a trailer announced in x-amz-trailer is missing");
 	return 0;
 }
 
@@ -382,8 +376,7 @@ take_line(struct aws_chunked *c, const char **p, const char *end, bool *ret,
 }
 
 static int
-step_line(struct aws_chunked *c, const char **p, const char *end,
-    struct err *e)
+step_line(struct aws_chunked *c, const char **p, const char *end, struct err *e)
 {
 	const char *from = *p;
 	struct str line;
@@ -401,7 +394,7 @@ step_line(struct aws_chunked *c, const char **p, const char *end,
 	if (!whole)
 		return 0;
 	return c->state == STATE_HEADER ? header_line(c, line, e)
-					: trailer_line(c, line, e);
+	                                : trailer_line(c, line, e);
 }
 
 static int

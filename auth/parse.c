@@ -14,7 +14,8 @@
 #define MAX_EXPIRES_S 604800
 #define MAX_SIGNED_HEADERS 128
 
-#define NEED_DATE "AWS authentication requires a valid Date or x-amz-date header"
+#define NEED_DATE                                                              \
+	"AWS authentication requires a valid Date or x-amz-date header"
 #define ONE_MECHANISM                                                          \
 	"Only one auth mechanism allowed; only the X-Amz-Algorithm query "     \
 	"parameter, Signature query string parameter or the Authorization "    \
@@ -246,9 +247,8 @@ parse_credential(struct parse *p, struct str v)
 		return malformed(p,
 		    "incorrect service. This endpoint belongs to \"s3\".");
 	if (!str_eq(part[3], STR_LIT("aws4_request")))
-		return malformed(p,
-		    "incorrect terminal. This endpoint uses "
-		    "\"aws4_request\".");
+		return malformed(p, "incorrect terminal. This endpoint uses "
+				    "\"aws4_request\".");
 	return 0;
 }
 
@@ -302,8 +302,8 @@ session_token(struct parse *p, bool with_params)
 	h = find_header(p->in, "x-amz-security-token", &n);
 	if (with_params)
 		q = find_param(p->au, "x-amz-security-token", &n_query);
-	if (n + n_query > 1 && !(n == 1 && n_query == 1 &&
-				    str_eq(h->value, q->value)))
+	if (n + n_query > 1 &&
+	    !(n == 1 && n_query == 1 && str_eq(h->value, q->value)))
 		return err_set(p->e, ERR_INVALID_TOKEN,
 		    "x-amz-security-token must be given once");
 	if (h == NULL)
@@ -396,8 +396,8 @@ v4_expiry(struct parse *p, struct str v)
 	struct auth *au = p->au;
 	uint64_t s;
 
-	if (v.len > 1 && *v.p == '-' && str_to_u64(str_skip(v, 1),
-					     UINT64_MAX, &s))
+	if (v.len > 1 && *v.p == '-' &&
+	    str_to_u64(str_skip(v, 1), UINT64_MAX, &s))
 		return malformed(p, "X-Amz-Expires must be non-negative");
 	if (!str_to_u64(v, UINT64_MAX, &s))
 		return malformed(p, "X-Amz-Expires should be a number");
@@ -408,8 +408,8 @@ v4_expiry(struct parse *p, struct str v)
 		    "be less than 604800 seconds");
 	au->expires_at_s = au->signed_at_s + (int64_t)s;
 	if (au->signed_at_s - p->in->now_s > SKEW_S)
-		return err_set(
-		    p->e, ERR_ACCESS_DENIED, "Request is not valid yet");
+		return err_set(p->e, ERR_ACCESS_DENIED,
+		    "Request is not valid yet");
 	if (p->in->now_s > au->expires_at_s)
 		return err_set(p->e, ERR_REQUEST_EXPIRED, NULL);
 	return 0;
@@ -551,8 +551,8 @@ parse_header(struct parse *p, struct str v, struct arena *a)
 		    "SigV4A (ECDSA) signatures are not implemented");
 	if (str_has_prefix(v, STR_LIT("AWS ")))
 		return parse_v2_header(p, str_skip(v, 4));
-	return err_set(
-	    p->e, ERR_INVALID_ARGUMENT, "Unsupported Authorization Type");
+	return err_set(p->e, ERR_INVALID_ARGUMENT,
+	    "Unsupported Authorization Type");
 }
 
 static bool
@@ -585,9 +585,9 @@ auth_parse(const struct auth_input *in, struct arena *a, struct auth *ret,
 		value = str_trim(h->value);
 	if (ret->n_params > 0) {
 		v4 = claims_v4(ret);
-		v2 = query_find(params, ret->n_params, "Signature") != NULL ||
-		     query_find(params, ret->n_params, "AWSAccessKeyId") !=
-			 NULL;
+		v2 =
+		    query_find(params, ret->n_params, "Signature") != NULL ||
+		    query_find(params, ret->n_params, "AWSAccessKeyId") != NULL;
 	}
 	if (n > 1 || (n > 0 && (v2 || v4)) || (v2 && v4))
 		return err_set(e, ERR_INVALID_ARGUMENT, ONE_MECHANISM);

@@ -44,8 +44,8 @@ query_parse(struct str raw, struct arena *a, struct header **ret, size_t *ret_n,
 	}
 	max = count(raw);
 	if (max > QUERY_MAX_PARAMS)
-		return err_set(
-		    e, ERR_INVALID_REQUEST, "too many query parameters");
+		return err_set(e, ERR_INVALID_REQUEST,
+		    "too many query parameters");
 	q = arena_alloc(a, max * sizeof(*q));
 	if (q == NULL)
 		return err_set(e, ERR_NO_MEMORY, NULL);

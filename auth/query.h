@@ -18,7 +18,7 @@ int query_parse(struct str raw, struct arena *a, struct header **ret,
     size_t *ret_n, struct err *e);
 
 /* Exact name, first occurrence, or NULL. */
-const struct header *query_find(
-    const struct header *q, size_t n, const char *name);
+const struct header *query_find(const struct header *q, size_t n,
+    const char *name);
 
 #endif

@@ -19,8 +19,8 @@ sign(const struct sigv4 *v, struct str amz_date, struct str scope,
 
 	rc = sigv4_canonical(v, a, &canonical, e);
 	if (rc == 0)
-		rc = sigv4_string_to_sign(
-		    amz_date, scope, canonical, a, &text, e);
+		rc = sigv4_string_to_sign(amz_date, scope, canonical, a, &text,
+		    e);
 	if (rc < 0)
 		return rc;
 	sigv4_key(secret, str_sub(amz_date, 0, 8), region, STR_LIT("s3"), &key,
@@ -101,8 +101,8 @@ auth_presign(struct str method, struct str base, struct str path,
 	q[n++] = (struct header){ STR_LIT("X-Amz-Credential"), cred };
 	q[n++] = (struct header){ STR_LIT("X-Amz-Date"), str_of(date) };
 	q[n++] = (struct header){ STR_LIT("X-Amz-Expires"), expires };
-	q[n++] = (struct header){ STR_LIT("X-Amz-SignedHeaders"),
-		STR_LIT("host") };
+	q[n++] =
+	    (struct header){ STR_LIT("X-Amz-SignedHeaders"), STR_LIT("host") };
 	v = (struct sigv4){
 		.method = method,
 		.path = path,
@@ -136,8 +136,8 @@ out:
 
 /* Names in lower case, sorted, each once, joined with ';'. */
 static int
-signed_names(const struct header *h, size_t n, struct arena *a,
-    struct str *ret, struct err *e)
+signed_names(const struct header *h, size_t n, struct arena *a, struct str *ret,
+    struct err *e)
 {
 	struct str *names = arena_alloc(a, n * sizeof(*names));
 	struct cat c = { 0 };
@@ -188,7 +188,9 @@ auth_sign(struct str method, struct str path, struct str query,
 	const struct header *payload =
 	    header_find(headers, n, "x-amz-content-sha256");
 	struct arena *a = arena_new(SIGN_MEMORY);
-	struct sigv4 v = { .method = method, .path = path, .headers = headers,
+	struct sigv4 v = { .method = method,
+		.path = path,
+		.headers = headers,
 		.n_headers = n };
 	struct header *params;
 	char date[17], sig[65];

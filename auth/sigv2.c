@@ -23,8 +23,7 @@ static const char *const sub_resources[] = { "accelerate", "acl", "analytics",
 static bool
 is_amz(struct str name)
 {
-	return name.len > 6 &&
-	       str_ieq(str_sub(name, 0, 6), STR_LIT("x-amz-"));
+	return name.len > 6 && str_ieq(str_sub(name, 0, 6), STR_LIT("x-amz-"));
 }
 
 static bool
@@ -175,8 +174,8 @@ sigv2_string_to_sign(const struct auth_input *in, const struct header *params,
 	if (rc < 0)
 		return rc;
 	c = (struct cat){ .size = in->method.len + md5.len + type.len +
-				  date.len + in->bucket_vhost.len +
-				  in->path.len + 16 };
+		                  date.len + in->bucket_vhost.len +
+		                  in->path.len + 16 };
 	for (size_t i = 0; i < n; i++)
 		c.size += h[i].name.len + h[i].value.len + 2;
 	for (size_t i = 0; i < n_params; i++)

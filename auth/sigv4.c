@@ -210,8 +210,8 @@ cat_path(struct cat *c, struct str path, struct arena *a, struct err *e)
 }
 
 int
-sigv4_canonical(
-    const struct sigv4 *v, struct arena *a, struct str *ret, struct err *e)
+sigv4_canonical(const struct sigv4 *v, struct arena *a, struct str *ret,
+    struct err *e)
 {
 	struct str list = v->signed_headers, name;
 	size_t n = 0, query_size;
@@ -224,7 +224,7 @@ sigv4_canonical(
 		return rc;
 	/* Each header is signed once (auth_parse() refuses repeated names). */
 	c.size = v->method.len + 3 * v->path.len + query_size +
-		 3 * v->signed_headers.len + v->payload.len + 32;
+	         3 * v->signed_headers.len + v->payload.len + 32;
 	for (size_t i = 0; i < v->n_headers; i++)
 		c.size += v->headers[i].value.len + 1;
 	c.p = arena_alloc(a, c.size);
@@ -300,8 +300,8 @@ static _Thread_local struct memo memos[MEMO_SLOTS];
 static _Thread_local unsigned memo_next;
 
 static bool
-memo_fits(
-    struct str secret, struct str date, struct str region, struct str service)
+memo_fits(struct str secret, struct str date, struct str region,
+    struct str service)
 {
 	return secret.len > 0 && secret.len <= MEMO_SECRET && date.len == 8 &&
 	       region.len > 0 && region.len <= MEMO_REGION && service.len > 0 &&

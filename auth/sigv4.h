@@ -43,8 +43,8 @@ struct sigv4 {
 
 /* The canonical request, in the arena. ERR_INVALID_URI for a bad escape in the
  * path. */
-int sigv4_canonical(
-    const struct sigv4 *v, struct arena *a, struct str *ret, struct err *e);
+int sigv4_canonical(const struct sigv4 *v, struct arena *a, struct str *ret,
+    struct err *e);
 
 /* "AWS4-HMAC-SHA256\n<date>\n<scope>\n<hash of @canonical>". */
 int sigv4_string_to_sign(struct str amz_date, struct str scope,

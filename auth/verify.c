@@ -59,8 +59,7 @@ verify_v2(struct auth *au, struct str secret, struct arena *a, bool *ret_match,
 }
 
 int
-auth_verify(
-    struct auth *au, const char *secret, struct arena *a, struct err *e)
+auth_verify(struct auth *au, const char *secret, struct arena *a, struct err *e)
 {
 	/* An empty secret is no secret: nobody proves anything with it. */
 	bool known = secret != NULL && *secret != '\0', match = false;
