@@ -17,12 +17,15 @@ void clock_sleep_ms(int ms);
 void clock_shift(int64_t ns);
 
 /* Formats. dst sizes: 30 (HTTP), 25 (ISO 8601 with ms), 17 (ISO basic). */
-void clock_fmt_http(int64_t unix_s, char dst[30]);  /* RFC 9110 IMF-fixdate */
-void clock_fmt_iso(int64_t unix_ns, char dst[25]);  /* 2026-01-02T03:04:05.678Z */
+void clock_fmt_http(int64_t unix_s, char dst[30]); /* RFC 9110 IMF-fixdate */
+void clock_fmt_iso(int64_t unix_ns,
+    char dst[25]); /* 2026-01-02T03:04:05.678Z */
 void clock_fmt_basic(int64_t unix_s, char dst[17]); /* 20260102T030405Z */
 /* Parse; -1 (never a valid time here) on bad input. */
-int64_t clock_parse_http(const char *p, unsigned long len);  /* 3 RFC 9110 forms */
+int64_t clock_parse_http(const char *p,
+    unsigned long len); /* 3 RFC 9110 forms */
 int64_t clock_parse_basic(const char *p, unsigned long len); /* 16 chars */
-int64_t clock_parse_iso(const char *p, unsigned long len); /* seconds; fraction ignored */
+int64_t clock_parse_iso(const char *p,
+    unsigned long len); /* seconds; fraction ignored */
 
 #endif

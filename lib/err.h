@@ -51,10 +51,9 @@ const char *err_s3_code(int code); /* "InternalError" when it has no own */
 
 /* A broken invariant: prints and aborts, in every build. Never for input,
  * memory or I/O. */
-#define MUST(x)                                                                \
-	((x) ? (void)0 : must_failed(#x, __FILE__, __LINE__, __func__))
-_Noreturn void must_failed(
-    const char *expr, const char *file, int line, const char *func);
+#define MUST(x) ((x) ? (void)0 : must_failed(#x, __FILE__, __LINE__, __func__))
+_Noreturn void must_failed(const char *expr, const char *file, int line,
+    const char *func);
 
 /* Objects carry a magic word as first member, checked at every entry. */
 #define OBJ_CHECK(p, m) MUST((p) != NULL && (p)->magic == (m))

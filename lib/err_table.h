@@ -1,6 +1,7 @@
 /* lib/err_table.h - every error, once: X(name, HTTP status, S3 code, text).
  * Included several times with different X; no include guard on purpose.
  * A NULL S3 code is InternalError on the wire. */
+/* clang-format off */
 
 /* inside */
 X(IO, 500, NULL, "input/output error")
@@ -107,3 +108,4 @@ X(TOO_MANY_BUCKETS, 400, "TooManyBuckets", "You have attempted to create more bu
 X(NO_SUCH_USER, 404, "NoSuchEntity", "The user does not exist.")
 X(NO_SUCH_ACCESS_KEY, 404, "NoSuchEntity", "The access key does not exist.")
 X(ENTITY_EXISTS, 409, "EntityAlreadyExists", "The entity exists already.")
+/* clang-format on */

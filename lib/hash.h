@@ -73,7 +73,8 @@ bool hash_combine(enum hash_alg alg, void *a_and_ret, const void *b,
 /* --- HMAC-SHA256 (RFC 2104) --- */
 
 struct hmac_key {
-	_Alignas(16) unsigned char state[256]; /* secret: wipe with hmac_wipe() */
+	_Alignas(
+	    16) unsigned char state[256]; /* secret: wipe with hmac_wipe() */
 };
 void hmac_key_init(struct hmac_key *k, struct str key);
 void hmac_sign(const struct hmac_key *k, struct str msg, uint8_t ret[32]);

@@ -11,17 +11,17 @@
 #include <stdint.h>
 
 enum lock_rank {
-	LOCK_RANK_SERVER = 10,    /* http: connections and listeners */
-	LOCK_RANK_USERS = 20,     /* s3: cached credentials */
-	LOCK_RANK_OBJECT = 30,    /* object: epochs, collector */
-	LOCK_RANK_KV_QUEUE = 40,  /* index: waiting transactions */
-	LOCK_RANK_KV_VIEW = 44,   /* index: tables and snapshot */
-	LOCK_RANK_BLOB = 50,      /* blob */
-	LOCK_RANK_ENGINE = 60,    /* engine: store paths */
-	LOCK_RANK_PATH = 64,      /* engine: one store path's queue */
-	LOCK_RANK_VOLUMES = 68,   /* engine: volume table */
-	LOCK_RANK_FILE_INDEX = 72,/* engine: file index table */
-	LOCK_RANK_LEAF = 100      /* takes nothing inside */
+	LOCK_RANK_SERVER = 10,     /* http: connections and listeners */
+	LOCK_RANK_USERS = 20,      /* s3: cached credentials */
+	LOCK_RANK_OBJECT = 30,     /* object: epochs, collector */
+	LOCK_RANK_KV_QUEUE = 40,   /* index: waiting transactions */
+	LOCK_RANK_KV_VIEW = 44,    /* index: tables and snapshot */
+	LOCK_RANK_BLOB = 50,       /* blob */
+	LOCK_RANK_ENGINE = 60,     /* engine: store paths */
+	LOCK_RANK_PATH = 64,       /* engine: one store path's queue */
+	LOCK_RANK_VOLUMES = 68,    /* engine: volume table */
+	LOCK_RANK_FILE_INDEX = 72, /* engine: file index table */
+	LOCK_RANK_LEAF = 100       /* takes nothing inside */
 };
 
 struct lock {

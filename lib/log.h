@@ -5,7 +5,12 @@
 #ifndef LIB_LOG_H
 #define LIB_LOG_H
 
-enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+enum log_level {
+	LOG_ERROR,
+	LOG_WARN,
+	LOG_INFO,
+	LOG_DEBUG
+};
 
 void log_set_level(enum log_level level); /* default LOG_INFO */
 void log_line(enum log_level level, const char *fmt, ...)

@@ -53,7 +53,7 @@ int str_cmp(struct str a, struct str b); /* bytes, then length */
 
 /* Position of @c, or -1. */
 ptrdiff_t str_chr(struct str s, char c);
-ptrdiff_t str_rchr(struct str s, char c);               /* the last one */
+ptrdiff_t str_rchr(struct str s, char c); /* the last one */
 ptrdiff_t str_find(struct str s, struct str needle);
 struct str str_sub(struct str s, size_t from, size_t len); /* clamps */
 struct str str_skip(struct str s, size_t n);               /* clamps */
