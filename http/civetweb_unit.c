@@ -1,0 +1,214 @@
+/* http/civetweb_unit.c - civetweb 1.16, unmodified, in one translation unit,
+ * and the few functions of ours that need its internals.
+ *
+ * What we change without touching a line of it:
+ * U1  isspace() is true for LF only. civetweb skips blanks, CR and LF in any
+ *     number between the words of a request line and before it; so, one blank
+ *     and CRLF are all that passes, the rest fails its parse or our guard.
+ * U2  accept() is ours: the acceptor knows every connection from its first
+ *     moment, and never blocks (see server.c).
+ * U3  recv() is used for headers only (bodies are read by body.c); it takes
+ *     8 KiB at most, so that the buffers of idle threads stay small.
+ * U4  A wait is not cut into quanta: server.c shuts sockets down to wake
+ *     their threads, so that 1,000 idle ones do not wake up all the time.
+ * A changed upstream breaks this compile, not the behaviour. */
+#include <ctype.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "http/civetweb_unit.h"
+#include "lib/str.h"
+
+#define USE_IPV6
+#define NO_SSL_DL
+#define OPENSSL_API_3_0
+#define NO_CGI
+#define NO_FILES
+#define NO_FILESYSTEMS
+#define NO_CACHING
+#define USE_STACK_SIZE (1024 * 1024)
+#define SOCKET_TIMEOUT_QUANTUM (600 * 1000)
+#define MG_EXTERNAL_FUNCTION_log_access
+#define MG_EXTERNAL_FUNCTION_mg_cry_internal_impl
+
+#undef isspace
+#define isspace(c) ((c) == '\n')
+
+static __thread void *accept_arg;
+static int unit_accept(int fd, struct sockaddr *sa, socklen_t *len);
+static ssize_t unit_recv(int fd, void *p, size_t len, int flags);
+#define accept(fd, sa, len) unit_accept(fd, sa, len)
+#define recv(fd, p, len, flags) unit_recv(fd, p, len, flags)
+
+#include "civetweb.c"
+
+#undef accept
+#undef recv
+#undef mg_cry
+
+static ssize_t
+unit_recv(int fd, void *p, size_t len, int flags)
+{
+	return recv(fd, p, len < 8192 ? len : 8192, flags);
+}
+
+static int
+unit_accept(int fd, struct sockaddr *sa, socklen_t *len)
+{
+	return unit_on_accept(accept_arg, fd, sa, len);
+}
+
+void
+unit_set_accept_arg(void *arg)
+{
+	accept_arg = arg;
+}
+
+static void
+init_once(void)
+{
+	mg_init_library(MG_FEATURES_TLS);
+}
+
+bool
+unit_init(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	/* Never undone: a process may have several servers. */
+	pthread_once(&once, init_once);
+	return mg_init_library_called > 0;
+}
+
+void
+unit_raw(const struct mg_connection *conn, struct unit_raw *ret)
+{
+	const struct mg_request_info *ri = &conn->request_info;
+
+	*ret = (struct unit_raw){
+		.buf = conn->buf,
+		.head_len = conn->request_len,
+		.data_len = conn->data_len,
+		.buf_size = conn->buf_size,
+		.ri = ri,
+	};
+}
+
+int
+unit_fd(const struct mg_connection *conn)
+{
+	return conn->client.sock;
+}
+
+struct ssl_st *
+unit_ssl(const struct mg_connection *conn)
+{
+	return conn->ssl;
+}
+
+void *
+unit_thread_arg(const struct mg_connection *conn)
+{
+	return conn->tls_user_ptr;
+}
+
+int
+unit_handled(const struct mg_connection *conn)
+{
+	return conn->handled_requests;
+}
+
+bool
+unit_has_head(const struct mg_connection *conn)
+{
+	return conn->request_len > 0;
+}
+
+void
+unit_close_after(struct mg_connection *conn)
+{
+	conn->must_close = 1;
+}
+
+bool
+unit_keeps_alive(const struct mg_connection *conn)
+{
+	return should_keep_alive(conn) != 0;
+}
+
+void
+unit_set_length(struct mg_connection *conn, int64_t len, bool chunked)
+{
+	conn->is_chunked = chunked ? 1 : 0;
+	conn->content_len = chunked ? 0 : len;
+}
+
+void
+unit_body_done(struct mg_connection *conn, size_t left)
+{
+	if (conn->is_chunked) {
+		/* What is left (the next request) was moved to directly
+		 * behind the header. */
+		conn->is_chunked = 4;
+		conn->content_len = 0;
+		conn->consumed_content = 0;
+		conn->data_len = conn->request_len + (int)left;
+	} else {
+		conn->consumed_content = conn->content_len;
+	}
+}
+
+size_t
+unit_n_listeners(const struct mg_context *ctx)
+{
+	return ctx->num_listening_sockets;
+}
+
+const struct sockaddr *
+unit_listener(const struct mg_context *ctx, size_t i, int *ret_fd)
+{
+	const struct socket *so = &ctx->listening_sockets[i];
+
+	*ret_fd = so->sock;
+	return &so->lsa.sa;
+}
+
+void
+unit_request_line(const struct mg_connection *conn, struct str *ret_method,
+    struct str *ret_target)
+{
+	const struct mg_request_info *ri = &conn->request_info;
+
+	/* The parser terminates the target before it sets the version. */
+	if (conn->request_len <= 0 || ri->request_method == NULL ||
+	    ri->request_uri == NULL || ri->http_version == NULL)
+		return;
+	*ret_method = str_of(ri->request_method);
+	*ret_target = str_of(ri->request_uri);
+}
+
+bool
+unit_is_open(const struct mg_connection *conn)
+{
+	return !conn->client.is_ssl || conn->ssl != NULL;
+}
+
+unsigned
+unit_n_workers(const struct mg_context *ctx)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < ctx->cfg_worker_threads; i++)
+		n += ctx->worker_threadids[i] != 0;
+	return n;
+}
+
+void
+unit_wake_listeners(const struct mg_context *ctx)
+{
+	for (unsigned i = 0; i < ctx->num_listening_sockets; i++)
+		shutdown(ctx->listening_sockets[i].sock, SHUT_RDWR);
+}

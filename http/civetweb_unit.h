@@ -1,0 +1,63 @@
+/* http/civetweb_unit.h - what the rest of http/ needs of civetweb's inside.
+ * Threads: functions on a connection, on its worker only. */
+#ifndef HTTP_CIVETWEB_UNIT_H
+#define HTTP_CIVETWEB_UNIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+struct mg_connection;
+struct mg_context;
+struct mg_request_info;
+struct ssl_st;
+
+/* Once per process; false when civetweb can't. */
+bool unit_init(void);
+
+/* Called for accept(2) on the acceptor's thread, with that thread's argument:
+ * a socket, or -1 for "nothing to serve". Implemented in server.c. */
+int unit_on_accept(void *arg, int listener, struct sockaddr *sa,
+    socklen_t *len);
+void unit_set_accept_arg(void *arg);
+
+/* The header block as it lies in the buffer: [0, head_len) is the request with
+ * NULs written by the parser, [head_len, data_len) came behind it. */
+struct unit_raw {
+	char *buf;
+	int head_len, data_len, buf_size;
+	const struct mg_request_info *ri;
+};
+void unit_raw(const struct mg_connection *conn, struct unit_raw *ret);
+
+int unit_fd(const struct mg_connection *conn);
+struct ssl_st *unit_ssl(const struct mg_connection *conn); /* or NULL */
+void *unit_thread_arg(const struct mg_connection *conn);
+int unit_handled(const struct mg_connection *conn); /* requests, so far */
+bool unit_has_head(const struct mg_connection *conn);
+
+/* Method and target of a request that was not served, as far as they were
+ * understood: never anything of the headers. */
+struct str;
+void unit_request_line(const struct mg_connection *conn, struct str *ret_method,
+    struct str *ret_target);
+/* False for a TLS connection whose handshake failed. */
+bool unit_is_open(const struct mg_connection *conn);
+unsigned unit_n_workers(const struct mg_context *ctx);  /* really started */
+void unit_wake_listeners(const struct mg_context *ctx); /* and refuse */
+
+/* No further request on this connection. */
+void unit_close_after(struct mg_connection *conn);
+bool unit_keeps_alive(const struct mg_connection *conn);
+/* Framing, where it stands behind the headers that civetweb looks at. */
+void unit_set_length(struct mg_connection *conn, int64_t len, bool chunked);
+/* The whole body was read. For a chunked one, @left bytes that belong to the
+ * next request lie at buf + head_len. */
+void unit_body_done(struct mg_connection *conn, size_t left);
+
+size_t unit_n_listeners(const struct mg_context *ctx);
+const struct sockaddr *unit_listener(const struct mg_context *ctx, size_t i,
+    int *ret_fd);
+
+#endif

@@ -1,0 +1,18 @@
+/* http/request.h - one request of a connection, on its worker. */
+#ifndef HTTP_REQUEST_H
+#define HTTP_REQUEST_H
+
+#include "http/internal.h"
+
+/* One per worker thread. */
+struct http_req *http_req_new(struct http_server *s);
+void http_req_free(struct http_req **rp);
+
+/* A parsed header block: guard, limits, handler, access line. */
+void http_req_serve(struct http_req *r, struct mg_connection *conn,
+    struct slot *slot);
+/* A request that never gets to the handler. */
+void http_req_refuse(struct http_req *r, struct mg_connection *conn,
+    struct slot *slot, const struct err *why);
+
+#endif
