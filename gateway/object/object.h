@@ -25,13 +25,14 @@
 struct store;
 
 struct store_conf {
-	struct kv *kv;     /* taken over: store_close() closes them */
-	struct blob *blob; /* the same */
-	uint64_t extent_size;   /* 64 MiB */
-	uint64_t inline_max;    /* reserved; bodies up to this live in the index; 0 */
-	int64_t upload_expiry_s;/* abandoned multipart uploads; 0 = never */
-	int64_t trash_s;        /* sweep: time on the garbage list, 7 days */
-	bool background;        /* start the collector thread */
+	struct kv *kv;        /* taken over: store_close() closes them */
+	struct blob *blob;    /* the same */
+	uint64_t extent_size; /* 64 MiB */
+	uint64_t
+	    inline_max; /* reserved; bodies up to this live in the index; 0 */
+	int64_t upload_expiry_s; /* abandoned multipart uploads; 0 = never */
+	int64_t trash_s;         /* sweep: time on the garbage list, 7 days */
+	bool background;         /* start the collector thread */
 	const char *region;
 	void (*event)(void *arg, int level, const char *text);
 	void *event_arg;
@@ -138,9 +139,10 @@ enum checksum_alg { /* bit numbers fit lib/hash.h's mask by name */
 };
 
 struct checksum {
-	uint8_t alg;       /* enum checksum_alg */
-	uint8_t len;       /* bytes in value */
-	bool is_composite; /* multipart, checksum of checksums; shown as "..-N" */
+	uint8_t alg; /* enum checksum_alg */
+	uint8_t len; /* bytes in value */
+	bool
+	    is_composite; /* multipart, checksum of checksums; shown as "..-N" */
 	uint8_t value[64];
 };
 
@@ -159,13 +161,13 @@ struct object {
 	struct header *headers;
 	size_t n_headers;
 	char owner_id[65];
-	uint32_t n_parts;  /* 0 = not multipart */
+	uint32_t n_parts; /* 0 = not multipart */
 };
 
 /* Conditions of a write, checked in the commit (S3.md 3.17). */
 struct write_cond {
-	bool if_none_match_any;  /* If-None-Match: * -> 412 when it exists */
-	struct str if_match;     /* ETag without quotes, or "*"; p NULL = not given.
+	bool if_none_match_any; /* If-None-Match: * -> 412 when it exists */
+	struct str if_match; /* ETag without quotes, or "*"; p NULL = not given.
 	    absent key -> ERR_NO_SUCH_KEY, other ETag -> ERR_PRECONDITION_FAILED */
 };
 
@@ -238,8 +240,10 @@ int object_delete_many(struct store *s, const struct bucket *b,
 /* --- listing --- */
 
 struct list_spec {
-	struct str prefix, delimiter; /* delimiter may be several bytes, or empty */
-	struct str after; /* keys > after; a common prefix that is <= after is not
+	struct str prefix,
+	    delimiter; /* delimiter may be several bytes, or empty */
+	struct str
+	    after; /* keys > after; a common prefix that is <= after is not
 	    repeated (markers that are common prefixes) */
 	bool from_inclusive; /* keys >= after instead (tokens) */
 	uint32_t max;        /* keys plus common prefixes, <= 1000 */
@@ -247,7 +251,7 @@ struct list_spec {
 };
 struct list_entry {
 	bool is_prefix;
-	struct str key; /* or the common prefix */
+	struct str key;  /* or the common prefix */
 	struct object o; /* of a key: size, etag, mtime, checksum alg, owner;
 	    headers only x-amz-storage-class */
 	char owner_name[USER_NAME_MAX + 1];
@@ -265,21 +269,20 @@ int object_list(struct store *s, const struct bucket *b,
 /* --- multipart --- */
 
 struct upload {
-	char id[65];       /* URL-safe text */
+	char id[65]; /* URL-safe text */
 	struct str key;
 	int64_t created_ns;
 	char owner_id[65]; /* initiator and owner */
 	char owner_name[USER_NAME_MAX + 1];
 	struct header *headers;
 	size_t n_headers;
-	uint8_t checksum_alg;        /* CHECKSUM_NONE: not asked for */
+	uint8_t checksum_alg; /* CHECKSUM_NONE: not asked for */
 	bool checksum_is_composite;
 };
 
 int upload_create(struct store *s, const struct bucket *b, struct str key,
     const struct user *owner, const struct header *headers, size_t n_headers,
-    uint8_t checksum_alg, bool is_composite, struct upload *ret,
-    struct err *e);
+    uint8_t checksum_alg, bool is_composite, struct upload *ret, struct err *e);
 int upload_get(struct store *s, const struct bucket *b, struct str key,
     struct str id, struct arena *a, struct upload *ret,
     struct err *e); /* ERR_NO_SUCH_UPLOAD */

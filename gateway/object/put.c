@@ -1,0 +1,524 @@
+/* gateway/object/put.c - bytes into extents, extents into an object.
+ *
+ * A small body is buffered and written in one call; a bigger one streams into
+ * extents. Their size doubles after every 64 of them, so that 5 TiB are some
+ * 700 and the manifest stays small in memory and on disk.
+ * Each extent has a write ID of its own, random, drawn before its first byte;
+ * the first one's is the object record's. */
+#include "gateway/object/put.h"
+
+#include "lib/clock.h"
+#include "lib/mem.h"
+
+#include <stdio.h>
+
+#define PUT_MAGIC 0x9070b1e0u
+
+int
+put_begin(struct store *s, const struct bucket *b, struct str key,
+    uint64_t size, struct put **ret, struct err *e)
+{
+	struct put *p;
+	int rc;
+
+	OBJ_CHECK(s, STORE_MAGIC);
+	rc = check_object_key(key, e);
+	if (rc < 0)
+		return rc;
+	p = mem_zalloc(sizeof(*p));
+	if (p == NULL)
+		return err_set(e, ERR_NO_MEMORY, NULL);
+	p->magic = PUT_MAGIC;
+	p->s = s;
+	p->bucket = *b;
+	key_append(&p->key, key);
+	p->expected = size;
+	p->write_id = id128_new();
+	if (size <= PUT_BUFFER && size > 0) {
+		p->buf = mem_alloc((size_t)size);
+		if (p->buf == NULL) {
+			mem_free(&p);
+			return err_set(e, ERR_NO_MEMORY, NULL);
+		}
+		p->buf_size = (size_t)size;
+	}
+	lock_take(&s->lock);
+	p->next = s->puts;
+	if (p->next != NULL)
+		p->next->prev = p;
+	s->puts = p;
+	lock_drop(&s->lock);
+	*ret = p;
+	return 0;
+}
+
+static struct str
+make_note(const struct put *p, char *dst, size_t size)
+{
+	Rec__Note n = REC__NOTE__INIT;
+	char name[sizeof(p->bucket.name)];
+
+	memcpy(name, p->bucket.name, sizeof(name));
+	n.bucket = name;
+	n.key = rec_bin(p->key.b, p->key.len);
+	n.incarnation = p->bucket.incarnation;
+	if (rec__note__get_packed_size(&n) > size)
+		return STR_NULL;
+	return str_mem(dst, rec__note__pack(&n, (uint8_t *)dst));
+}
+
+/* S2: the next extent's write ID is known before its blob is begun. */
+static int
+add_extent(struct put *p, struct err *e)
+{
+	struct store *s = p->s;
+	struct put_extent *x = NULL, *old = NULL;
+	size_t size = p->size;
+	struct id128 id = p->n == 0 ? p->write_id : id128_new();
+
+	if (p->n == p->size) {
+		size = size == 0 ? 1 : size * 4;
+		x = mem_zalloc(size * sizeof(*x));
+		if (x == NULL)
+			return err_set(e, ERR_NO_MEMORY, NULL);
+		if (p->n > 0)
+			memcpy(x, p->x, p->n * sizeof(*x));
+	}
+	lock_take(&s->lock);
+	if (x != NULL) {
+		old = p->x;
+		p->x = x;
+		p->size = size;
+	}
+	p->x[p->n] = (struct put_extent){ .write_id = id };
+	p->n++;
+	lock_drop(&s->lock);
+	mem_free(&old);
+	return 0;
+}
+
+static struct blob_owner
+owner_of(struct put *p, char *note, size_t size)
+{
+	return (struct blob_owner){ .class = BLOB_CLASS_S3,
+		.index_id = p->s->index_id,
+		.write_id = p->x[p->n - 1].write_id,
+		.note = make_note(p, note, size) };
+}
+
+static uint64_t
+extent_limit(const struct put *p)
+{
+	size_t doublings = p->n / 64;
+
+	return p->s->conf.extent_size << (doublings > 16 ? 16 : doublings);
+}
+
+static int
+begin_extent(struct put *p, struct err *e)
+{
+	char note[BLOB_NOTE_MAX];
+	struct blob_owner owner;
+	uint64_t hint = UINT64_MAX;
+	int rc;
+
+	p->cur_limit = extent_limit(p);
+	rc = add_extent(p, e);
+	if (rc < 0)
+		return rc;
+	owner = owner_of(p, note, sizeof(note));
+	if (p->expected != UINT64_MAX) {
+		hint = p->expected - p->total;
+		if (hint > p->cur_limit)
+			hint = p->cur_limit;
+	}
+	return blob_put_begin(p->s->blob, str_of(p->bucket.group), &owner, hint,
+	    &p->cur, e);
+}
+
+static int
+end_extent(struct put *p, struct err *e)
+{
+	struct put_extent *x = &p->x[p->n - 1];
+	struct blob_info info;
+	int rc = blob_put_commit(&p->cur, &info, e);
+
+	if (rc < 0)
+		return rc;
+	MUST(info.size == x->len);
+	memcpy(x->id, info.id, sizeof(x->id));
+	return 0;
+}
+
+static int
+stream(struct put *p, const char *data, size_t len, struct err *e)
+{
+	int rc;
+
+	while (len > 0) {
+		struct put_extent *x;
+		size_t n = len;
+
+		if (p->cur != NULL && p->x[p->n - 1].len == p->cur_limit) {
+			rc = end_extent(p, e);
+			if (rc < 0)
+				return rc;
+		}
+		if (p->cur == NULL) {
+			rc = begin_extent(p, e);
+			if (rc < 0)
+				return rc;
+		}
+		x = &p->x[p->n - 1];
+		if (n > p->cur_limit - x->len)
+			n = (size_t)(p->cur_limit - x->len);
+		rc = blob_put_write(p->cur, data, n, e);
+		if (rc < 0)
+			return rc;
+		x->len += n;
+		p->total += n;
+		data += n;
+		len -= n;
+	}
+	return 0;
+}
+
+/* For a body of unknown size: the buffer grows up to PUT_BUFFER. */
+static int
+grow_buffer(struct put *p, size_t need, struct err *e)
+{
+	size_t size = p->buf_size == 0 ? 4096 : p->buf_size;
+	char *b;
+
+	while (size < need)
+		size *= 2;
+	b = mem_realloc(p->buf, size);
+	if (b == NULL)
+		return err_set(e, ERR_NO_MEMORY, NULL);
+	p->buf = b;
+	p->buf_size = size;
+	return 0;
+}
+
+static int
+flush_buffer(struct put *p, struct err *e)
+{
+	size_t n = p->buf_len;
+	int rc;
+
+	p->buf_len = 0;
+	p->total -= n; /* stream() counts them again */
+	rc = stream(p, p->buf, n, e);
+	mem_free(&p->buf);
+	p->buf_size = 0;
+	return rc;
+}
+
+static int
+write_bytes(struct put *p, const void *data, size_t len, struct err *e)
+{
+	int rc;
+
+	if (p->n > 0)
+		return stream(p, data, len, e);
+	if (p->expected > PUT_BUFFER && p->expected != UINT64_MAX)
+		return stream(p, data, len, e);
+	if (len > PUT_BUFFER - p->buf_len) {
+		rc = flush_buffer(p, e);
+		return rc < 0 ? rc : stream(p, data, len, e);
+	}
+	if (len > p->buf_size - p->buf_len) {
+		rc = grow_buffer(p, p->buf_len + len, e);
+		if (rc < 0)
+			return rc;
+	}
+	memcpy(p->buf + p->buf_len, data, len);
+	p->buf_len += len;
+	p->total += len;
+	return 0;
+}
+
+int
+put_write(struct put *p, const void *data, size_t len, struct err *e)
+{
+	int rc;
+
+	OBJ_CHECK(p, PUT_MAGIC);
+	if (p->is_failed)
+		return err_set(e, ERR_FAILED, "this upload has failed");
+	if (len == 0)
+		return 0;
+	if (p->expected != UINT64_MAX && len > p->expected - p->total)
+		rc = err_set(e, ERR_INVALID, "more bytes than announced");
+	else
+		rc = write_bytes(p, data, len, e);
+	if (rc < 0)
+		p->is_failed = true;
+	return rc;
+}
+
+int
+put_finish(struct put *p, struct err *e)
+{
+	char note[BLOB_NOTE_MAX];
+	struct blob_owner owner;
+	struct blob_info info;
+	int rc;
+
+	OBJ_CHECK(p, PUT_MAGIC);
+	if (p->is_failed)
+		return err_set(e, ERR_FAILED, "this upload has failed");
+	if (p->expected != UINT64_MAX && p->total != p->expected)
+		return err_set(e, ERR_INCOMPLETE_BODY, NULL);
+	if (p->cur != NULL)
+		return end_extent(p, e);
+	if (p->buf_len == 0)
+		return 0;
+	rc = add_extent(p, e);
+	if (rc < 0)
+		return rc;
+	owner = owner_of(p, note, sizeof(note));
+	rc = blob_put_whole(p->s->blob, str_of(p->bucket.group), &owner,
+	    str_mem(p->buf, p->buf_len), &info, e);
+	if (rc < 0)
+		return rc;
+	p->x[0].len = p->buf_len;
+	memcpy(p->x[0].id, info.id, sizeof(p->x[0].id));
+	p->buf_len = 0;
+	return 0;
+}
+
+int
+put_extents(struct put *p, struct arena *a, struct extents *ret, struct err *e)
+{
+	struct extent *x = arena_alloc(a, p->n * sizeof(*x));
+	size_t i, n = 0;
+
+	if (x == NULL)
+		return err_set(e, ERR_NO_MEMORY, NULL);
+	for (i = 0; i < p->n; i++)
+		if (p->x[i].id[0] != '\0')
+			x[n++] = (struct extent){ .id = str_of(p->x[i].id),
+				.write_id = p->x[i].write_id,
+				.len = p->x[i].len };
+	*ret = (struct extents){ x, n };
+	return 0;
+}
+
+static int
+give_up_fn(struct txn *t, void *arg, struct err *e)
+{
+	Rec__Manifest m = REC__MANIFEST__INIT;
+	const struct extents *x = arg;
+	struct str v;
+	int rc = rec_extents_make(t->a, x, NULL, &m.extents, e);
+
+	if (rc < 0)
+		return rc;
+	m.n_extents = x->n;
+	rc = rec_manifest_put(t->a, 1, &m, &v, e);
+	if (rc < 0)
+		return rc;
+	return txn_garbage(t, t->now_ns, GARBAGE_EXTENTS, v, e);
+}
+
+void
+give_up_extents(struct store *s, const struct extents *x)
+{
+	struct extents copy = *x;
+	struct err e = ERR_INIT;
+
+	if (x->n > 0)
+		(void)store_update(s, give_up_fn, &copy, NULL, &e);
+}
+
+void
+put_end(struct put **pp, bool give_up)
+{
+	struct put *p = *pp;
+	struct extents x = { 0 };
+	struct err e = ERR_INIT;
+	struct arena *a;
+	struct store *s;
+
+	if (p == NULL)
+		return;
+	OBJ_CHECK(p, PUT_MAGIC);
+	*pp = NULL;
+	s = p->s;
+	blob_put_abort(&p->cur);
+	if (give_up && p->n > 0) {
+		a = arena_new(SCRATCH_MAX);
+		if (a != NULL && put_extents(p, a, &x, &e) == 0)
+			give_up_extents(s, &x);
+		arena_free(&a);
+	}
+	lock_take(&s->lock);
+	if (p->prev != NULL)
+		p->prev->next = p->next;
+	else
+		s->puts = p->next;
+	if (p->next != NULL)
+		p->next->prev = p->prev;
+	lock_drop(&s->lock);
+	p->magic = 0;
+	mem_free(&p->buf);
+	mem_free(&p->x);
+	mem_free(&p);
+}
+
+void
+put_abort(struct put **pp)
+{
+	put_end(pp, true);
+}
+
+/* --- commit --- */
+
+struct commit {
+	struct put *p;
+	const struct write_cond *cond;
+	struct str record;
+	struct str manifest; /* its row's value; p NULL: inline */
+	uint64_t seq;
+};
+
+static int
+commit_fn(struct txn *t, void *arg, struct err *e)
+{
+	struct commit *c = arg;
+	const struct put *p = c->p;
+	uint64_t inc = p->bucket.incarnation;
+	struct str name = key_str(&p->key);
+	struct counters n;
+	struct refs refs = { 0 };
+	struct old old;
+	struct key k;
+	int rc;
+
+	rc = txn_bucket(t, &p->bucket, e);
+	if (rc == 0)
+		rc = txn_old(t, inc, name, c->cond != NULL, &old, e);
+	if (rc < 0)
+		return rc;
+	if (old.is_found && id128_eq(&old.o.write_id, &p->write_id)) {
+		c->seq = old.seq; /* a repetition after all: done */
+		return 0;
+	}
+	rc = txn_check_cond(t, &old, c->cond, e);
+	if (rc == 0)
+		rc = txn_old_release(t, &old, &refs, e);
+	if (rc == 0)
+		rc = refs_read(t, &refs, e);
+	if (rc == 0)
+		rc = txn_counters(t, inc, &n, e);
+	if (rc < 0)
+		return rc;
+	n.objects += !old.is_found;
+	n.bytes += p->total - (old.is_found ? old.o.size : 0);
+	c->seq = kv_tx_seq(t->tx);
+
+	rc = txn_old_bury(t, &old, e);
+	if (rc == 0)
+		rc = refs_write(t, &refs, e);
+	if (rc == 0 && c->manifest.p != NULL) {
+		key_manifest(&k, &p->write_id);
+		rc = txn_put(t, &k, c->manifest, e);
+	}
+	key_object(&k, inc, name, c->seq);
+	if (rc == 0)
+		rc = txn_put(t, &k, c->record, e);
+	return rc < 0 ? rc : txn_put_counters(t, inc, &n, e);
+}
+
+/* Was it committed after all? Only its record tells. */
+static bool
+settle(struct put *p, uint64_t *ret_seq)
+{
+	struct err e = ERR_INIT;
+	struct rec_object o;
+	struct kv_view *v;
+	struct row row;
+	bool yes = false;
+
+	if (view_open(p->s, &v, &e) < 0)
+		return false;
+	if (view_newest(v, p->bucket.incarnation, key_str(&p->key), &row, &e) ==
+		0 &&
+	    row.is_found && rec_object_head(row.value, &o, &e) == 0 &&
+	    id128_eq(&o.write_id, &p->write_id)) {
+		*ret_seq = row.seq;
+		yes = true;
+	}
+	kv_view_close(&v);
+	return yes;
+}
+
+static int
+encode(struct put *p, struct arena *a, const struct object *o, struct commit *c,
+    struct err *e)
+{
+	struct rec_object r = { .size = p->total, .write_id = p->write_id };
+	Rec__Manifest m = REC__MANIFEST__INIT;
+	struct extents x;
+	bool inlined;
+	int rc = put_extents(p, a, &x, e);
+
+	if (rc < 0)
+		return rc;
+	inlined = x.n <= PUT_INLINE_EXTENTS;
+	if (!inlined) {
+		r.flags |= REC_OBJECT_SHARED;
+		rc = rec_extents_make(a, &x, NULL, &m.extents, e);
+		if (rc < 0)
+			return rc;
+		m.n_extents = x.n;
+		rc = rec_manifest_put(a, 1, &m, &c->manifest, e);
+		if (rc < 0)
+			return rc;
+	}
+	rc = rec_object_make(a, o, &p->write_id, &x,
+	    inlined ? NULL : &p->write_id, &r.pb, e);
+	return rc < 0 ? rc : rec_object_put(a, &r, &c->record, e);
+}
+
+int
+put_commit(struct put **pp, const struct user *owner,
+    const struct write_cond *cond, struct object *o, struct err *e)
+{
+	struct put *p = *pp;
+	struct commit c = { .p = p, .cond = cond };
+	struct arena *a = NULL;
+	bool unknown = false;
+	int rc;
+
+	OBJ_CHECK(p, PUT_MAGIC);
+	rc = put_finish(p, e);
+	if (rc < 0)
+		goto out;
+	a = arena_new(SCRATCH_MAX);
+	if (a == NULL) {
+		rc = err_set(e, ERR_NO_MEMORY, NULL);
+		goto out;
+	}
+	memcpy(o->owner_id, owner->id, sizeof(o->owner_id));
+	o->mtime_ns = clock_real_ns();
+	o->n_parts = 0;
+	rc = encode(p, a, o, &c, e);
+	if (rc < 0)
+		goto out;
+	rc = store_update(p->s, commit_fn, &c, &unknown, e);
+	if (unknown && settle(p, &c.seq))
+		rc = 0;
+	if (rc == 0) {
+		o->size = p->total;
+		o->seq = c.seq;
+		o->version = STR_LIT("null");
+		o->is_delete_marker = false;
+	}
+out:
+	arena_free(&a);
+	/* An unknown outcome leaves the bytes: the sweep looks later. */
+	put_end(pp, rc < 0 && !unknown);
+	return rc;
+}

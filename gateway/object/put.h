@@ -1,0 +1,41 @@
+/* gateway/object/put.h - bytes on their way in, shared by objects and parts. */
+#ifndef GATEWAY_OBJECT_PUT_H
+#define GATEWAY_OBJECT_PUT_H
+
+#include "gateway/object/store.h"
+
+/* Bodies up to this are kept in memory and written in one call. */
+#define PUT_BUFFER (128u * 1024)
+#define PUT_INLINE_EXTENTS 16 /* more become a manifest row of their own */
+
+struct put_extent {
+	char id[BLOB_ID_MAX]; /* "" while it is written */
+	struct id128 write_id;
+	uint64_t len;
+};
+
+struct put {
+	unsigned magic;
+	struct store *s;
+	struct put *prev, *next; /* S2 */
+	struct bucket bucket;
+	struct key key;        /* name of the object */
+	struct id128 write_id; /* of the record and of the first extent */
+	uint64_t expected, total;
+	char *buf;
+	size_t buf_len, buf_size;
+	struct blob_put *cur; /* into x[n - 1] */
+	uint64_t cur_limit;
+	struct put_extent *x; /* under s->lock when it changes (S2) */
+	size_t n, size;
+	bool is_failed;
+};
+
+/* Ends the last extent: all bytes are durable on 0. */
+int put_finish(struct put *p, struct err *e);
+int put_extents(struct put *p, struct arena *a, struct extents *ret,
+    struct err *e);
+/* Off the list, freed. @give_up: what was written goes on the garbage list. */
+void put_end(struct put **pp, bool give_up);
+
+#endif

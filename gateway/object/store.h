@@ -1,0 +1,90 @@
+/* gateway/object/store.h - what the files of this folder share.
+ *
+ * S1  A reader is on the list of readers before its view is opened, with a
+ *     sequence not above the view's; the list is in rising order of it.
+ * S2  A write ID is on the list of puts before its blob is begun, and until
+ *     the transaction that names it (or gives it up) is through. */
+#ifndef GATEWAY_OBJECT_STORE_H
+#define GATEWAY_OBJECT_STORE_H
+
+#include "gateway/object/cache.h"
+#include "gateway/object/records.h"
+#include "gateway/object/txn.h"
+
+#include "lib/lock.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define STORE_MAGIC 0x5703e000u
+
+#define SCRATCH_MAX (64u << 20) /* arena of one operation inside */
+
+struct reader_link { /* S1 */
+	struct reader_link *prev, *next;
+	uint64_t seq;
+};
+
+struct store {
+	unsigned magic;
+	struct store_conf conf;
+	struct kv *kv;
+	struct blob *blob;
+	struct id128 index_id;
+
+	struct cache *buckets; /* struct bucket by name */
+	struct cache *keys;    /* struct cached_key by access key ID */
+	struct lock root_lock; /* LEAF; the root pair */
+	struct access_key root_key;
+	struct user root_user;
+
+	struct lock lock; /* OBJECT: what follows */
+	struct cond wake; /* of the background thread */
+	bool stop;
+	struct reader_link readers; /* ring, oldest first */
+	struct put *puts;           /* S2 */
+	struct store_stat stat;
+
+	struct lock collect_lock; /* one collector or sweep at a time */
+	_Atomic uint64_t floor;   /* S1: no view opened from now on is older */
+	pthread_t thread;
+	bool has_thread;
+};
+
+void store_event(struct store *s, int level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Raises the floor: @seq was committed or seen. */
+void store_saw(struct store *s, uint64_t seq);
+void reader_begin(struct store *s, struct reader_link *r);
+void reader_end(struct store *s, struct reader_link *r);
+/* What died at or before this sequence no running reader can name. */
+uint64_t readers_oldest(struct store *s, uint64_t view_seq);
+
+int view_open(struct store *s, struct kv_view **ret, struct err *e);
+
+/* Runs @fn as a transaction, again while it answers ERR_RETRY (a few times).
+ * *ret_unknown (may be NULL): it failed, but it may have been committed. */
+int store_update(struct store *s, txn_fn fn, void *arg, bool *ret_unknown,
+    struct err *e);
+
+/* Newest version of a name in a view; value copied into @a. */
+struct row {
+	bool is_found;
+	uint64_t seq;
+	struct str value;
+};
+int view_newest(struct kv_view *v, uint64_t incarnation, struct str name,
+    struct row *ret, struct err *e);
+
+/* ERR_KEY_TOO_LONG, ERR_INVALID_OBJECT_NAME. */
+int check_object_key(struct str key, struct err *e);
+int check_user_name(const char *name, struct err *e);
+
+/* On the garbage list, due now; for what was never committed. Failing is no
+ * harm: the sweep finds it. */
+void give_up_extents(struct store *s, const struct extents *x);
+
+void *store_background(void *store); /* collect.c */
+
+#endif
