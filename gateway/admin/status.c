@@ -2,6 +2,7 @@
 #include "gateway/admin/internal.h"
 
 #include "lib/clock.h"
+#include "lib/metrics.h"
 
 bool
 admin_is_ready(struct admin *a, struct buf *why)
@@ -115,4 +116,115 @@ admin_status(struct admin_call *c, json_t **ret, struct err *e)
 	    index_json(a), "paths", paths_json(a));
 	buf_fini(&why);
 	return admin_give(j, ret, e);
+}
+
+/* --- metrics --- */
+
+enum path_metric {
+	PATH_TOTAL,
+	PATH_AVAILABLE,
+	PATH_FAILED,
+	PATH_FILES,
+	PATH_BYTES,
+	PATH_DEAD,
+	PATH_SCRUBBED,
+	PATH_SCRUB_ERRORS,
+	PATH_QUARANTINED,
+	PATH_METRICS
+};
+
+static const struct {
+	const char *name, *type, *help;
+} path_metrics[PATH_METRICS] = {
+	[PATH_TOTAL] = { "creel_path_size_bytes", "gauge",
+	    "Size of the store path's file system." },
+	[PATH_AVAILABLE] = { "creel_path_available_bytes", "gauge",
+	    "What is free on it." },
+	[PATH_FAILED] = { "creel_path_failed", "gauge",
+	    "1 when the store path was taken out after an error." },
+	[PATH_FILES] = { "creel_path_files", "gauge", "Live files." },
+	[PATH_BYTES] = { "creel_path_live_bytes", "gauge",
+	    "Bytes of live files." },
+	[PATH_DEAD] = { "creel_path_dead_bytes", "gauge",
+	    "Bytes in volumes that wait for compaction." },
+	[PATH_SCRUBBED] = { "creel_path_scrubbed_bytes", "gauge",
+	    "Bytes that the scrub under way has read." },
+	[PATH_SCRUB_ERRORS] = { "creel_path_scrub_errors_total", "counter",
+	    "Blocks that failed their checksum." },
+	[PATH_QUARANTINED] = { "creel_path_quarantined", "gauge",
+	    "Stretches and files put aside as damaged." },
+};
+
+static uint64_t
+path_value(const struct blob_stat *s, enum path_metric m)
+{
+	switch (m) {
+	case PATH_TOTAL:
+		return s->total;
+	case PATH_AVAILABLE:
+		return s->avail;
+	case PATH_FAILED:
+		return s->is_failed;
+	case PATH_FILES:
+		return s->files;
+	case PATH_BYTES:
+		return s->bytes;
+	case PATH_DEAD:
+		return s->dead_bytes;
+	case PATH_SCRUBBED:
+		return s->scrub_bytes;
+	case PATH_SCRUB_ERRORS:
+		return s->scrub_errors;
+	case PATH_QUARANTINED:
+		return s->quarantined;
+	case PATH_METRICS:
+		break;
+	}
+	return 0;
+}
+
+static int
+path_text(struct admin *a, struct buf *b)
+{
+	struct blob *blob = store_blob(a->store);
+	size_t i, n = blob_n_stats(blob);
+	struct blob_stat s;
+	int rc = 0, m;
+
+	for (m = 0; rc == 0 && m < PATH_METRICS; m++) {
+		rc = metrics_head(b, path_metrics[m].name, path_metrics[m].type,
+		    path_metrics[m].help);
+		for (i = 0; rc == 0 && i < n; i++) {
+			blob_get_stat(blob, i, &s);
+			rc = metrics_line(b, path_metrics[m].name, "path",
+			    str_of(s.name),
+			    path_value(&s, (enum path_metric)m));
+		}
+	}
+	return rc;
+}
+
+int
+admin_metrics_text(struct admin *a, struct buf *ret, struct err *e)
+{
+	struct store_stat objects;
+	struct http_counts n;
+	struct kv_stat index;
+	int rc;
+
+	counts_of(a, &n);
+	store_get_stat(a->store, &objects);
+	kv_get_stat(store_kv(a->store), &index);
+	metric_set(METRIC_http_connections, n.connections);
+	metric_set(METRIC_http_connections_busy, n.busy);
+	metric_set(METRIC_http_connections_max, n.max_connections);
+	metric_set(METRIC_garbage_rows, (int64_t)objects.garbage_rows);
+	metric_set(METRIC_index_bytes,
+	    (int64_t)(index.lmdb_bytes + index.log_bytes));
+	rc = metrics_text(ret);
+	if (rc == 0)
+		rc = path_text(a, ret);
+	if (rc < 0)
+		return err_set(e, rc, NULL);
+	return 0;
 }
