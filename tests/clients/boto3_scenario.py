@@ -3,9 +3,10 @@ library's own defaults. usage: boto3_scenario.py URL BUCKET TREE VERSION"""
 
 import io
 import os
+import socket
+import ssl
 import sys
 import urllib.request
-import ssl
 
 import boto3
 import botocore
@@ -105,6 +106,10 @@ for version in (None, "s3v4"):
 # Virtual-host style by the Host header: BUCKET.localhost.
 if not URL.startswith("https"):
     port = URL.rsplit(":", 1)[1]
+    resolve = socket.getaddrinfo
+    socket.getaddrinfo = lambda host, *a, **kw: resolve(
+        "127.0.0.1" if host.endswith("localhost") else host, *a, **kw
+    )
     v = boto3.client(
         "s3",
         endpoint_url="http://localhost:" + port,
