@@ -310,6 +310,12 @@ hash_sha256(const void *p, size_t len, uint8_t ret[32])
 	SHA256_Final(ret, &c);
 }
 
+uint64_t
+hash_xxh3(uint64_t seed, const void *p, size_t len)
+{
+	return XXH3_64bits_withSeed(p, len, seed);
+}
+
 size_t
 hash_one(enum hash_alg a, const void *p, size_t len, void *ret)
 {

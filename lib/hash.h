@@ -59,6 +59,8 @@ uint64_t hash_crc64nvme(uint64_t seed, const void *p, size_t len);
 void hash_md5(const void *p, size_t len, uint8_t ret[16]);
 void hash_sha1(const void *p, size_t len, uint8_t ret[20]);
 void hash_sha256(const void *p, size_t len, uint8_t ret[32]);
+/* XXH3_64bits with a seed: for our own formats; little-endian there. */
+uint64_t hash_xxh3(uint64_t seed, const void *p, size_t len);
 /* Returns hash_size(a). */
 size_t hash_one(enum hash_alg a, const void *p, size_t len, void *ret);
 
