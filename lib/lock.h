@@ -14,6 +14,7 @@ enum lock_rank {
 	LOCK_RANK_SERVER = 10,     /* http: connections and listeners */
 	LOCK_RANK_USERS = 20,      /* s3: cached credentials */
 	LOCK_RANK_OBJECT = 30,     /* object: epochs, collector */
+	LOCK_RANK_KV_TREE = 38,    /* index: who writes to LMDB */
 	LOCK_RANK_KV_QUEUE = 40,   /* index: waiting transactions */
 	LOCK_RANK_KV_VIEW = 44,    /* index: tables and snapshot */
 	LOCK_RANK_BLOB = 50,       /* blob */

@@ -30,13 +30,19 @@ struct kv_cursor;
 struct blob;
 
 struct kv_conf {
-	const char *dir;       /* log/ and the LMDB file live below it */
-	uint64_t map_size;     /* LMDB address space; grows by itself when full */
-	uint64_t table_max;    /* bytes in memory before writers wait */
-	uint64_t log_segment;  /* bytes of one log segment */
-	int64_t archive_interval_s; /* how far the archive may lag; 0 = archive off */
-	uint64_t snapshot_every;    /* archived log bytes after which a snapshot is due */
-	struct blob *archive;  /* snapshots and sealed log go there; NULL = none */
+	const char *dir; /* log/ and the LMDB file live below it */
+	/* 0 stands for the default of each. */
+	uint64_t map_size;  /* LMDB address space; grows by itself when full */
+	uint64_t table_max; /* bytes in memory before writers wait */
+	uint64_t log_segment; /* bytes of one; a transaction fits into one */
+	int64_t
+	    idle_flush_ms; /* without writes so long: memory is given back */
+	int64_t
+	    archive_interval_s; /* how far the archive may lag; 0 = archive off */
+	uint64_t
+	    snapshot_every; /* archived log bytes after which a snapshot is due */
+	struct blob
+	    *archive; /* snapshots and sealed log go there; NULL = none */
 	void (*event)(void *arg, int level, const char *text);
 	void *event_arg;
 };
@@ -60,6 +66,13 @@ typedef int (*kv_fn)(struct kv_tx *tx, void *arg, struct err *e);
 /* ERR_BUSY when the table is full and stays full, ERR_FAILED after a log
  * error (restart needed), ERR_NO_SPACE. */
 int kv_update(struct kv *k, kv_fn fn, void *arg, struct err *e);
+
+/* For transactions that free space in the end (deletes, aborts, the
+ * collector): they go on where a full disk refuses the others with
+ * ERR_NO_SPACE, from what the index keeps in reserve. */
+#define KV_FREES 1u
+int kv_update_flags(struct kv *k, unsigned flags, kv_fn fn, void *arg,
+    struct err *e);
 
 /* The sequence this transaction commits as: rises by at least 1 each. */
 uint64_t kv_tx_seq(struct kv_tx *tx);
@@ -95,7 +108,7 @@ int kv_cursor_seek(struct kv_cursor *c, struct str key, struct err *e);
 /* --- looking after --- */
 
 struct kv_stat {
-	uint64_t records;      /* in LMDB; table not counted */
+	uint64_t records; /* in LMDB; table not counted */
 	uint64_t lmdb_bytes, log_bytes, table_bytes;
 	uint64_t seq, flushed_seq, archived_seq;
 	int64_t archived_at_s; /* when the archive was last complete */
