@@ -1,0 +1,359 @@
+"""`creel server`: first start, names of the environment, signals, refusals."""
+
+import hashlib
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(TOP, "tests"))
+
+from lib.s3raw import Client  # noqa: E402
+from lib.server import ACCESS_KEY, SECRET, Server, binary, free_port  # noqa: E402
+
+NONE = {"CREEL_ROOT_USER": "", "CREEL_ROOT_PASSWORD": ""}
+
+
+def creel(*args, env=None, check=True, timeout=60):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("CREEL_", "MINIO_"))}
+    done = subprocess.run(
+        [binary()] + [str(a) for a in args],
+        env=dict(clean, **(env or {})),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=timeout,
+    )
+    text = done.stdout.decode()
+    if check:
+        assert done.returncode == 0, text
+        return text
+    return done.returncode, text
+
+
+def refused(*args, env=None):
+    """One line that says what to do, and no server."""
+    code, text = creel("server", *args, env=env, check=False)
+    assert code != 0
+    assert len(text.strip().split("\n")) == 1, text
+    return text
+
+
+def client(server, key=ACCESS_KEY, secret=SECRET):
+    return Client("127.0.0.1", server.port, key, secret)
+
+
+def fetch(url, headers=None):
+    try:
+        r = urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}))
+        return r.status, r.read().decode()
+    except urllib.error.HTTPError as e:
+        return e.code, e.read().decode()
+
+
+def test_version_and_help():
+    assert re.fullmatch(r"creel \d+\.\d+\.\d+\n", creel("version"))
+    for command in ([], ["server"], ["admin"], ["presign"], ["bench"]):
+        assert "usage: creel" in creel(*command, "--help")
+    code, text = creel("nonsense", check=False)
+    assert code == 2 and "nonsense" in text
+
+
+@pytest.mark.parametrize("part", ["gateway", "storage", "tracker"])
+def test_parts_of_the_cluster_say_when_they_come(part):
+    code, text = creel(part, "--config", "x", check=False)
+    assert code == 1 and "cluster" in text and "creel server" in text
+
+
+def test_first_start_makes_credentials_once():
+    with Server(env=NONE) as s:
+        path = os.path.join(s.data, "credentials.env")
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+        text = open(path).read()
+        m = re.fullmatch(
+            r"CREEL_ROOT_USER=(\w{20})\nCREEL_ROOT_PASSWORD=(\w{40})\n", text
+        )
+        assert m
+        # Not a terminal: the path is shown, the secret is not.
+        assert path in s.tail() and m.group(2) not in s.tail()
+        assert client(s, *m.groups()).get("/").status == 200
+        s.stop()
+        s.start()
+        assert open(path).read() == text
+        assert client(s, *m.groups()).get("/").status == 200
+
+
+def test_ready_line_works_as_it_is_printed(tmp_path):
+    with Server(env=NONE) as s:
+        end = time.monotonic() + 5
+        while "aws --endpoint-url" not in s.tail() and time.monotonic() < end:
+            time.sleep(0.05)
+        line = re.search(r"^  try +(.*)$", s.tail(), re.M).group(1)
+        done = subprocess.run(
+            ["bash", "-c", line.replace(" aws ", " /usr/bin/aws ")],
+            env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("prefix", ["CREEL", "MINIO"])
+@pytest.mark.parametrize("how", ["value", "file"])
+def test_credentials_from_the_environment(prefix, how, tmp_path):
+    env = dict(NONE)
+    for name, value in (("USER", "someone"), ("PASSWORD", "some-password")):
+        if how == "value":
+            env["%s_ROOT_%s" % (prefix, name)] = value
+        else:
+            (tmp_path / name).write_text(value + "\n")
+            env["%s_ROOT_%s_FILE" % (prefix, name)] = str(tmp_path / name)
+    env = {k: v for k, v in env.items() if v or prefix == "MINIO"}
+    if how == "file":
+        env.update(NONE)
+    with Server(env=env) as s:
+        assert client(s, "someone", "some-password").get("/").status == 200
+        assert client(s, "someone", "other-password").get("/").status == 403
+        assert not os.path.exists(os.path.join(s.data, "credentials.env"))
+
+
+def test_credentials_that_are_refused(tmp_path):
+    assert "8" in refused(
+        tmp_path / "d",
+        env={"CREEL_ROOT_USER": "user", "CREEL_ROOT_PASSWORD": "1234567"},
+    )
+    assert "CREEL_ROOT_PASSWORD" in refused(
+        tmp_path / "d", env={"CREEL_ROOT_USER": "user"}
+    )
+    assert "name" in refused(
+        tmp_path / "d",
+        env={"CREEL_ROOT_USER": "a/b", "CREEL_ROOT_PASSWORD": "12345678"},
+    )
+    assert not os.path.exists(tmp_path / "d" / "credentials.env")
+
+
+def test_command_lines_that_are_refused(tmp_path):
+    assert "directory" in refused()
+    assert "--nonsense" in refused(tmp_path, "--nonsense")
+    assert "address" in refused(
+        tmp_path / "d", "--address", "nonsense:port",
+        env={"CREEL_ROOT_USER": "user", "CREEL_ROOT_PASSWORD": "12345678"},
+    )  # fmt: skip
+
+
+def test_a_directory_that_cannot_be_used(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("x")
+    assert str(file) in refused(file)
+    if os.geteuid() != 0:
+        return
+    os.chmod(tmp_path, 0o755)
+    folder = tmp_path / "roots"
+    folder.mkdir(mode=0o755)
+    program = tmp_path / "creel"
+    with open(binary(), "rb") as f:
+        program.write_bytes(f.read())
+    program.chmod(0o755)
+    for parent in tmp_path.parents:  # pytest's own folders are 0700
+        if parent != parent.parent and os.stat(parent).st_uid == 0:
+            if stat.S_IMODE(os.stat(parent).st_mode) & 0o011 != 0o011:
+                os.chmod(parent, os.stat(parent).st_mode | 0o011)
+    done = subprocess.run(
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+         str(program), "server", str(folder)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, timeout=30,
+    )  # fmt: skip
+    text = done.stdout.decode()
+    assert done.returncode == 1, text
+    assert str(folder) in text and "65534" in text
+    assert len(text.strip().split("\n")) == 1, text
+
+
+def test_two_servers_do_not_share_a_directory():
+    with Server() as s:
+        env = {"CREEL_ROOT_USER": ACCESS_KEY, "CREEL_ROOT_PASSWORD": SECRET}
+        text = refused(s.data, "--address", "127.0.0.1:%d" % free_port(), env=env)
+        assert s.data in text
+
+
+def test_minio_command_line():
+    with Server(args=["--console-address", ":9001"]) as s:
+        for path in ("live", "ready", "cluster"):
+            assert fetch(s.endpoint + "/minio/health/" + path)[0] == 200
+        assert client(s).put("/minio").status == 400  # reserved
+
+
+def test_addresses_regions_domains():
+    other = free_port()
+    args = ["--address", "127.0.0.1:%d" % other, "--region", "eu-somewhere-1"]
+    args += ["--domain", "s3.test"]
+    with Server(args=args) as s:
+        c = client(s)
+        assert c.put("/located").status == 200
+        assert b"eu-somewhere-1" in c.get("/located?location").body
+        assert c.head("/located")["x-amz-bucket-region"] == "eu-somewhere-1"
+        assert Client("127.0.0.1", other, ACCESS_KEY, SECRET).get("/").status == 200
+        assert c.put("/located/key", b"v").status == 200
+        r = c.get("/key", headers=[("Host", "located.s3.test")])
+        assert (r.status, r.body) == (200, b"v")
+
+
+def test_health():
+    with Server() as s:
+        assert fetch(s.endpoint + "/-/health/live")[0] == 200
+        assert fetch(s.endpoint + "/-/health/ready")[0] == 200
+        env = {"CREEL_ENDPOINT": s.endpoint}
+        creel("admin", "health", env=env)
+        creel("admin", "health", "--live", env=env)
+    code, _ = creel("admin", "health", env=env, check=False)
+    assert code == 1
+
+
+def test_metrics():
+    with Server() as s:
+        c = client(s)
+        c.put("/metered")
+        c.put("/metered/key", b"x" * 1000)
+        c.get("/metered/key")
+        c.get("/metered/none")
+        url = s.endpoint + "/-/metrics"
+        assert fetch(url)[0] == 401
+        assert fetch(url, {"Authorization": "Bearer wrong"})[0] == 401
+        path = os.path.join(s.data, "metrics.token")
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+        token = open(path).read().strip()
+        code, text = fetch(url, {"Authorization": "Bearer " + token})
+        assert code == 200
+        assert re.search(
+            r'^creel_requests_total\{operation="GetObject",code="200"\} 1$', text, re.M
+        )
+        assert re.search(
+            r'^creel_requests_total\{operation="GetObject",code="404"\} 1$', text, re.M
+        )
+        assert re.search(
+            r'^creel_received_bytes_total\{operation="PutObject"\} 1000$', text, re.M
+        )
+        assert 'creel_path_files{path="%s"} 1' % s.data in text
+        assert "creel_request_duration_seconds_bucket" in text
+        assert "metered" not in text.replace(s.data, "")
+    with Server(args=["--metrics-public"]) as s:
+        assert fetch(s.endpoint + "/-/metrics")[0] == 200
+
+
+def test_sighup_reads_settings_again(tmp_path):
+    conf = tmp_path / "conf"
+    conf.write_text("metrics_public = no\n")
+    with Server(args=["--config", str(conf)]) as s:
+        url = s.endpoint + "/-/metrics"
+        assert fetch(url)[0] == 401
+        conf.write_text("metrics_public = yes\n")
+        s.process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + 10
+        while fetch(url)[0] != 200:
+            assert time.monotonic() < end, s.tail()
+            time.sleep(0.05)
+        conf.write_text("nonsense = yes\n")
+        s.process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + 10
+        while "unchanged" not in s.tail():
+            assert time.monotonic() < end, s.tail()
+            time.sleep(0.05)
+        assert fetch(url)[0] == 200
+
+
+def test_sigterm_lets_a_request_finish():
+    with Server() as s:
+        c = client(s)
+        c.put("/slow")
+        body = os.urandom(200000)
+        headers = [("Host", c.host_header), ("Content-Length", str(len(body)))]
+        c.sign_v4("PUT", "/slow/key", headers, hashlib.sha256(body).hexdigest())
+        with c.connect() as k:
+            k.send(c.encode("PUT", "/slow/key", headers, body[:100000]))
+            time.sleep(0.3)
+            s.process.send_signal(signal.SIGTERM)
+            end = time.monotonic() + 5
+            while True:  # the listener goes first
+                try:
+                    with socket.create_connection(("127.0.0.1", s.port), 1) as probe:
+                        probe.sendall(b"GET /-/health/ready HTTP/1.1\r\nHost: x\r\n\r\n")
+                        probe.settimeout(1)
+                        if b" 503 " in probe.recv(100):
+                            break
+                except OSError:
+                    break
+                assert time.monotonic() < end
+                time.sleep(0.05)
+            k.send(body[100000:])
+            r = k.response("PUT")
+            assert r is not None and r.status == 200, r
+        assert s.process.wait(15) == 0
+        s.process = None
+        s.start()
+        assert client(s).get("/slow/key").body == body
+
+
+def test_second_sigterm_cuts():
+    with Server(args=["--stop-timeout", "60s"]) as s:
+        c = client(s)
+        c.put("/slow")
+        headers = [("Host", c.host_header), ("Content-Length", "200000")]
+        c.sign_v4("PUT", "/slow/key", headers, "UNSIGNED-PAYLOAD")
+        with c.connect() as k:
+            k.send(c.encode("PUT", "/slow/key", headers, b"x" * 1000))
+            time.sleep(0.3)
+            s.process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+            assert s.process.poll() is None
+            s.process.send_signal(signal.SIGTERM)
+            assert s.process.wait(10) == 0
+        s.process = None
+
+
+def test_settings_sample_is_what_is_committed():
+    with open(os.path.join(TOP, "conf", "server.conf")) as f:
+        assert f.read() == creel("server", "--sample-config")
+
+
+def test_clients_during_a_restart_lose_nothing():
+    """What was answered before SIGTERM is there after it."""
+    with Server() as s:
+        client(s).put("/kept")
+        done, stop = [], threading.Event()
+
+        def work(n):
+            c, i = client(s), 0
+            while not stop.is_set():
+                key = "/kept/%d-%d" % (n, i)
+                try:
+                    if c.put(key, key.encode()).status == 200:
+                        done.append(key)
+                except (OSError, EOFError):
+                    c.close()
+                i += 1
+
+        threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+        for t in threads:
+            t.start()
+        time.sleep(0.5)
+        s.stop()
+        stop.set()
+        for t in threads:
+            t.join()
+        s.start()
+        c = client(s)
+        assert done
+        for key in done:
+            assert c.get(key).body == key.encode()
