@@ -226,6 +226,7 @@ start_http(struct server *s, struct err *e)
 		.handle = s3_handle,
 		.error_body = s3_error_body,
 		.is_vital = s3_is_vital,
+		.done = s3_done,
 		.done = on_done,
 		.arg = s->s3,
 	};

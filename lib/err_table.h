@@ -35,6 +35,7 @@ X(MISSING_SECURITY_HEADER, 400, "MissingSecurityHeader", "Your request is missin
 X(REQUEST_TIME_TOO_SKEWED, 403, "RequestTimeTooSkewed", "The difference between the request time and the server's time is too large.")
 X(REQUEST_EXPIRED, 403, "AccessDenied", "Request has expired")
 X(SIGNATURE_DOES_NOT_MATCH, 403, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided. Check your key and signing method.")
+X(ACCESS_FORBIDDEN, 403, "AccessForbidden", "This CORS request is not allowed.")
 X(NOT_SIGNED_UP, 403, "NotSignedUp", "Your account is not signed up for this service.")
 
 /* S3: request */

@@ -1,0 +1,130 @@
+/* gateway/s3/object_put.c - PutObject, and bodies into storage.
+ *
+ * A body up to S3_WHOLE_MAX is read and verified before storage hears of it;
+ * longer ones stream, and nothing is committed before the body's end was
+ * verified (B1). */
+#include "gateway/s3/object_put.h"
+
+#include "gateway/s3/conditions.h"
+#include "gateway/s3/headers.h"
+
+static int
+store_whole(struct s3_body *b, struct str key, struct put **ret, struct err *e)
+{
+	struct s3 *s = b->r->s3;
+	size_t size = (size_t)b->size, alloc, n;
+	struct put *p = NULL;
+	void *buf = NULL;
+	int rc;
+
+	alloc = size == 0 ? 1 : size;
+	rc = s3_mem_get(s, alloc, &buf, e);
+	if (rc < 0)
+		return rc;
+	rc = s3_body_fill(b, buf, size, &n, e);
+	if (rc == 0 && n == size) { /* the end, and with it the checks */
+		char over;
+
+		rc = s3_body_read(b, &over, 1, &n, e);
+		MUST(rc < 0 || n == 0);
+	}
+	if (rc == 0)
+		rc = put_begin(s->conf.store, &b->r->bucket, key, size, &p, e);
+	if (rc == 0 && size > 0)
+		rc = put_write(p, buf, size, e);
+	s3_mem_put(s, &buf, alloc);
+	if (rc < 0)
+		put_abort(&p);
+	else
+		*ret = p;
+	return rc;
+}
+
+static int
+store_stream(struct s3_body *b, struct str key, struct put **ret, struct err *e)
+{
+	struct s3 *s = b->r->s3;
+	struct put *p = NULL;
+	void *buf = NULL;
+	size_t n;
+	int rc;
+
+	rc = s3_mem_get(s, S3_IO_SIZE, &buf, e);
+	if (rc < 0)
+		return rc;
+	rc = put_begin(s->conf.store, &b->r->bucket, key, b->size, &p, e);
+	while (rc == 0) {
+		rc = s3_body_fill(b, buf, S3_IO_SIZE, &n, e);
+		if (rc == 0 && n > 0)
+			rc = put_write(p, buf, n, e);
+		if (rc == 0 && n < S3_IO_SIZE)
+			break;
+	}
+	s3_mem_put(s, &buf, S3_IO_SIZE);
+	if (rc < 0)
+		put_abort(&p);
+	else
+		*ret = p;
+	return rc;
+}
+
+int
+s3_store_body(struct s3_body *b, struct str key, struct put **ret,
+    struct err *e)
+{
+	MUST(b->size != UINT64_MAX);
+	return b->size <= S3_WHOLE_MAX ? store_whole(b, key, ret, e)
+	                               : store_stream(b, key, ret, e);
+}
+
+struct str
+s3_etag_of(struct s3_req *r, const struct hash_values *v)
+{
+	char hex[32];
+
+	hex_encode(v->v[HASH_MD5], 16, hex);
+	return arena_str(r->a, str_mem(hex, 32));
+}
+
+int
+s3_put_object(struct s3_req *r, struct err *e)
+{
+	struct object o = { .key = r->key };
+	struct write_cond cond;
+	struct put *p = NULL;
+	struct user owner;
+	struct s3_body b;
+	uint8_t alg;
+	int rc;
+
+	rc = s3_write_cond(r, &cond, e);
+	if (rc == 0)
+		rc = s3_object_headers(r, &o.headers, &o.n_headers, e);
+	if (rc == 0)
+		rc = s3_body_open(r, r->s3->conf.max_object_size, BODY_SIZED,
+		    HASH_BIT(HASH_MD5), &b, e);
+	if (rc < 0)
+		return rc;
+	alg = b.want.alg;
+	if (alg == CHECKSUM_NONE) {
+		alg = CHECKSUM_CRC64NVME;
+		s3_body_add(&b, HASH_BIT(HASH_CRC64NVME));
+	}
+	rc = s3_store_body(&b, r->key, &p, e);
+	if (rc < 0)
+		return rc;
+	o.etag = s3_etag_of(r, &b.values);
+	checksum_take(alg, &b.values, &o.checksum);
+	s3_owner(&r->bucket, &owner);
+	if (o.etag.p == NULL) {
+		put_abort(&p);
+		return s3_no_memory(e);
+	}
+	rc = put_commit(&p, &owner, &cond, &o, e);
+	if (rc < 0)
+		return rc;
+	s3_send_etag(r, o.etag);
+	s3_send_checksum(r, &o.checksum, 0);
+	http_reply(r->http, 200, STR_LIT(""));
+	return 0;
+}
