@@ -21,7 +21,7 @@
 
 #define BUFFER_SIZE ((size_t)256 << 10)
 #define CLOSED ((size_t)1 << 62)
-#define LINE_MAX_BYTES 12288 /* all fields escaped, at their longest */
+#define WORD_MAX 256
 #define TARGET_MAX 2048
 #define AGENT_MAX 256
 
@@ -249,7 +249,7 @@ add_word(struct line *o, struct str s)
 	if (s.len == 0)
 		add_c(o, '-');
 	else
-		add_escaped(o, s, 256, false);
+		add_escaped(o, s, WORD_MAX, false);
 	add_c(o, ' ');
 }
 
@@ -323,14 +323,26 @@ add_target(struct line *o, struct str target, bool has_query)
 }
 
 void
-access_log_request(struct access_log *l, const struct http_req *r)
+access_log_request(struct access_log *l, struct http_req *r)
 {
 	const struct http_info *in = &r->info;
-	char text[LINE_MAX_BYTES], when[25];
-	struct line o = { text, text + sizeof(text) - 1 };
 	const struct http_note *note = &r->note;
 	int64_t us = (clock_mono_ns() - in->start_ns) / 1000;
+	struct str agent = http_header(r, "User-Agent");
+	size_t target = in->target.len;
+	struct line o;
+	char when[25];
 
+	/* Made in the header buffer of the answer, which has gone out; room
+	 * for all fields escaped and at their longest. */
+	if (target > TARGET_MAX)
+		target = TARGET_MAX;
+	buf_reset(&r->head);
+	if (buf_reserve(&r->head,
+		512 + 4 * (target + AGENT_MAX + 2 * WORD_MAX)) < 0)
+		return;
+	o.p = r->head.p;
+	o.end = r->head.p + r->head.size - 1;
 	clock_fmt_iso(clock_real_ns(), when);
 	add_mem(&o, when, 24);
 	add_c(&o, ' ');
@@ -352,8 +364,8 @@ access_log_request(struct access_log *l, const struct http_req *r)
 	add_word(&o, str_of(note->op_name));
 	add_word(&o, note->user);
 	add_c(&o, '"');
-	add_escaped(&o, http_header(r, "User-Agent"), AGENT_MAX, true);
+	add_escaped(&o, agent, AGENT_MAX, true);
 	add_c(&o, '"');
 	*o.p++ = '\n'; /* room was kept */
-	access_log_add(l, text, (size_t)(o.p - text));
+	access_log_add(l, r->head.p, (size_t)(o.p - r->head.p));
 }

@@ -313,7 +313,7 @@ read_chunked(struct http_req *r, char *p, size_t len, int idle_ms,
 	/* Goes on over chunk borders as long as nothing has to be waited for,
 	 * so that small chunks do not make small reads. */
 	do {
-		size_t n;
+		size_t n = 0;
 		int rc;
 
 		rc = take_framing(r, idle_ms, e);
@@ -391,7 +391,7 @@ http_body_forbids_reuse(const struct http_req *r)
 
 /* Ends our side, then reads on for a bounded while: a close with unread data
  * is a reset, which can destroy the answer on its way (RFC 9112 9.6). */
-static void
+static __attribute__((noinline)) void
 linger(struct http_req *r)
 {
 	bool has_body = r->body_left > 0 || r->info.chunked;
@@ -419,26 +419,31 @@ linger(struct http_req *r)
 	}
 }
 
-void
-http_body_settle(struct http_req *r)
+static __attribute__((noinline)) void
+drain(struct http_req *r)
 {
+	char trash[16384];
 	size_t n;
 
-	if (r->broken) {
-		unit_close_after(r->conn);
-		return;
-	}
-	if (r->closes) {
-		unit_close_after(r->conn);
-		if (!r->body_done)
-			linger(r);
-		return;
-	}
 	while (!r->body_done) {
-		char trash[16384];
-
 		if (read_some(r, trash, sizeof(trash), DRAIN_IDLE_MS, &n,
 			NULL) < 0)
 			return; /* closes */
+	}
+}
+
+/* The two above are not inlined: their buffers would be touched (probed, with
+ * -fstack-clash-protection) in every worker's stack by every request. */
+void
+http_body_settle(struct http_req *r)
+{
+	if (r->broken) {
+		unit_close_after(r->conn);
+	} else if (r->closes) {
+		unit_close_after(r->conn);
+		if (!r->body_done)
+			linger(r);
+	} else if (!r->body_done) {
+		drain(r);
 	}
 }

@@ -11,12 +11,16 @@
  *     8 KiB at most, so that the buffers of idle threads stay small.
  * U4  A wait is not cut into quanta: server.c shuts sockets down to wake
  *     their threads, so that 1,000 idle ones do not wake up all the time.
+ * U5  A worker's request buffer is a mapping: not one page of it is touched
+ *     before the first connection.
  * A changed upstream breaks this compile, not the behaviour. */
 #include <ctype.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "http/civetweb_unit.h"
@@ -40,19 +44,59 @@
 static __thread void *accept_arg;
 static int unit_accept(int fd, struct sockaddr *sa, socklen_t *len);
 static ssize_t unit_recv(int fd, void *p, size_t len, int flags);
+static void *unit_malloc(size_t n);
+static void unit_free(void *p);
 #define accept(fd, sa, len) unit_accept(fd, sa, len)
 #define recv(fd, p, len, flags) unit_recv(fd, p, len, flags)
+#define malloc(n) unit_malloc(n)
+#define free(p) unit_free(p)
 
 #include "civetweb.c"
 
 #undef accept
 #undef recv
+#undef malloc
+#undef free
 #undef mg_cry
 
 static ssize_t
 unit_recv(int fd, void *p, size_t len, int flags)
 {
 	return recv(fd, p, len < 8192 ? len : 8192, flags);
+}
+
+/* The request buffer is allocated and freed by its worker, and the only thing
+ * of that size (U5). */
+static __thread struct {
+	void *p;
+	size_t size;
+} mapping;
+
+static void *
+unit_malloc(size_t n)
+{
+	void *p;
+
+	if (n < UNIT_MAP_MIN || mapping.p != NULL)
+		return malloc(n);
+	p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+	    -1, 0);
+	if (p == MAP_FAILED)
+		return NULL;
+	mapping.p = p;
+	mapping.size = n;
+	return p;
+}
+
+static void
+unit_free(void *p)
+{
+	if (p == NULL || p != mapping.p) {
+		free(p);
+		return;
+	}
+	munmap(mapping.p, mapping.size);
+	mapping.p = NULL;
 }
 
 static int
@@ -109,12 +153,6 @@ unit_ssl(const struct mg_connection *conn)
 	return conn->ssl;
 }
 
-void *
-unit_thread_arg(const struct mg_connection *conn)
-{
-	return conn->tls_user_ptr;
-}
-
 int
 unit_handled(const struct mg_connection *conn)
 {
@@ -125,6 +163,12 @@ bool
 unit_has_head(const struct mg_connection *conn)
 {
 	return conn->request_len > 0;
+}
+
+bool
+unit_is_full(const struct mg_connection *conn)
+{
+	return conn->request_len <= 0 && conn->data_len >= conn->buf_size;
 }
 
 void

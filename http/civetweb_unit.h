@@ -13,6 +13,9 @@ struct mg_context;
 struct mg_request_info;
 struct ssl_st;
 
+/* A request buffer is at least this long, and nothing else of a worker is. */
+#define UNIT_MAP_MIN 16384u
+
 /* Once per process; false when civetweb can't. */
 bool unit_init(void);
 
@@ -33,9 +36,9 @@ void unit_raw(const struct mg_connection *conn, struct unit_raw *ret);
 
 int unit_fd(const struct mg_connection *conn);
 struct ssl_st *unit_ssl(const struct mg_connection *conn); /* or NULL */
-void *unit_thread_arg(const struct mg_connection *conn);
 int unit_handled(const struct mg_connection *conn); /* requests, so far */
 bool unit_has_head(const struct mg_connection *conn);
+bool unit_is_full(const struct mg_connection *conn); /* header too long */
 
 /* Method and target of a request that was not served, as far as they were
  * understood: never anything of the headers. */

@@ -257,7 +257,7 @@ framing(struct http_req *r, struct err *e)
 int
 http_guard(struct http_req *r, struct err *e)
 {
-	char *p;
+	char *p = NULL;
 	int rc;
 
 	rc = request_line(r, &p, e);

@@ -108,46 +108,50 @@ http_io_read(struct http_req *r, void *p, size_t len, int idle_ms,
 	}
 }
 
-/* Sends the first bytes of @iov, at most one TLS record's worth in TLS: pieces
- * are joined there, so that header and body share a record. */
+/* At most one TLS record: small pieces are joined, so that header and body
+ * share one. Not inlined: the buffer would be in every plain worker's stack. */
+static __attribute__((noinline)) ssize_t
+send_tls(struct http_req *r, const struct iovec *iov, int n, short *ret_want)
+{
+	char joined[16384];
+	const void *p = iov[0].iov_base;
+	size_t len = iov[0].iov_len;
+	int sent;
+
+	if (len < sizeof(joined) && n > 1) {
+		len = 0;
+		for (int i = 0; i < n && len < sizeof(joined); i++) {
+			size_t part = sizeof(joined) - len;
+
+			if (part > iov[i].iov_len)
+				part = iov[i].iov_len;
+			memcpy(joined + len, iov[i].iov_base, part);
+			len += part;
+		}
+		p = joined;
+	}
+	ERR_clear_error();
+	sent = SSL_write(r->ssl, p, len < INT32_MAX ? (int)len : INT32_MAX);
+	if (sent > 0)
+		return sent;
+	*ret_want = tls_wants(r->ssl, sent);
+	return *ret_want == 0 ? -1 : 0;
+}
+
+/* 0: nothing went out, wait for *ret_want; -1: the peer is gone. */
 static ssize_t
 send_some(struct http_req *r, struct iovec *iov, int n, short *ret_want)
 {
+	struct msghdr m = { .msg_iov = iov, .msg_iovlen = (size_t)n };
+	ssize_t sent;
+
 	*ret_want = POLLOUT;
-	if (r->ssl != NULL) {
-		char joined[16384];
-		const void *p = iov[0].iov_base;
-		size_t len = iov[0].iov_len;
-		int sent;
-
-		if (len < sizeof(joined) && n > 1) {
-			len = 0;
-			for (int i = 0; i < n && len < sizeof(joined); i++) {
-				size_t room = sizeof(joined) - len;
-				size_t part = iov[i].iov_len < room
-				                  ? iov[i].iov_len
-				                  : room;
-
-				memcpy(joined + len, iov[i].iov_base, part);
-				len += part;
-			}
-			p = joined;
-		}
-		ERR_clear_error();
-		sent = SSL_write(r->ssl, p,
-		    len < INT32_MAX ? (int)len : INT32_MAX);
-		if (sent > 0)
-			return sent;
-		*ret_want = tls_wants(r->ssl, sent);
-		return *ret_want == 0 ? -1 : 0;
-	} else {
-		struct msghdr m = { .msg_iov = iov, .msg_iovlen = (size_t)n };
-		ssize_t sent = sendmsg(r->fd, &m, MSG_NOSIGNAL);
-
-		if (sent >= 0)
-			return sent;
-		return errno == EAGAIN || errno == EINTR ? 0 : -1;
-	}
+	if (r->ssl != NULL)
+		return send_tls(r, iov, n, ret_want);
+	sent = sendmsg(r->fd, &m, MSG_NOSIGNAL);
+	if (sent >= 0)
+		return sent;
+	return errno == EAGAIN || errno == EINTR ? 0 : -1;
 }
 
 int

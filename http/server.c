@@ -246,35 +246,43 @@ unit_on_accept(void *arg, int listener, struct sockaddr *sa, socklen_t *len)
 
 /* --- civetweb's callbacks --- */
 
+/* Made at a worker's first request: most of them may never see one. */
+static __thread struct http_req *worker_req;
+
+static struct http_req *
+req_of(const struct mg_connection *conn)
+{
+	struct http_server *s = mg_get_user_data(mg_get_context(conn));
+
+	if (worker_req == NULL)
+		worker_req = http_req_new(s);
+	return worker_req;
+}
+
 static void *
 on_thread_start(const struct mg_context *ctx, int type)
 {
-	struct http_server *s = mg_get_user_data(ctx);
-
-	if (type == 0) {
-		unit_set_accept_arg(s);
-		return NULL;
-	}
-	return http_req_new(s);
+	if (type == 0)
+		unit_set_accept_arg(mg_get_user_data(ctx));
+	return NULL;
 }
 
 static void
 on_thread_end(const struct mg_context *ctx, int type, void *thread_arg)
 {
-	struct http_req *r = thread_arg;
-
 	(void)ctx;
+	(void)thread_arg;
 	if (type == 1)
-		http_req_free(&r);
+		http_req_free(&worker_req);
 }
 
 static int
 on_request(struct mg_connection *conn)
 {
-	struct http_req *r = unit_thread_arg(conn);
+	struct http_req *r = req_of(conn);
 	struct slot *slot;
 
-	if (r == NULL) { /* no memory when the thread began */
+	if (r == NULL) {
 		unit_close_after(conn);
 		return 503;
 	}
@@ -288,7 +296,7 @@ on_request(struct mg_connection *conn)
 static int
 on_error(struct mg_connection *conn, int status, const char *text)
 {
-	struct http_req *r = unit_thread_arg(conn);
+	struct http_req *r = req_of(conn);
 	struct err e = ERR_INIT;
 	struct slot *slot;
 	int64_t waited, limit;
@@ -301,7 +309,7 @@ on_error(struct mg_connection *conn, int status, const char *text)
 	waited = (clock_mono_ns() - slot->since_ns) / NS_PER_MS;
 	limit = unit_handled(conn) == 0 ? r->s->c.header_timeout_ms
 	                                : r->s->c.keepalive_timeout_ms;
-	if (status == 413)
+	if (status == 413 || unit_is_full(conn))
 		err_set(&e, ERR_HEADERS_TOO_LARGE, NULL);
 	else if (!unit_has_head(conn) && waited >= limit)
 		err_set(&e, ERR_REQUEST_TIMEOUT, NULL);
@@ -316,16 +324,16 @@ on_close(const struct mg_connection *c)
 {
 	/* The callback's const is for the curious; the connection is ours. */
 	struct mg_connection *conn = (struct mg_connection *)(uintptr_t)c;
-	struct http_req *r = unit_thread_arg(conn);
 	struct http_server *s = mg_get_user_data(mg_get_context(conn));
 	struct slot *slot = slot_of(s, unit_fd(conn));
 	struct err e = ERR_INIT;
+	struct http_req *r;
 
 	if (slot == NULL)
 		return;
 	/* civetweb closes without a word after `GET http://...` and `*`. */
-	if (r != NULL && unit_is_open(conn) && unit_has_head(conn) &&
-	    unit_handled(conn) > slot->seen) {
+	if (unit_is_open(conn) && unit_has_head(conn) &&
+	    unit_handled(conn) > slot->seen && (r = req_of(conn)) != NULL) {
 		err_set(&e, ERR_BAD_REQUEST,
 		    "malformed request: request target");
 		http_req_refuse(r, conn, slot, &e);
