@@ -10,7 +10,6 @@
 #include "lib/clock.h"
 #include "lib/fs.h"
 #include "lib/log.h"
-#include "lib/metrics.h"
 #include "lib/rand.h"
 #include "lib/thread.h"
 
@@ -74,27 +73,6 @@ on_event(void *arg, int level, const char *text)
 {
 	(void)arg;
 	log_line((enum log_level)level, "%s", text);
-}
-
-/* Counts a request that was answered. On its worker, whose requests are mostly
- * of one kind: the last name's number is kept. */
-static void
-on_done(void *arg, struct http_req *r)
-{
-	static _Thread_local const char *last_name;
-	static _Thread_local enum metric_op last_op;
-	const char *name = http_note(r)->op_name;
-
-	(void)arg;
-	if (name == NULL)
-		name = "Other";
-	if (name != last_name) {
-		last_op = metric_op_by_name(str_of(name));
-		last_name = name;
-	}
-	metric_request(last_op, http_status(r),
-	    clock_mono_ns() - http_info(r)->start_ns, http_bytes_in(r),
-	    http_bytes_out(r));
 }
 
 /* --- what a first start makes --- */
@@ -227,7 +205,6 @@ start_http(struct server *s, struct err *e)
 		.error_body = s3_error_body,
 		.is_vital = s3_is_vital,
 		.done = s3_done,
-		.done = on_done,
 		.arg = s->s3,
 	};
 	int rc;

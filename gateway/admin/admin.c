@@ -3,6 +3,7 @@
 
 #include "lib/clock.h"
 #include "lib/mem.h"
+#include "lib/metrics.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -226,6 +227,7 @@ handle_api(struct admin *a, struct s3 *s3, struct http_req *r)
 	json_t *answer = NULL;
 	int rc;
 
+	http_note(r)->op = METRIC_OP_Admin;
 	http_note(r)->op_name = "Admin";
 	c.query = http_info(r)->query;
 	rc = read_request(&c, s3, &e);
@@ -253,6 +255,7 @@ handle_metrics(struct admin *a, struct http_req *r)
 	struct err e = ERR_INIT;
 	bool ok = atomic_load(&a->metrics_public);
 
+	http_note(r)->op = METRIC_OP_Metrics;
 	http_note(r)->op_name = "Metrics";
 	if (!ok && a->token[0] != '\0' &&
 	    str_has_prefix(given, STR_LIT("Bearer ")))

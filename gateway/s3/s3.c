@@ -198,9 +198,8 @@ s3_admin_request(struct s3 *s, struct http_req *h, size_t max,
 	if (rc == 0 && r.user.id[0] == '\0')
 		rc = err_set(e, ERR_ACCESS_DENIED, NULL);
 	/* Neither a URL that was handed out nor a body that nobody signed. */
-	if (rc == 0 &&
-	    (r.auth.kind != AUTH_V4_HEADER ||
-	        r.auth.payload != AUTH_PAYLOAD_HASH))
+	if (rc == 0 && (r.auth.kind != AUTH_V4_HEADER ||
+			   r.auth.payload != AUTH_PAYLOAD_HASH))
 		rc = err_set(e, ERR_ACCESS_DENIED,
 		    "sign with SigV4 in the header, and the body's SHA-256");
 	if (rc == 0)
