@@ -221,7 +221,8 @@ int object_parts(struct object_reader *r, struct arena *a,
  * is the caller's: it has the reader open. @o as for put_commit: what to store
  * (etag and checksum from the source unless changed). No data moves: the
  * manifest gets one more reference. Source = destination is allowed (metadata
- * change). ERR_RETRY is retried inside. */
+ * change). ERR_RETRY: the source was replaced or deleted since it was opened, so
+ * that its bytes may be garbage (O3): open it again and repeat. */
 int object_copy(struct object_reader *src, const struct bucket *dst_bucket,
     struct str dst_key, const struct user *owner, const struct write_cond *cond,
     struct object *o, struct err *e);
@@ -335,6 +336,9 @@ struct store_stat {
 void store_get_stat(struct store *s, struct store_stat *ret);
 /* Deletes what is due on the garbage list, on the caller's thread. */
 int store_collect(struct store *s, struct err *e);
+/* Aborts uploads older than upload_expiry_s and forgets what was completed over a
+ * day ago; the background thread does it hourly. */
+int store_expire(struct store *s, struct err *e);
 struct sweep_report {
 	uint64_t seen, unknown, unknown_bytes, trashed;
 	bool needs_confirm; /* fresh index, or more than 1 % unknown */

@@ -55,9 +55,10 @@ put_begin(struct store *s, const struct bucket *b, struct str key,
 static struct str
 make_note(const struct put *p, char *dst, size_t size)
 {
-	Rec__Note n = REC__NOTE__INIT;
+	Rec__Note n;
 	char name[sizeof(p->bucket.name)];
 
+	rec__note__init(&n);
 	memcpy(name, p->bucket.name, sizeof(name));
 	n.bucket = name;
 	n.key = rec_bin(p->key.b, p->key.len);

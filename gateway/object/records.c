@@ -605,11 +605,12 @@ int
 rec_bucket_put(struct arena *a, const struct bucket *b, struct str *ret,
     struct err *e)
 {
-	Rec__Bucket r = REC__BUCKET__INIT;
+	Rec__Bucket r;
 	uint8_t owner[OWNER_ID_RAW];
 	char *p;
 	int rc;
 
+	rec__bucket__init(&r);
 	if (owner_id_raw(b->owner_id, owner))
 		r.owner_id = rec_bin(owner, sizeof(owner));
 	r.owner_name = text(a, str_of(b->owner_name));

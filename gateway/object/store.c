@@ -43,9 +43,9 @@ store_open(const struct store_conf *c, struct store **ret, struct err *e)
 	if (s->conf.trash_s == 0)
 		s->conf.trash_s = 7 * 86400;
 	lock_init(&s->lock, LOCK_RANK_OBJECT);
-	lock_init(&s->collect_lock, LOCK_RANK_OBJECT - 1);
 	lock_init(&s->root_lock, LOCK_RANK_LEAF);
 	cond_init(&s->wake);
+	cond_init(&s->collected);
 	s->readers.prev = s->readers.next = &s->readers;
 	s->buckets = cache_new(CACHE_SLOTS, sizeof(struct bucket));
 	s->keys = cache_new(CACHE_SLOTS,
@@ -93,8 +93,8 @@ store_close(struct store **sp)
 	cache_free(&s->keys);
 	explicit_bzero(&s->root_key, sizeof(s->root_key));
 	cond_fini(&s->wake);
+	cond_fini(&s->collected);
 	lock_fini(&s->root_lock);
-	lock_fini(&s->collect_lock);
 	lock_fini(&s->lock);
 	s->magic = 0;
 	mem_free(&s);

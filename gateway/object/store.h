@@ -44,9 +44,10 @@ struct store {
 	struct reader_link readers; /* ring, oldest first */
 	struct put *puts;           /* S2 */
 	struct store_stat stat;
+	bool is_collecting; /* one collector or sweep at a time */
+	struct cond collected;
 
-	struct lock collect_lock; /* one collector or sweep at a time */
-	_Atomic uint64_t floor;   /* S1: no view opened from now on is older */
+	_Atomic uint64_t floor; /* S1: no view opened from now on is older */
 	pthread_t thread;
 	bool has_thread;
 };

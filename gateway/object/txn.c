@@ -154,11 +154,14 @@ refs_read(struct txn *t, struct refs *r, struct err *e)
 		rc = txn_get(t, &k, &found, &f->value, e);
 		if (rc < 0)
 			return rc;
-		if (!found)
-			return f->delta > 0 ? err_set(e, ERR_RETRY,
-						  "the source went away")
-			                    : err_set(e, ERR_CORRUPT,
-						  "manifest row missing");
+		if (!found && f->delta > 0)
+			return err_set(e, ERR_RETRY, "the source went away");
+		if (!found) {
+			/* Nothing to take off; a damaged index must not make
+			 * an object undeletable. The sweep finds the bytes. */
+			f->delta = 0;
+			continue;
+		}
 		rc = rec_manifest_head(f->value, &f->refs, e);
 		if (rc < 0)
 			return rc;

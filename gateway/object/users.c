@@ -399,7 +399,7 @@ static int
 add_key_fn(struct txn *t, void *arg, struct err *e)
 {
 	struct add_key *c = arg;
-	Rec__AccessKey r = REC__ACCESS_KEY__INIT;
+	Rec__AccessKey r;
 	struct user u;
 	struct key k;
 	struct str v;
@@ -415,6 +415,7 @@ add_key_fn(struct txn *t, void *arg, struct err *e)
 	if (found)
 		return err_set(e, ERR_ENTITY_EXISTS,
 		    "access key %s exists already", c->k.id);
+	rec__access_key__init(&r);
 	r.user = c->k.user;
 	r.secret = c->k.secret;
 	r.created_ns = c->created_ns;
