@@ -18,7 +18,9 @@ enum lock_rank {
 	LOCK_RANK_KV_QUEUE = 40,   /* index: waiting transactions */
 	LOCK_RANK_KV_VIEW = 44,    /* index: tables and snapshot */
 	LOCK_RANK_BLOB = 50,       /* blob */
-	LOCK_RANK_ENGINE = 60,     /* engine: store paths */
+	LOCK_RANK_PASS = 56,       /* engine: one scrub or compaction at a time */
+	LOCK_RANK_ENGINE = 60,     /* engine: names being changed */
+	LOCK_RANK_FLUSH = 62,      /* engine: one flush of a path at a time */
 	LOCK_RANK_PATH = 64,       /* engine: one store path's queue */
 	LOCK_RANK_VOLUMES = 68,    /* engine: volume table */
 	LOCK_RANK_FILE_INDEX = 72, /* engine: file index table */

@@ -31,18 +31,23 @@ enum engine_class {
 #define ENGINE_FILE_ID_MAX 144 /* group '/' remote name, NUL included */
 #define ENGINE_BLOCK (64 * 1024)
 
+/* What is 0 has a default, unless it says otherwise. */
 struct engine_conf {
-	const char *const *paths; /* store paths, in order; DESIGN 9: creel.json */
+	const char *const
+	    *paths; /* store paths, in order; DESIGN 9: creel.json */
 	size_t n_paths;
-	const char *group;        /* "group1" */
-	uint32_t server_id;       /* 1..16777215, in the file IDs */
-	uint64_t small_limit;     /* up to this a needle, above a file: 1 MiB */
-	uint64_t volume_size;     /* preallocated size of a volume */
-	uint64_t reserved;        /* bytes kept free on each path */
-	uint64_t scrub_rate;      /* bytes/s; 0 = no background scrub */
+	const char *group;    /* "group1" */
+	uint32_t server_id;   /* 1..16777215, in the file IDs */
+	uint64_t small_limit; /* up to this a needle, above a file: 1 MiB */
+	uint64_t volume_size; /* preallocated size of a volume */
+	uint64_t reserved;    /* bytes kept free on each path */
+	uint64_t scrub_rate;  /* bytes/s; 0 = no background scrub */
 	int64_t scrub_interval_s;
 	uint64_t write_queue_max; /* bytes waiting for one path's writer */
-	unsigned compact_percent; /* dead bytes that make a sealed volume mostly dead */
+	unsigned
+	    compact_percent; /* dead bytes that make a sealed volume mostly dead */
+	int64_t compact_interval_s; /* 0 = none in the background */
+	size_t index_table_max;     /* locations kept in memory; 0 = 65,536 */
 	/* Events for the shell's log (failed path, quarantine, ...); any thread. */
 	void (*event)(void *arg, int level, const char *text);
 	void *event_arg;
@@ -59,7 +64,8 @@ struct engine_owner {
 	uint8_t class;         /* enum engine_class */
 	struct id128 index_id; /* UUID of the index that names it */
 	struct id128 write_id; /* E5 */
-	struct str note;       /* opaque to the engine, <= 2048 bytes: salvage hints */
+	struct str
+	    note; /* opaque to the engine, <= 2048 bytes: salvage hints */
 };
 
 struct engine_file_info {
@@ -135,7 +141,7 @@ struct engine_path_stat {
 	const char *path;
 	bool is_failed, is_read_only;
 	uint64_t total, avail, reserved;
-	uint64_t files, bytes;     /* live */
+	uint64_t files, bytes; /* live */
 	uint64_t dead_bytes, volumes;
 	uint64_t scrub_bytes, scrub_total, scrub_errors, scrub_passes;
 	uint64_t quarantined;
@@ -147,6 +153,9 @@ bool engine_can_write(struct engine *g);
 /* One full scrub now, on the caller's thread; counts in the stats. */
 int engine_scrub_now(struct engine *g, struct err *e);
 int engine_compact_now(struct engine *g, struct err *e);
+/* Damaged files seen by reads and scrubs, newest first; fn != 0 stops. */
+int engine_each_bad(struct engine *g, int (*fn)(void *arg, const char *id),
+    void *arg);
 /* Throws the file index away and makes it again from volumes and files;
  * the engine must not be open. */
 int engine_rebuild(const struct engine_conf *c, struct err *e);

@@ -1,0 +1,406 @@
+/* storage/engine/engine_int.h - what the files of the engine share.
+ *
+ * Threads: one writer and one flusher per store path, one tidy thread; all
+ * others are callers'. Lock order: pending (ENGINE) < queue (PATH) < volumes
+ * (VOLUMES) < index table (FILE_INDEX). Counters of volumes and paths belong
+ * to VOLUMES. */
+#ifndef STORAGE_ENGINE_ENGINE_INT_H
+#define STORAGE_ENGINE_ENGINE_INT_H
+
+#include "storage/engine/engine.h"
+#include "storage/engine/format.h"
+
+#include "lib/lock.h"
+#include "lib/log.h"
+
+#include <limits.h>
+#include <stdatomic.h>
+#include <sys/uio.h>
+
+#define ENGINE_MAGIC 0x454e4731u
+#define PATH_MAGIC 0x50415448u
+#define VOL_OBJ_MAGIC 0x564f4c31u
+#define FINDEX_MAGIC 0x46494458u
+
+/* --- locations --- */
+
+/* Time from the file ID (so that the index grows at its end), then a hash of
+ * the name. Two names with one key count as a collision: drawn again. */
+struct fkey {
+	uint8_t b[16];
+};
+
+enum loc_type {
+	LOC_PUT = NEEDLE_PUT,
+	LOC_LARGE = NEEDLE_LARGE,
+	LOC_TOMB = NEEDLE_TOMB,
+	LOC_GONE = 15, /* only in memory: the tombstone itself was dropped */
+};
+
+struct loc {
+	uint8_t type, class;
+	uint16_t hdr_len;
+	uint64_t vol, off; /* the needle */
+	uint64_t size;     /* of the content */
+	uint64_t version;
+};
+
+static inline uint64_t
+loc_total(const struct loc *l)
+{
+	return needle_total(l->hdr_len, l->type == LOC_PUT ? l->size : 0);
+}
+
+static inline bool
+loc_is_live(const struct loc *l)
+{
+	return l->type == LOC_PUT || l->type == LOC_LARGE;
+}
+
+/* --- volumes (vol.c) --- */
+
+struct path;
+
+struct vol_count { /* kept in the index beside the replayed offset */
+	uint64_t live_bytes, dead_bytes; /* of whole needles */
+	uint64_t live, tombs;            /* needles */
+	uint64_t punched;
+	bool sealed, has_gap, is_drained;
+};
+
+struct vol {
+	uint32_t magic;
+	struct path *p;
+	uint64_t no;
+	uint8_t salt[16];
+	uint64_t prev_no, prev_end;
+	int fd;                     /* -1 until first used; VOLUMES */
+	unsigned refs;              /* VOLUMES */
+	unsigned readers[2], epoch; /* VOLUMES: for hole punching */
+	bool is_removed;            /* VOLUMES: file is unlinked */
+	uint64_t end;               /* appended so far; the writer's */
+	_Atomic uint64_t durable;
+	uint64_t alloc;
+	uint64_t replayed;  /* VOLUMES */
+	bool is_dirty;      /* VOLUMES: differs from the index's record */
+	struct vol_count n; /* VOLUMES */
+	int64_t used_ns;    /* VOLUMES: last use of fd */
+};
+
+void vol_name(uint64_t no, char dst[24]);
+int vol_path(const struct path *p, uint64_t no, char dst[PATH_MAX],
+    struct err *e);
+/* A new one, durable, put into the path's table. */
+int vol_create(struct path *p, uint64_t no, uint64_t alloc, uint64_t prev_no,
+    uint64_t prev_end, struct vol **ret, struct err *e);
+/* Adds a volume that is known by name only. */
+int vol_add(struct path *p, uint64_t no, struct vol **ret, struct err *e);
+/* Opens the file and reads its header, if that has not been done. */
+int vol_open(struct vol *v, struct err *e);
+/* Ref'd, open, *ret_slot registered as reader. NULL: no such volume (*rc == 0)
+ * or it cannot be opened. */
+struct vol *vol_get(struct path *p, uint64_t no, unsigned *ret_slot, int *rc,
+    struct err *e);
+void vol_put(struct vol **vp, unsigned slot);
+/* Without a reference; VOLUMES held. */
+struct vol *vol_find(struct path *p, uint64_t no);
+/* Unlinks the file, durably; frees the volume when the last reader leaves. */
+int vol_remove(struct vol *v, struct err *e);
+/* Waits until those who read when it was called have left; false when some
+ * stay for longer than @ms. One caller at a time. */
+bool vol_drain_readers(struct vol *v, int ms);
+void vol_free(struct vol *v);
+/* Closes files of volumes that were not used for a while. */
+void vols_trim(struct path *p, size_t keep);
+
+/* Reads and decodes the needle at @off. @buf: FMT_HDR_MAX bytes. */
+int vol_read_header(struct vol *v, uint64_t off, uint32_t hdr_len, uint8_t *buf,
+    struct needle *ret, struct err *e);
+/* Checks the payload of a NEEDLE_PUT; ERR_CORRUPT. */
+int vol_check_payload(struct vol *v, uint64_t off, const struct needle *n,
+    struct err *e);
+
+/* Walk (scan.c): calls @fn for each needle from @from on. A place without one
+ * is searched for the next one; that gap is told to @gap (NULL: ignored).
+ * *ret_end is where the last needle ends; *ret_dirty whether bytes other than
+ * zero follow. A result of @fn other than 0 stops and is returned. */
+struct scan {
+	struct vol *v;
+	uint64_t from, limit;
+	int (*fn)(void *arg, const struct needle *n, uint64_t off,
+	    struct err *e);
+	void (*gap)(void *arg, uint64_t from, uint64_t to);
+	void *arg;
+};
+int vol_scan(const struct scan *s, uint64_t *ret_end, bool *ret_dirty,
+    struct err *e);
+
+/* --- file index (ftab.c, findex.c) --- */
+
+struct fent {
+	struct fkey key;
+	struct id128 wid;
+	struct loc loc;
+	bool is_new; /* its write ID is not in LMDB yet */
+	uint32_t next_key, next_wid;
+};
+
+struct ftab;
+struct ftab *ftab_new(void);
+void ftab_free(struct ftab **tp);
+int ftab_reserve(struct ftab *t, size_t n, struct err *e);
+size_t ftab_len(const struct ftab *t);
+struct fent *ftab_at(const struct ftab *t, size_t i);
+struct fent *ftab_find(const struct ftab *t, const struct fkey *key);
+struct fent *ftab_find_wid(const struct ftab *t, const struct id128 *wid);
+/* Room must have been reserved. */
+void ftab_put(struct ftab *t, const struct fkey *key, const struct id128 *wid,
+    const struct loc *loc, bool is_new);
+
+struct vol_rec { /* a volume's row */
+	uint64_t no, replayed;
+	struct vol_count n;
+};
+
+struct path_rec { /* the path's row */
+	uint64_t files, bytes, next_vol, inc, seq;
+};
+
+struct findex;
+int findex_open(const char *dir, size_t table_max, struct findex **ret,
+    struct err *e);
+void findex_close(struct findex **fp);
+/* 0 or ERR_NOT_FOUND; tombstones are found. */
+int findex_get(struct findex *f, const struct fkey *key, struct loc *ret,
+    struct err *e);
+/* Key of the live file with that write ID. */
+int findex_get_wid(struct findex *f, const struct id128 *wid, struct fkey *ret,
+    struct err *e);
+/* Room for @n publications; ERR_NO_MEMORY, ERR_NO_SPACE when flushing lags. */
+int findex_reserve(struct findex *f, size_t n, struct err *e);
+void findex_lock(struct findex *f);
+void findex_unlock(struct findex *f);
+/* Locked by the caller; returns the length of the active table. */
+size_t findex_publish(struct findex *f, const struct fkey *key,
+    const struct id128 *wid, const struct loc *loc, bool is_new);
+size_t findex_pending(struct findex *f); /* entries not yet in LMDB */
+/* Takes the table out (FILE_INDEX and VOLUMES held by the caller). False when
+ * a frozen one still waits for its commit. */
+bool findex_freeze(struct findex *f);
+/* Writes the frozen table and the rows; on success the table is dropped. */
+int findex_commit(struct findex *f, const struct vol_rec *vols, size_t n_vols,
+    const uint64_t *removed, size_t n_removed, const struct path_rec *path,
+    struct err *e);
+int findex_load_path(struct findex *f, struct path_rec *ret, struct err *e);
+/* Row of one volume; ERR_NOT_FOUND. */
+int findex_load_vol(struct findex *f, uint64_t no, struct vol_rec *ret,
+    struct err *e);
+/* Up to @max committed entries after *from (zero: from the start). */
+int findex_slice(struct findex *f, struct fkey *from, struct fent *ret,
+    size_t max, size_t *ret_n, struct err *e);
+
+/* --- store paths (path.c, writer.c, replay.c) --- */
+
+struct wreq { /* one needle for the writer; lives on the caller's stack */
+	struct wreq *next;
+	uint8_t *hdr; /* encoded; the writer places it */
+	uint32_t hdr_len;
+	struct str payload;
+	struct fkey key;
+	struct id128 wid;
+	struct loc loc; /* vol, off: the writer's */
+	bool has_key;   /* publish it */
+	bool has_old;
+	struct loc old; /* what it replaces */
+	bool is_new;    /* a file that was not there */
+	bool keep_source;
+	bool frees; /* may use the reserve */
+	uint32_t batch;
+	int rc;
+	struct err *e;
+};
+
+enum {
+	WRITER_IOVS = 768
+};
+
+struct path {
+	uint32_t magic;
+	struct engine *g;
+	unsigned no; /* M.. in the file IDs */
+	char dir[PATH_MAX - 128];
+	struct ident ident;
+	int lock_fd;
+	struct findex *fx;
+
+	struct lock qlock; /* PATH: the queue */
+	struct cond qcond, room;
+	struct wreq *q_head, **q_tail;
+	uint64_t q_bytes;
+	unsigned room_waiters;
+	bool writer_idle, stop;
+	uint32_t open_batch;
+	_Atomic uint32_t done[2];
+	pthread_t writer, flusher;
+	bool has_writer, has_flusher;
+
+	/* writer's */
+	struct vol *cur;
+	struct iovec iov[WRITER_IOVS];
+	bool has_started; /* NEEDLE_START is written */
+	uint64_t next_vol;
+	uint64_t last_no, last_end; /* where the volume before the next ends */
+
+	_Atomic bool is_failed, is_full;
+	_Atomic uint64_t avail, total;
+	_Atomic int64_t space_ns;
+
+	struct lock vlock; /* VOLUMES */
+	struct cond vcond; /* readers left */
+	struct vol **vols; /* by number */
+	size_t n_vols, cap_vols;
+	uint64_t files, bytes; /* live */
+	uint64_t *removed;     /* volumes whose rows must go */
+	size_t n_removed, cap_removed;
+	uint64_t last_inc, last_seq; /* greatest source position replayed */
+
+	struct lock flush; /* FLUSH: one at a time */
+	struct {           /* rows that go with the frozen table */
+		bool is_set;
+		struct vol_rec *vols;
+		uint64_t *removed;
+		size_t n_vols, n_removed;
+		struct path_rec path;
+	} snap;
+	struct lock flock; /* LEAF: the flusher's orders */
+	struct cond fcond;
+	bool flush_wanted, flush_stop;
+	_Atomic int64_t write_ns; /* last publication */
+
+	_Atomic uint64_t scrub_bytes, scrub_total, scrub_errors, scrub_passes;
+	_Atomic uint64_t quarantined;
+	_Atomic int64_t scrub_last_s;
+
+	uint32_t dir_count;              /* large files: fan-out */
+	_Atomic uint8_t dirs[65536 / 8]; /* directories known to be there */
+};
+
+int path_open(struct engine *g, unsigned no, const char *dir, int lock_fd,
+    const struct ident *ident, struct path **ret, struct err *e);
+void path_close(struct path **pp);
+int path_replay(struct path *p, struct err *e);
+int path_flush(struct path *p, struct err *e);
+int path_start_threads(struct path *p, struct err *e);
+void path_stop_threads(struct path *p);
+void path_space(struct path *p);
+void path_want_flush(struct path *p);
+/* Bytes kept at the end of a volume for what frees space. */
+uint64_t path_tail_reserve(const struct path *p);
+void path_event(struct path *p, int level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Queues; then waits. ERR_BUSY when the queue stays full. */
+int writer_submit(struct path *p, struct wreq *r, struct err *e);
+int writer_wait(struct path *p, struct wreq *r);
+void *writer_main(void *arg);
+/* Applies one needle's effect on counters; VOLUMES and FILE_INDEX held. */
+void path_account(struct path *p, struct vol *v, const struct loc *loc,
+    bool has_old, const struct loc *old);
+
+/* --- large files (large.c) --- */
+
+struct large_writer;
+int large_begin(struct path *p, uint64_t size_hint, struct large_writer **ret,
+    struct err *e);
+int large_write(struct large_writer *w, const void *p, size_t len,
+    struct err *e);
+uint64_t large_size(const struct large_writer *w);
+uint32_t large_crc32(const struct large_writer *w);
+/* Makes the file durable under its name. @n: id, owner, ...; n_blocks is set
+ * here. The temporary name stays until large_end(). */
+int large_finish(struct large_writer *w, struct needle *n, struct err *e);
+/* @keep: the log record is durable. Else all names go. Frees. */
+void large_end(struct large_writer **wp, bool keep);
+int large_file_path(const struct path *p, struct str id, char dst[PATH_MAX],
+    struct err *e);
+int large_unlink(struct path *p, struct str id, struct err *e);
+/* Opens the data file of @n. */
+int large_open(struct path *p, const struct needle *n, int *ret_fd,
+    struct err *e);
+int large_read_sums(int fd, uint64_t size, uint32_t first, uint32_t n,
+    uint8_t *dst, struct err *e);
+/* Settles what a crash left in tmp/. */
+int large_recover(struct path *p, struct err *e);
+
+/* --- the whole --- */
+
+struct pend { /* a name or a write ID that is being changed */
+	struct fkey key;
+	struct id128 wid;
+	bool has_wid;
+	struct pend *next_key, *next_wid;
+};
+
+enum {
+	PEND_BUCKETS = 256,
+	MAX_PATHS = 256,
+	BAD_IDS = 64
+};
+
+struct engine {
+	uint32_t magic;
+	struct engine_conf c;
+	char group[20];
+	struct ident ident; /* path is zero */
+	struct path *paths[MAX_PATHS];
+	size_t n_paths;
+	uint64_t incarnation;
+	uint64_t parent_inc, parent_seq;
+	_Atomic uint64_t seq;
+	_Atomic unsigned rr;
+
+	struct lock plock; /* ENGINE: pending */
+	struct cond pcond;
+	unsigned pend_waiters;
+	struct pend *by_key[PEND_BUCKETS], *by_wid[PEND_BUCKETS];
+
+	struct lock tlock; /* LEAF: tidy's */
+	struct cond tcond;
+	bool tidy_stop, has_tidy;
+	pthread_t tidy;
+	struct lock passlock; /* one scrub or compaction at a time */
+
+	struct lock badlock;
+	char bad[BAD_IDS][ENGINE_FILE_ID_MAX]; /* ring of damaged files */
+	unsigned n_bad;
+};
+
+/* False when @wait_key is false and the name is taken. */
+bool pend_enter(struct engine *g, struct pend *p, bool wait_key);
+void pend_leave(struct engine *g, struct pend *p);
+
+/* Key and path of a file ID; ERR_INVALID. */
+int engine_key(const struct engine *g, struct str id, struct fkey *ret,
+    unsigned *ret_path, struct err *e);
+void engine_bad_file(struct engine *g, struct path *p, struct str id,
+    const char *what);
+void info_of_needle(const struct needle *n, struct engine_file_info *ret);
+/* Header of a live file by key; @buf FMT_HDR_MAX. */
+int engine_load(struct path *p, const struct fkey *key, struct loc *ret_loc,
+    uint8_t *buf, struct needle *ret, struct err *e);
+
+/* tidy.c */
+int tidy_start(struct engine *g, struct err *e);
+void tidy_stop(struct engine *g);
+
+/* ident.c: creel.json of all paths. Fills g->paths' arguments. */
+struct opened_path {
+	char dir[PATH_MAX - 128];
+	int lock_fd;
+	struct ident ident;
+};
+/* Opens, creates, checks and locks; @ret has c->n_paths entries, by number. */
+int ident_open(const struct engine_conf *c, struct opened_path *ret,
+    struct err *e);
+
+#endif

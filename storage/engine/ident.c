@@ -1,0 +1,399 @@
+/* storage/engine/ident.c - creel.json in each store path: whose it is.
+ *
+ *   { "format": 1, "deployment": UUID, "node": UUID, "group": "group1",
+ *     "path": { "number": 0, "uuid": UUID },
+ *     "paths": [ { "number": 0, "uuid": UUID }, ... ] }
+ *
+ * N1  Paths belong together when deployment and node are the same; the list is
+ *     the union of theirs (one that was being added may be in its own only).
+ * N2  Every path of the list must be given; a blank one is taken as a new one
+ *     only when all known ones are there.
+ * Thread: the opener's. */
+#include "storage/engine/engine_int.h"
+
+#include "lib/fs.h"
+#include "lib/mem.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+	FORMAT = 1,
+	MAX_JSON = 256 * 1024
+};
+
+struct known {
+	bool is_set;
+	struct id128 uuid;
+};
+
+struct one { /* what is in one given directory */
+	char dir[PATH_MAX - 128];
+	int lock_fd;
+	bool is_blank;
+	struct ident ident;
+	unsigned no;
+	char group[32];
+};
+
+struct all {
+	struct one one[MAX_PATHS];
+	size_t n;
+	struct known known[MAX_PATHS];
+	struct id128 deployment, node;
+	bool has_ident;
+};
+
+static bool
+get_uuid(const json_t *o, const char *name, struct id128 *ret)
+{
+	const char *s = json_string_value(json_object_get(o, name));
+
+	return s != NULL && id128_parse(s, strlen(s), ret);
+}
+
+static int
+broken(const struct one *o, struct err *e)
+{
+	return err_set(e, ERR_CONFIG,
+	    "%s/creel.json is damaged; copy it back from another store path's "
+	    "or from a backup",
+	    o->dir);
+}
+
+static int
+note_known(struct all *a, const struct one *o, unsigned no,
+    const struct id128 *uuid, struct err *e)
+{
+	struct known *k = &a->known[no];
+
+	if (k->is_set && !id128_eq(&k->uuid, uuid))
+		return err_set(e, ERR_CONFIG,
+		    "%s/creel.json knows another store path %u than the others: "
+		    "give the paths that belong together",
+		    o->dir, no);
+	k->is_set = true;
+	k->uuid = *uuid;
+	return 0;
+}
+
+static int
+parse_list(struct all *a, const struct one *o, const json_t *list,
+    struct err *e)
+{
+	size_t i;
+	json_t *item;
+
+	if (!json_is_array(list))
+		return broken(o, e);
+	json_array_foreach(list, i, item)
+	{
+		json_int_t no =
+		    json_integer_value(json_object_get(item, "number"));
+		struct id128 uuid;
+		int rc;
+
+		if (no < 0 || no >= MAX_PATHS || !get_uuid(item, "uuid", &uuid))
+			return broken(o, e);
+		rc = note_known(a, o, (unsigned)no, &uuid, e);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int
+parse(struct all *a, struct one *o, const json_t *j, struct err *e)
+{
+	json_int_t format = json_integer_value(json_object_get(j, "format"));
+	const json_t *path = json_object_get(j, "path");
+	json_int_t no = json_integer_value(json_object_get(path, "number"));
+	const char *group = json_string_value(json_object_get(j, "group"));
+	int rc;
+
+	if (format > FORMAT)
+		return err_set(e, ERR_CONFIG,
+		    "%s was written by a newer creel (format %lld): start that "
+		    "one",
+		    o->dir, (long long)format);
+	if (format != FORMAT || no < 0 || no >= MAX_PATHS || group == NULL ||
+	    !get_uuid(j, "deployment", &o->ident.deployment) ||
+	    !get_uuid(j, "node", &o->ident.node) ||
+	    !get_uuid(path, "uuid", &o->ident.path))
+		return broken(o, e);
+	o->no = (unsigned)no;
+	snprintf(o->group, sizeof(o->group), "%s", group);
+	if (a->has_ident && (!id128_eq(&a->deployment, &o->ident.deployment) ||
+				!id128_eq(&a->node, &o->ident.node)))
+		return err_set(e, ERR_CONFIG,
+		    "%s belongs to another deployment than %s: give the paths "
+		    "that belong together",
+		    o->dir, a->one[0].dir);
+	a->deployment = o->ident.deployment;
+	a->node = o->ident.node;
+	a->has_ident = true;
+	rc = parse_list(a, o, json_object_get(j, "paths"), e);
+	if (rc == 0)
+		rc = note_known(a, o, o->no, &o->ident.path, e);
+	return rc;
+}
+
+static int
+check_blank(struct one *o, struct err *e)
+{
+	static const char *const ours[] = { "volumes", "findex", "data" };
+	char name[PATH_MAX];
+
+	for (size_t i = 0; i < 3; i++) {
+		snprintf(name, sizeof(name), "%s/%s", o->dir, ours[i]);
+		if (fs_exists(name))
+			return err_set(e, ERR_CONFIG,
+			    "%s/creel.json is missing though there is %s: "
+			    "restore it, or give an empty directory",
+			    o->dir, name);
+	}
+	o->is_blank = true;
+	return 0;
+}
+
+static int
+load_one(struct all *a, struct one *o, struct err *e)
+{
+	struct buf text = BUF_CAP(MAX_JSON);
+	char name[PATH_MAX];
+	json_error_t je;
+	json_t *j;
+	int rc;
+
+	snprintf(name, sizeof(name), "%s/creel.json", o->dir);
+	rc = fs_read_file(name, MAX_JSON, &text, e);
+	if (rc == ERR_NOT_FOUND)
+		rc = check_blank(o, e);
+	else if (rc < 0)
+		rc = err_set(e, ERR_CONFIG, "cannot read %s as uid %u: %s",
+		    name, (unsigned)geteuid(),
+		    e == NULL ? err_text(rc) : "see its permissions");
+	if (rc == 0 && !o->is_blank) {
+		j = json_loadb(text.p, text.len, 0, &je);
+		rc = j == NULL ? broken(o, e) : parse(a, o, j, e);
+		json_decref(j);
+	}
+	buf_fini(&text);
+	return rc;
+}
+
+static int
+open_one(struct all *a, struct one *o, const char *dir, struct err *e)
+{
+	char real[PATH_MAX], name[PATH_MAX];
+	struct err why = ERR_INIT;
+	int rc = fs_mkdir_p(dir, &why);
+
+	if (rc < 0 || realpath(dir, real) == NULL)
+		return err_set(e, ERR_CONFIG,
+		    "cannot use %s as store path with uid %u: %.100s", dir,
+		    (unsigned)geteuid(),
+		    rc < 0 ? why.msg : strerrordesc_np(errno));
+	if (strlen(real) >= sizeof(o->dir))
+		return err_set(e, ERR_CONFIG, "path too long: %.150s", dir);
+	memcpy(o->dir, real, strlen(real) + 1);
+	for (size_t i = 0; i < a->n; i++) {
+		if (strcmp(a->one[i].dir, o->dir) == 0)
+			return err_set(e, ERR_CONFIG, "%s is given twice",
+			    o->dir);
+	}
+	snprintf(name, sizeof(name), "%s/lock", o->dir);
+	rc = fs_lock(name, &o->lock_fd, &why);
+	if (rc == ERR_BUSY)
+		return err_set(e, ERR_CONFIG,
+		    "%s is in use by another creel process: stop it first",
+		    o->dir);
+	if (rc < 0)
+		return err_set(e, ERR_CONFIG,
+		    "cannot use %s as store path with uid %u: %.100s", o->dir,
+		    (unsigned)geteuid(), why.msg);
+	return 0;
+}
+
+/* --- writing --- */
+
+static json_t *
+uuid_json(const struct id128 *id)
+{
+	char text[33];
+
+	id128_text(id, text);
+	return json_string(text);
+}
+
+static int
+save_one(const struct all *a, const struct one *o, const char *group,
+    struct err *e)
+{
+	json_t *list = json_array(), *j;
+	char name[PATH_MAX], *text;
+	int rc;
+
+	for (unsigned i = 0; i < MAX_PATHS; i++) {
+		if (a->known[i].is_set)
+			json_array_append_new(list,
+			    json_pack("{s:i, s:o}", "number", (int)i, "uuid",
+				uuid_json(&a->known[i].uuid)));
+	}
+	j = json_pack("{s:i, s:o, s:o, s:s, s:{s:i, s:o}, s:o}", "format",
+	    FORMAT, "deployment", uuid_json(&a->deployment), "node",
+	    uuid_json(&a->node), "group", group, "path", "number", (int)o->no,
+	    "uuid", uuid_json(&o->ident.path), "paths", list);
+	text = j == NULL ? NULL : json_dumps(j, JSON_INDENT(2));
+	json_decref(j);
+	if (text == NULL)
+		return err_set(e, ERR_NO_MEMORY, NULL);
+	snprintf(name, sizeof(name), "%s/creel.json", o->dir);
+	rc = fs_write_file(name, str_of(text), 0600, e);
+	free(text);
+	return rc;
+}
+
+static unsigned
+free_number(const struct all *a)
+{
+	unsigned no = 0;
+
+	while (no < MAX_PATHS && a->known[no].is_set)
+		no++;
+	return no;
+}
+
+/* --- the rules --- */
+
+static int
+check_known(const struct all *a, struct err *e)
+{
+	const char *blank = NULL;
+
+	for (size_t i = 0; i < a->n; i++) {
+		if (a->one[i].is_blank)
+			blank = a->one[i].dir;
+	}
+	for (unsigned no = 0; no < MAX_PATHS; no++) {
+		bool found = !a->known[no].is_set;
+
+		for (size_t i = 0; i < a->n && !found; i++)
+			found = !a->one[i].is_blank && a->one[i].no == no;
+		if (found)
+			continue;
+		if (blank != NULL)
+			return err_set(e, ERR_CONFIG,
+			    "store path %u is missing and %s is blank: is its "
+			    "disk mounted?",
+			    no, blank);
+		return err_set(e, ERR_CONFIG,
+		    "store path %u of this deployment is missing: give all of "
+		    "its directories",
+		    no);
+	}
+	return 0;
+}
+
+static int
+check_twice(const struct all *a, struct err *e)
+{
+	for (size_t i = 0; i < a->n; i++) {
+		for (size_t k = 0; k < i; k++) {
+			const struct one *x = &a->one[i], *y = &a->one[k];
+
+			if (!x->is_blank && !y->is_blank && x->no == y->no)
+				return err_set(e, ERR_CONFIG,
+				    "%s and %s are both store path %u: one is "
+				    "a copy of the other",
+				    x->dir, y->dir, x->no);
+		}
+	}
+	return 0;
+}
+
+static int
+settle(struct all *a, const char *group, struct err *e)
+{
+	struct one *last = NULL;
+	int rc = 0;
+
+	if (!a->has_ident) {
+		a->deployment = id128_new();
+		a->node = id128_new();
+	}
+	for (size_t i = 0; i < a->n; i++) {
+		struct one *o = &a->one[i];
+
+		if (!o->is_blank) {
+			if (strcmp(o->group, group) != 0)
+				return err_set(e, ERR_CONFIG,
+				    "%s belongs to group %s, not %s: set that "
+				    "group",
+				    o->dir, o->group, group);
+			continue;
+		}
+		o->no = free_number(a);
+		if (o->no == MAX_PATHS)
+			return err_set(e, ERR_CONFIG, "too many store paths");
+		o->ident =
+		    (struct ident){ a->deployment, a->node, id128_new() };
+		a->known[o->no] = (struct known){ true, o->ident.path };
+		/* One at a time: what is in a list is there, or was. */
+		rc = save_one(a, o, group, e);
+		if (rc < 0)
+			return rc;
+		last = o;
+	}
+	for (size_t i = 0; i < a->n && rc == 0 && last != NULL; i++) {
+		if (&a->one[i] != last)
+			rc = save_one(a, &a->one[i], group, e);
+	}
+	return rc;
+}
+
+int
+ident_open(const struct engine_conf *c, struct opened_path *ret, struct err *e)
+{
+	struct all *a;
+	int rc = 0;
+
+	if (c->n_paths == 0 || c->n_paths > MAX_PATHS)
+		return err_set(e, ERR_CONFIG, "1 to %d store paths, not %zu",
+		    MAX_PATHS, c->n_paths);
+	a = mem_zalloc(sizeof(*a));
+	if (a == NULL)
+		return err_set(e, ERR_NO_MEMORY, NULL);
+	for (size_t i = 0; i < MAX_PATHS; i++)
+		a->one[i].lock_fd = -1;
+	for (; a->n < c->n_paths && rc == 0; a->n++)
+		rc = open_one(a, &a->one[a->n], c->paths[a->n], e);
+	for (size_t i = 0; i < a->n && rc == 0; i++)
+		rc = load_one(a, &a->one[i], e);
+	if (rc == 0)
+		rc = check_twice(a, e);
+	if (rc == 0)
+		rc = check_known(a, e);
+	if (rc == 0)
+		rc = settle(a, c->group, e);
+	for (size_t i = 0; i < a->n && rc == 0; i++) {
+		if (a->one[i].no >= a->n)
+			rc = broken(&a->one[i], e);
+	}
+	for (size_t i = 0; i < a->n; i++) {
+		struct one *o = &a->one[i];
+
+		if (rc < 0) {
+			fs_close(&o->lock_fd);
+			continue;
+		}
+		memcpy(ret[o->no].dir, o->dir, sizeof(o->dir));
+		ret[o->no].lock_fd = o->lock_fd;
+		ret[o->no].ident = o->ident;
+	}
+	free(a);
+	return rc;
+}

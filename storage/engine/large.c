@@ -1,0 +1,431 @@
+/* storage/engine/large.c - large files: one file each under data/HH/HH/.
+ *
+ *   data | block checksums | needle header | trailer
+ *
+ * G1  The file, and its name's directory, are synced before the log record is
+ *     written: a log record means a whole file.
+ * G2  While it is written, and until its log record is durable, the file also
+ *     has a name in tmp/. After a crash tmp/ alone says what is unfinished.
+ * Threads: one writer per large_writer; the rest any. */
+#include "storage/engine/engine_int.h"
+
+#include "fdfs/file_id.h"
+#include "lib/bytes.h"
+#include "lib/fault.h"
+#include "lib/fs.h"
+#include "lib/hash.h"
+#include "lib/mem.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Start writing back early, so that the sync at the end finds little to do. */
+enum {
+	WRITEBACK = 4 * 1024 * 1024
+};
+/* 256 GiB: the checksums of the blocks (16 MiB) are kept in memory. */
+#define MAX_SIZE (UINT64_C(256) << 30)
+
+struct large_writer {
+	struct path *p;
+	int fd;
+	uint64_t size, started; /* bytes; given to the disk so far */
+	uint32_t crc32;
+	uint32_t block; /* CRC32C of the unfinished block */
+	uint32_t *blocks;
+	size_t n_blocks, cap_blocks;
+	char tmp[PATH_MAX], name[PATH_MAX]; /* name: "" until it is given */
+};
+
+int
+large_file_path(const struct path *p, struct str id, char dst[PATH_MAX],
+    struct err *e)
+{
+	struct fdfs_file_id f;
+	ptrdiff_t slash = str_chr(id, '/');
+	int n, rc = fdfs_id_parse(id, &f, e);
+
+	if (rc < 0)
+		return rc;
+	/* group/M00/05/0A/name: what is behind M00. */
+	id = str_skip(id, (size_t)slash + 5);
+	n = snprintf(dst, PATH_MAX, "%s/data/" STR_FMT, p->dir, STR_ARG(id));
+	if (n < 0 || n >= PATH_MAX)
+		return err_set(e, ERR_TOO_BIG, "path too long: %.200s", p->dir);
+	return 0;
+}
+
+int
+large_unlink(struct path *p, struct str id, struct err *e)
+{
+	char name[PATH_MAX];
+	int rc = large_file_path(p, id, name, e);
+
+	if (rc == 0)
+		rc = fs_unlink(name, e);
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+/* --- writing --- */
+
+int
+large_begin(struct path *p, uint64_t size_hint, struct large_writer **ret,
+    struct err *e)
+{
+	struct large_writer *w;
+	int n, rc;
+
+	if (size_hint != UINT64_MAX && size_hint > MAX_SIZE)
+		return err_set(e, ERR_TOO_BIG, "file over 256 GiB");
+	w = mem_zalloc(sizeof(*w));
+	if (w == NULL)
+		return err_set(e, ERR_NO_MEMORY, NULL);
+	w->p = p;
+	w->fd = -1;
+	n = snprintf(w->tmp, sizeof(w->tmp), "%s/tmp/%016" PRIx64 ".up", p->dir,
+	    rand_u64());
+	if (n < 0 || (size_t)n >= sizeof(w->tmp)) {
+		free(w);
+		return err_set(e, ERR_TOO_BIG, "path too long");
+	}
+	rc = fs_open(w->tmp, O_RDWR | O_CREAT | O_EXCL, &w->fd, e);
+	if (rc < 0) {
+		free(w);
+		return rc;
+	}
+	*ret = w;
+	return 0;
+}
+
+uint64_t
+large_size(const struct large_writer *w)
+{
+	return w->size;
+}
+
+uint32_t
+large_crc32(const struct large_writer *w)
+{
+	return w->crc32;
+}
+
+static int
+end_block(struct large_writer *w, struct err *e)
+{
+	if (w->n_blocks == w->cap_blocks) {
+		size_t cap = w->cap_blocks == 0 ? 64 : 2 * w->cap_blocks;
+		uint32_t *more = mem_realloc(w->blocks, cap * sizeof(*more));
+
+		if (more == NULL)
+			return err_set(e, ERR_NO_MEMORY, NULL);
+		w->blocks = more;
+		w->cap_blocks = cap;
+	}
+	w->blocks[w->n_blocks++] = w->block;
+	w->block = 0;
+	return 0;
+}
+
+int
+large_write(struct large_writer *w, const void *p, size_t len, struct err *e)
+{
+	const char *at = p;
+	int rc;
+
+	if (len > MAX_SIZE - w->size)
+		return err_set(e, ERR_TOO_BIG, "file over 256 GiB");
+	rc = fs_pwrite_all(w->fd, str_mem(p, len), w->size, e);
+	if (rc < 0)
+		return rc;
+	w->crc32 = hash_crc32(w->crc32, p, len);
+	while (len > 0) {
+		size_t left = ENGINE_BLOCK - (size_t)(w->size % ENGINE_BLOCK);
+		size_t n = len < left ? len : left;
+
+		w->block = hash_crc32c(w->block, at, n);
+		w->size += n;
+		at += n;
+		len -= n;
+		if (n == left) {
+			rc = end_block(w, e);
+			if (rc < 0)
+				return rc;
+		}
+	}
+	if (w->size - w->started >= WRITEBACK) {
+		/* A hint: whether it works is for the sync to say. */
+		sync_file_range(w->fd, (off_t)w->started,
+		    (off_t)(w->size - w->started), SYNC_FILE_RANGE_WRITE);
+		w->started = w->size;
+	}
+	return 0;
+}
+
+static int
+write_end(struct large_writer *w, struct needle *n, struct err *e)
+{
+	uint64_t seed = fmt_file_seed(n->id, n->version);
+	uint8_t hdr[FMT_HDR_MAX], trailer[FMT_TRAILER];
+	struct iovec iov[3];
+	uint32_t len;
+
+	for (size_t i = 0; i < w->n_blocks; i++)
+		put_le32(&w->blocks[i], fmt_block_sum(seed, i, w->blocks[i]));
+	len = (uint32_t)needle_hdr_len(n);
+	needle_encode(n, &w->p->ident, hdr, NULL);
+	needle_place(hdr, 0, 0, 0, fmt_large_salt);
+	fmt_trailer_encode(w->size, len, hdr, trailer);
+	iov[0] = (struct iovec){ w->blocks, w->n_blocks * 4 };
+	iov[1] = (struct iovec){ hdr, len };
+	iov[2] = (struct iovec){ trailer, sizeof(trailer) };
+	return fs_pwritev_all(w->fd, iov, 3, w->size, e);
+}
+
+/* data/HH/HH, durable; remembered once it is known to be there. */
+static int
+make_dirs(struct path *p, unsigned dir, struct err *e)
+{
+	_Atomic uint8_t *known = &p->dirs[dir / 8];
+	uint8_t bit = (uint8_t)(1u << (dir % 8));
+	char outer[PATH_MAX], inner[PATH_MAX + 8], data[PATH_MAX];
+	int rc;
+
+	if (atomic_load(known) & bit)
+		return 0;
+	snprintf(data, sizeof(data), "%s/data", p->dir);
+	snprintf(outer, sizeof(outer), "%s/data/%02X", p->dir, dir >> 8);
+	snprintf(inner, sizeof(inner), "%s/%02X", outer, dir & 0xff);
+	/* The parents are synced even if they exist: whoever made them may not
+	 * have come so far. */
+	rc = fs_mkdir(outer, e);
+	if (rc == 0)
+		rc = fs_mkdir(inner, e);
+	if (rc == 0)
+		rc = fs_sync_dir(outer, e);
+	if (rc == 0)
+		rc = fs_sync_dir(data, e);
+	if (rc == 0)
+		atomic_fetch_or(known, bit);
+	return rc;
+}
+
+/* A second name; where the file system has none, a new name. */
+static int
+give_name(struct large_writer *w, const char *name, struct err *e)
+{
+	int err = fault_check(FAULT_RENAME);
+
+	if (err == 0 && link(w->tmp, name) != 0)
+		err = errno;
+	if (err == EPERM || err == EOPNOTSUPP || err == ENOSYS ||
+	    err == EMLINK) {
+		if (fs_exists(name))
+			return err_set(e, ERR_EXISTS, "%s is there", name);
+		return fs_rename(w->tmp, name, e);
+	}
+	if (err == EEXIST)
+		return err_set(e, ERR_EXISTS, "%s is there", name);
+	return err == 0 ? 0 : err_set_errno(e, err, "link %s", name);
+}
+
+int
+large_finish(struct large_writer *w, struct needle *n, struct err *e)
+{
+	struct fdfs_file_id f;
+	char name[PATH_MAX];
+	int rc;
+
+	if (w->size % ENGINE_BLOCK != 0) {
+		rc = end_block(w, e);
+		if (rc < 0)
+			return rc;
+	}
+	n->type = NEEDLE_LARGE;
+	n->size = w->size;
+	n->payload_len = 0;
+	n->n_blocks = 0; /* they are in the file */
+	n->blocks = NULL;
+	rc = fdfs_id_parse(n->id, &f, e);
+	if (rc == 0)
+		rc = large_file_path(w->p, n->id, name, e);
+	if (rc == 0)
+		rc = write_end(w, n, e);
+	if (rc == 0)
+		rc = fs_fsync(w->fd, e);
+	if (rc == 0)
+		rc = make_dirs(w->p, (unsigned)f.dir1 << 8 | f.dir2, e);
+	if (rc == 0)
+		rc = give_name(w, name, e);
+	if (rc < 0)
+		return rc;
+	snprintf(w->name, sizeof(w->name), "%s", name);
+	return fs_sync_parent(name, e);
+}
+
+void
+large_end(struct large_writer **wp, bool keep)
+{
+	struct large_writer *w = *wp;
+
+	*wp = NULL;
+	if (w == NULL)
+		return;
+	fs_close(&w->fd);
+	if (!keep && w->name[0] != '\0')
+		fs_unlink(w->name, NULL);
+	fs_unlink(w->tmp, NULL);
+	free(w->blocks);
+	free(w);
+}
+
+/* --- reading --- */
+
+int
+large_open(struct path *p, const struct needle *n, int *ret_fd, struct err *e)
+{
+	char name[PATH_MAX];
+	uint64_t size;
+	int fd, rc = large_file_path(p, n->id, name, e);
+
+	if (rc == 0)
+		rc = fs_open(name, O_RDONLY, &fd, e);
+	if (rc < 0)
+		return rc;
+	rc = fs_size(fd, &size, e);
+	if (rc == 0 && size < n->size + 4 * (uint64_t)fmt_n_blocks(n->size))
+		rc = err_set(e, ERR_CORRUPT, "%s is cut off", name);
+	if (rc < 0) {
+		fs_close(&fd);
+		return rc;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+int
+large_read_sums(int fd, uint64_t size, uint32_t first, uint32_t n, uint8_t *dst,
+    struct err *e)
+{
+	int rc =
+	    fs_pread_all(fd, dst, 4 * (size_t)n, size + 4 * (uint64_t)first, e);
+
+	return rc == ERR_END ? err_set(e, ERR_CORRUPT, "large file is cut off")
+	                     : rc;
+}
+
+/* --- after a crash --- */
+
+/* The file ID in a whole large file; ERR_CORRUPT when it is unfinished. */
+static int
+read_id(struct path *p, int fd, uint8_t *hdr, struct needle *ret, struct err *e)
+{
+	uint8_t raw[FMT_TRAILER];
+	uint64_t len, size;
+	uint32_t hdr_len, sum;
+	int rc = fs_size(fd, &len, e);
+
+	if (rc < 0)
+		return rc;
+	if (len < sizeof(raw))
+		return ERR_CORRUPT;
+	rc = fs_pread_all(fd, raw, sizeof(raw), len - sizeof(raw), e);
+	if (rc == 0)
+		rc = fmt_trailer_decode(raw, &size, &hdr_len, &sum, e);
+	if (rc < 0)
+		return rc;
+	if (hdr_len > FMT_HDR_MAX || hdr_len < FMT_HDR_FIXED ||
+	    len !=
+		size + 4 * (uint64_t)fmt_n_blocks(size) + hdr_len + sizeof(raw))
+		return ERR_CORRUPT;
+	rc = fs_pread_all(fd, hdr, hdr_len, len - sizeof(raw) - hdr_len, e);
+	if (rc < 0)
+		return rc;
+	if (hash_crc32c(0, hdr, hdr_len) != sum)
+		return ERR_CORRUPT;
+	return needle_decode(hdr, hdr_len, &p->ident, 0, 0, fmt_large_salt, ret,
+	    e);
+}
+
+/* Whether the log names the file that @n says it is. */
+static int
+is_logged(struct path *p, const struct needle *n, bool *ret, struct err *e)
+{
+	struct fkey key;
+	struct loc loc;
+	unsigned path_no;
+	int rc = engine_key(p->g, n->id, &key, &path_no, NULL);
+
+	*ret = false;
+	if (rc < 0 || path_no != p->no)
+		return 0;
+	rc = findex_get(p->fx, &key, &loc, e);
+	if (rc == 0)
+		*ret = loc.type == LOC_LARGE;
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+static int
+recover_file(struct path *p, const char *tmp, struct err *e)
+{
+	uint8_t hdr[FMT_HDR_MAX];
+	char name[PATH_MAX] = "";
+	struct needle n;
+	struct stat st;
+	bool logged = false;
+	int fd, rc = fs_open(tmp, O_RDONLY, &fd, e);
+
+	if (rc < 0)
+		return rc;
+	rc = read_id(p, fd, hdr, &n, e);
+	if (rc == 0)
+		rc = large_file_path(p, n.id, name, e);
+	if (rc == 0)
+		rc = is_logged(p, &n, &logged, e);
+	if (fstat(fd, &st) != 0)
+		st.st_nlink = 1;
+	fs_close(&fd);
+	if (rc < 0 && rc != ERR_CORRUPT && rc != ERR_INVALID &&
+	    rc != ERR_VERSION)
+		return rc;
+	if (logged && !fs_exists(name)) /* cannot be (G1); keep the bytes */
+		return fs_rename(tmp, name, e);
+	if (!logged && name[0] != '\0' && st.st_nlink > 1) {
+		rc = fs_unlink(name, e);
+		if (rc < 0 && rc != ERR_NOT_FOUND)
+			return rc;
+	}
+	return fs_unlink(tmp, e);
+}
+
+struct recovery {
+	struct path *p;
+	struct err *e;
+};
+
+static int
+recover_one(void *arg, const char *name)
+{
+	struct recovery *r = arg;
+	char tmp[PATH_MAX];
+	size_t len = strlen(name);
+
+	if (len < 4 || strcmp(name + len - 3, ".up") != 0)
+		return 0;
+	if (snprintf(tmp, sizeof(tmp), "%s/tmp/%.64s", r->p->dir, name) >=
+	    (int)sizeof(tmp))
+		return 0;
+	return recover_file(r->p, tmp, r->e);
+}
+
+int
+large_recover(struct path *p, struct err *e)
+{
+	struct recovery r = { p, e };
+	char dir[PATH_MAX];
+	int rc = fs_join(dir, sizeof(dir), p->dir, "tmp", e);
+
+	return rc < 0 ? rc : fs_each(dir, recover_one, &r, e);
+}

@@ -1,0 +1,439 @@
+/* storage/engine/writer.c - the one writer of a store path: group commit.
+ *
+ * W1  What is queued while a batch is written and synced is the next batch.
+ *     A waiter sleeps on the word of its batch's parity; one wake-up call
+ *     wakes them all.
+ * W2  Published (visible to readers) only after the sync; a waiter's answer
+ *     only after that.
+ * W3  After a failed write or sync: the volume is cut back to its durable
+ *     offset, sealed, and never written again; the next volume's header says
+ *     where it ended, so that no needle behind that counts, even if the cut
+ *     itself did not reach the disk. No sync is tried twice.
+ * Thread: writer_main(); submit and wait: any. */
+#include "storage/engine/engine_int.h"
+
+#include "lib/clock.h"
+#include "lib/fs.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum {
+	ROOM_WAIT_MS = 10000
+};
+
+/* --- callers --- */
+
+static void
+futex_wait(_Atomic uint32_t *word, uint32_t seen)
+{
+	syscall(SYS_futex, (uint32_t *)(uintptr_t)word, FUTEX_WAIT_PRIVATE,
+	    seen, NULL, NULL, 0);
+}
+
+static void
+futex_wake_all(_Atomic uint32_t *word)
+{
+	syscall(SYS_futex, (uint32_t *)(uintptr_t)word, FUTEX_WAKE_PRIVATE,
+	    INT_MAX, NULL, NULL, 0);
+}
+
+static uint64_t
+weight(const struct wreq *r)
+{
+	return needle_total(r->hdr_len, r->payload.len);
+}
+
+int
+writer_submit(struct path *p, struct wreq *r, struct err *e)
+{
+	uint64_t w = weight(r), max = p->g->c.write_queue_max;
+	int left = ROOM_WAIT_MS;
+
+	r->next = NULL;
+	r->rc = 0;
+	r->e = e;
+	lock_take(&p->qlock);
+	while (p->q_bytes > 0 && p->q_bytes + w > max && !p->stop) {
+		bool woken;
+
+		p->room_waiters++;
+		woken = cond_wait_ms(&p->room, &p->qlock, 1000);
+		p->room_waiters--;
+		if (!woken && (left -= 1000) <= 0) {
+			lock_drop(&p->qlock);
+			return err_set(e, ERR_BUSY, "store path %u is busy",
+			    p->no);
+		}
+	}
+	if (p->stop) {
+		lock_drop(&p->qlock);
+		return err_set(e, ERR_CLOSED, "store path %u is closed", p->no);
+	}
+	*p->q_tail = r;
+	p->q_tail = &r->next;
+	p->q_bytes += w;
+	r->batch = p->open_batch;
+	if (p->writer_idle) {
+		p->writer_idle = false;
+		cond_signal(&p->qcond);
+	}
+	lock_drop(&p->qlock);
+	return 0;
+}
+
+int
+writer_wait(struct path *p, struct wreq *r)
+{
+	_Atomic uint32_t *word = &p->done[r->batch & 1];
+
+	for (;;) {
+		uint32_t seen =
+		    atomic_load_explicit(word, memory_order_acquire);
+
+		if ((int32_t)(seen - r->batch) >= 0)
+			return r->rc;
+		futex_wait(word, seen);
+	}
+}
+
+/* --- volumes --- */
+
+static uint64_t
+room_in(const struct path *p, const struct vol *v, const struct wreq *r)
+{
+	uint64_t keep = r->frees ? 0 : path_tail_reserve(p);
+
+	return v->alloc - v->end > keep ? v->alloc - v->end - keep : 0;
+}
+
+static void
+seal(struct path *p)
+{
+	struct vol *v = p->cur;
+
+	if (v == NULL)
+		return;
+	/* Gives the unused rest back; where it stays, it is of no harm. */
+	fs_truncate(v->fd, v->end, NULL);
+	lock_take(&p->vlock);
+	v->alloc = v->end;
+	v->n.sealed = true;
+	v->is_dirty = true;
+	lock_drop(&p->vlock);
+	p->last_no = v->no;
+	p->last_end = v->end;
+	p->cur = NULL;
+}
+
+/* How large a new volume is made; 0 = no space for one that holds @need. */
+static uint64_t
+new_size(struct path *p, const struct wreq *r, uint64_t need)
+{
+	uint64_t floor = r->frees ? 0 : p->g->c.reserved, avail, size;
+	uint64_t least =
+	    FMT_VOL_HEADER + FMT_HDR_MAX + need + path_tail_reserve(p);
+
+	atomic_store(&p->space_ns, 0);
+	path_space(p);
+	avail = atomic_load(&p->avail);
+	if (avail < floor || avail - floor < least)
+		return 0;
+	size = p->g->c.volume_size;
+	if (size > (avail - floor) / 4)
+		size = (avail - floor) / 4;
+	if (r->frees && avail < p->g->c.reserved)
+		size = least; /* no more of the reserve than that */
+	return size > least ? size : least;
+}
+
+static int
+roll(struct path *p, const struct wreq *r, uint64_t need, struct err *e)
+{
+	uint64_t size = new_size(p, r, need);
+	uint64_t prev = p->cur == NULL ? p->last_no : p->cur->no;
+	uint64_t end = p->cur == NULL ? p->last_end : p->cur->end;
+	struct vol *v;
+	uint64_t no;
+	int rc;
+
+	if (size == 0) {
+		p->is_full = true;
+		return err_set(e, ERR_NO_SPACE, "store path %u is full", p->no);
+	}
+	lock_take(&p->vlock);
+	no = p->next_vol++; /* used up even if it fails: never given twice */
+	lock_drop(&p->vlock);
+	rc = vol_create(p, no, size, prev, end, &v, e);
+	if (rc == ERR_NO_SPACE) {
+		p->is_full = true;
+		return rc;
+	}
+	if (rc < 0)
+		return rc;
+	seal(p);
+	p->cur = v;
+	p->is_full = false;
+	return 0;
+}
+
+/* Makes p->cur hold @need bytes for @r. */
+static int
+make_room(struct path *p, const struct wreq *r, uint64_t need, struct err *e)
+{
+	int rc;
+
+	if (p->is_failed)
+		return err_set(e, ERR_FAILED, "store path %u has failed",
+		    p->no);
+	if (p->cur != NULL && room_in(p, p->cur, r) >= need)
+		return 0;
+	rc = roll(p, r, need, e);
+	if (rc < 0 && rc != ERR_NO_SPACE && rc != ERR_NO_MEMORY) {
+		p->is_failed = true;
+		path_event(p, LOG_ERROR,
+		    "taken out of service, no new volume: %s",
+		    e == NULL ? err_text(rc) : e->msg);
+	}
+	return rc;
+}
+
+/* W3 */
+static void
+doubt(struct path *p, const struct err *why)
+{
+	struct vol *v = p->cur;
+
+	path_event(p, why->code == ERR_NO_SPACE ? LOG_WARN : LOG_ERROR,
+	    "volume %016jx sealed at %ju: %s", (uintmax_t)v->no,
+	    (uintmax_t)v->durable, why->msg);
+	v->end = v->durable;
+	seal(p);
+}
+
+/* --- a batch --- */
+
+static void
+fail_one(struct wreq *r, int rc, const struct err *why)
+{
+	r->rc = rc;
+	if (r->e != NULL)
+		*r->e = *why;
+}
+
+static void
+fail_group(struct wreq *group, int rc, const struct err *why)
+{
+	for (struct wreq *r = group; r != NULL; r = r->next)
+		fail_one(r, rc, why);
+}
+
+static void
+place(struct path *p, struct wreq *r, uint64_t off)
+{
+	if (!r->keep_source)
+		needle_set_source(r->hdr, &p->ident.node, p->g->incarnation,
+		    atomic_fetch_add(&p->g->seq, 1) + 1);
+	r->loc.vol = p->cur->no;
+	r->loc.off = off;
+	needle_place(r->hdr, p->cur->no, off, p->cur->durable, p->cur->salt);
+}
+
+static int
+write_group(struct path *p, struct wreq *group, uint64_t *ret_end,
+    struct err *e)
+{
+	static const uint8_t zero[FMT_ALIGN];
+	uint64_t off = p->cur->end, start = off;
+	int n = 0;
+
+	for (struct wreq *r = group; r != NULL; r = r->next) {
+		size_t len = r->hdr_len + r->payload.len;
+		size_t pad = (size_t)(weight(r) - len);
+
+		place(p, r, off);
+		p->iov[n++] = (struct iovec){ r->hdr, r->hdr_len };
+		if (r->payload.len > 0)
+			p->iov[n++] =
+			    (struct iovec){ (void *)(uintptr_t)r->payload.p,
+				    r->payload.len };
+		if (pad > 0)
+			p->iov[n++] =
+			    (struct iovec){ (void *)(uintptr_t)zero, pad };
+		off += len + pad;
+		if (n > WRITER_IOVS - 3 || r->next == NULL) {
+			int rc =
+			    fs_pwritev_all(p->cur->fd, p->iov, n, start, e);
+
+			if (rc < 0)
+				return rc;
+			start = off;
+			n = 0;
+		}
+	}
+	*ret_end = off;
+	return fs_fdatasync(p->cur->fd, e);
+}
+
+static void
+publish(struct path *p, struct wreq *group, uint64_t end)
+{
+	struct vol *v = p->cur;
+	size_t pending = 0;
+
+	lock_take(&p->vlock);
+	findex_lock(p->fx);
+	for (struct wreq *r = group; r != NULL; r = r->next) {
+		if (!r->has_key) {
+			v->n.dead_bytes += weight(r);
+			continue;
+		}
+		pending =
+		    findex_publish(p->fx, &r->key, &r->wid, &r->loc, r->is_new);
+		path_account(p, v, &r->loc, r->has_old, &r->old);
+	}
+	v->end = end;
+	v->durable = end;
+	v->replayed = end;
+	v->is_dirty = true;
+	p->last_inc = p->g->incarnation;
+	p->last_seq = atomic_load(&p->g->seq);
+	findex_unlock(p->fx);
+	lock_drop(&p->vlock);
+	atomic_store(&p->write_ns, clock_mono_ns());
+	if (pending >= p->g->c.index_table_max)
+		path_want_flush(p);
+}
+
+/* Puts the record of this incarnation before the first needle of it. */
+static struct wreq *
+start_needle(struct path *p, struct wreq *r, uint8_t *hdr)
+{
+	struct needle n = { .type = NEEDLE_START,
+		.version = 1,
+		.src_node = p->ident.node,
+		.src_inc = p->g->incarnation,
+		.created_s = clock_real_s(),
+		.parent_inc = p->g->parent_inc,
+		.parent_seq = p->g->parent_seq };
+
+	*r = (struct wreq){ .hdr = hdr,
+		.hdr_len = (uint32_t)needle_hdr_len(&n),
+		.keep_source = true };
+	needle_encode(&n, &p->ident, hdr, NULL);
+	return r;
+}
+
+/* Cuts from *list what goes into the current volume in one sync. */
+static struct wreq *
+cut_group(struct path *p, struct wreq **list, uint64_t used, size_t *ret_n)
+{
+	struct wreq *group = *list, **at = list;
+	size_t n = 0;
+
+	while (*at != NULL) {
+		uint64_t w = weight(*at);
+
+		if (used + w > room_in(p, p->cur, *at))
+			break;
+		used += w;
+		at = &(*at)->next;
+		n++;
+	}
+	*list = *at;
+	*at = NULL;
+	*ret_n = n;
+	return group;
+}
+
+static void
+run_group(struct path *p, struct wreq *group, size_t n)
+{
+	uint8_t hdr[FMT_HDR_FIXED + 64];
+	struct err e = ERR_INIT;
+	struct wreq start;
+	struct wreq *all = group;
+	uint64_t end;
+	int rc = findex_reserve(p->fx, n, &e);
+
+	if (rc < 0) {
+		fail_group(group, rc, &e);
+		path_want_flush(p);
+		return;
+	}
+	if (!p->has_started) {
+		start_needle(p, &start, hdr);
+		start.next = group;
+		all = &start;
+	}
+	rc = write_group(p, all, &end, &e);
+	if (rc < 0) {
+		doubt(p, &e);
+		fail_group(group, rc, &e);
+		return;
+	}
+	p->has_started = true;
+	publish(p, all, end);
+}
+
+static void
+run_list(struct path *p, struct wreq *list)
+{
+	while (list != NULL) {
+		uint64_t extra = p->has_started ? 0 : FMT_HDR_FIXED + 64;
+		struct err e = ERR_INIT;
+		struct wreq *group;
+		size_t n;
+		int rc = make_room(p, list, weight(list) + extra, &e);
+
+		if (rc < 0) {
+			/* Others may still go: deletes into the reserve. */
+			struct wreq *r = list;
+
+			list = r->next;
+			fail_one(r, rc, &e);
+			continue;
+		}
+		group = cut_group(p, &list, extra, &n);
+		run_group(p, group, n);
+	}
+}
+
+void *
+writer_main(void *arg)
+{
+	struct path *p = arg;
+
+	lock_take(&p->qlock);
+	for (;;) {
+		struct wreq *list;
+		uint32_t batch;
+
+		while (p->q_head == NULL && !p->stop) {
+			p->writer_idle = true;
+			cond_wait(&p->qcond, &p->qlock);
+			p->writer_idle = false;
+		}
+		if (p->q_head == NULL)
+			break;
+		list = p->q_head;
+		p->q_head = NULL;
+		p->q_tail = &p->q_head;
+		p->q_bytes = 0;
+		batch = p->open_batch++;
+		if (p->room_waiters > 0)
+			cond_broadcast(&p->room);
+		lock_drop(&p->qlock);
+
+		run_list(p, list);
+		atomic_store_explicit(&p->done[batch & 1], batch,
+		    memory_order_release);
+		futex_wake_all(&p->done[batch & 1]);
+		lock_take(&p->qlock);
+	}
+	lock_drop(&p->qlock);
+	return NULL;
+}
