@@ -87,6 +87,10 @@ int auth_parse(const struct auth_input *in, struct arena *a, struct auth *ret,
 int auth_verify(struct auth *au, const char *secret, struct arena *a,
     struct err *e);
 
+/* Does SigV2 cover this query parameter? What it does not cover can be added to
+ * a URL by whoever holds it, so it must select nothing there. */
+bool auth_v2_signs(struct str name);
+
 /* A presigned URL (V4 query). @params: extra query parameters, decoded, sorted
  * or not. Appends the URL. @base: "http://host:port", @path raw (already
  * encoded). Only the host header is signed. */

@@ -20,6 +20,42 @@ static const char *const sub_resources[] = { "accelerate", "acl", "analytics",
 
 #define N_SUB (sizeof(sub_resources) / sizeof(*sub_resources))
 
+bool
+auth_v2_signs(struct str name)
+{
+	for (size_t i = 0; i < N_SUB; i++) {
+		if (str_eqz(name, sub_resources[i]))
+			return true;
+	}
+	return false;
+}
+
+/* "1&uploadId=x" as the value of one parameter gives the same text to sign as
+ * the two parameters do: whoever was given one must not make the other of it.
+ */
+static bool
+is_ambiguous(struct str value)
+{
+	(void)str_split(&value, '&');
+	while (value.p != NULL) {
+		struct str item = str_split(&value, '&');
+
+		if (auth_v2_signs(str_split(&item, '=')))
+			return true;
+	}
+	return false;
+}
+
+static bool
+has_control(struct str s)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		if ((unsigned char)s.p[i] < 0x20)
+			return true;
+	}
+	return false;
+}
+
 static bool
 is_amz(struct str name)
 {
@@ -158,6 +194,29 @@ plain_header(const struct auth_input *in, const char *name,
 	return h == NULL ? STR_NULL : str_trim(h->value);
 }
 
+/* Decoded parameters may hold what separates the lines and items of the text:
+ * refused, for then it has more than one reading. */
+static int
+check_params(const struct header *params, size_t n, bool is_query,
+    struct err *e)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct header *p = &params[i];
+		bool is_line =
+		    is_query && (is_amz(p->name) ||
+				    str_ieq(p->name, STR_LIT("content-md5")) ||
+				    str_ieq(p->name, STR_LIT("content-type")));
+
+		if ((is_line &&
+			(has_control(p->name) || has_control(p->value))) ||
+		    (auth_v2_signs(p->name) && is_ambiguous(p->value)))
+			return err_set(e, ERR_ACCESS_DENIED,
+			    "A query parameter cannot be signed with "
+			    "Signature Version 2");
+	}
+	return 0;
+}
+
 int
 sigv2_string_to_sign(const struct auth_input *in, const struct header *params,
     size_t n_params, bool is_query, struct str date, struct arena *a,
@@ -170,7 +229,9 @@ sigv2_string_to_sign(const struct auth_input *in, const struct header *params,
 	struct cat c;
 	int rc;
 
-	rc = amz_headers(in, params, n_url, a, &h, &n, e);
+	rc = check_params(params, n_params, is_query, e);
+	if (rc == 0)
+		rc = amz_headers(in, params, n_url, a, &h, &n, e);
 	if (rc < 0)
 		return rc;
 	c = (struct cat){ .size = in->method.len + md5.len + type.len +

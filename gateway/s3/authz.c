@@ -70,6 +70,12 @@ s3_authenticate(struct s3_req *r, struct err *e)
 		explain(r, rc);
 		return rc;
 	}
+	if (r->auth.kind == AUTH_V2_QUERY && r->subresource != NULL &&
+	    strcmp(r->subresource, "list-type") != 0 &&
+	    !auth_v2_signs(str_of(r->subresource)))
+		return err_set(e, ERR_ACCESS_DENIED,
+		    "Signature Version 2 does not cover the parameter %s",
+		    r->subresource);
 	if (r->auth.session_token.len > 0) /* nobody gives these out yet */
 		return err_set(e, ERR_INVALID_TOKEN, NULL);
 	return 0;

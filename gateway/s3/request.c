@@ -178,13 +178,15 @@ s3_has_param(const struct s3_req *r, const char *name)
 	return s3_param(r, name).p != NULL;
 }
 
-/* Query parameters may stand for headers: only where all of the query is
- * signed, which SigV2 does not do. Before authentication the route asks too,
- * so this goes by the parameters, not by r->auth. */
+/* Query parameters may stand for headers where they are signed: all in V4, the
+ * x-amz-* ones in V2 too (botocore puts them there). Before authentication the
+ * route asks too, so this goes by the parameters, not by r->auth. */
 static bool
 is_hoisted(const struct s3_req *r)
 {
-	return s3_has_param(r, "X-Amz-Signature");
+	return s3_has_param(r, "X-Amz-Signature") ||
+	       (s3_has_param(r, "AWSAccessKeyId") &&
+		   s3_has_param(r, "Signature"));
 }
 
 struct str
@@ -206,8 +208,21 @@ s3_has_header(const struct s3_req *r, const char *name)
 	return s3_header(r, name).p != NULL;
 }
 
+static bool
+has_named(const struct s3_req *r, struct str name)
+{
+	size_t i;
+
+	for (i = 0; i < r->info->n_headers; i++)
+		if (str_ieq(r->info->headers[i].name, name))
+			return true;
+	return false;
+}
+
+/* @other: where a header of that name counts and the parameter does not. */
 static int
-each(const struct header *h, size_t n, struct str prefix,
+each(const struct header *h, size_t n, const struct s3_req *other,
+    struct str prefix,
     int (*fn)(void *arg, struct str name, struct str value, struct err *e),
     void *arg, struct err *e)
 {
@@ -215,7 +230,8 @@ each(const struct header *h, size_t n, struct str prefix,
 	int rc;
 
 	for (i = 0; i < n; i++) {
-		if (!str_ieq(str_sub(h[i].name, 0, prefix.len), prefix))
+		if (!str_ieq(str_sub(h[i].name, 0, prefix.len), prefix) ||
+		    (other != NULL && has_named(other, h[i].name)))
 			continue;
 		rc = fn(arg, h[i].name, h[i].value, e);
 		if (rc < 0)
@@ -232,9 +248,9 @@ s3_each_header(const struct s3_req *r, const char *prefix,
 	struct str p = str_of(prefix);
 	int rc;
 
-	rc = each(r->info->headers, r->info->n_headers, p, fn, arg, e);
+	rc = each(r->info->headers, r->info->n_headers, NULL, p, fn, arg, e);
 	if (rc == 0 && r->n_params > 0 && is_hoisted(r))
-		rc = each(r->params, r->n_params, p, fn, arg, e);
+		rc = each(r->params, r->n_params, r, p, fn, arg, e);
 	return rc;
 }
 

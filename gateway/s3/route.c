@@ -135,6 +135,25 @@ fits(const struct s3_req *r, const struct route *t)
 	return t->header == NULL || s3_has_header(r, t->header);
 }
 
+/* A subresource that this method does not know: DELETE ?retention must never
+ * be taken for DELETE of the object, PUT ?versions not for a new bucket. */
+static bool
+has_other_subresource(const struct s3_req *r)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+		const struct route *t = &routes[i];
+
+		if (t->level == r->level && t->query != NULL &&
+		    strcmp(t->query, "partNumber") != 0 &&
+		    strcmp(t->query, "list-type") != 0 &&
+		    s3_has_param(r, t->query))
+			return true;
+	}
+	return false;
+}
+
 int
 s3_route(struct s3_req *r, struct err *e)
 {
@@ -144,6 +163,9 @@ s3_route(struct s3_req *r, struct err *e)
 	for (i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
 		if (!fits(r, &routes[i]))
 			continue;
+		if (routes[i].query == NULL && r->n_params > 0 &&
+		    has_other_subresource(r))
+			break;
 		r->op = &ops[routes[i].op];
 		r->subresource = routes[i].query;
 		note->op = (int)r->op->metric;
