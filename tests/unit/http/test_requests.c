@@ -170,8 +170,8 @@ test_log_lines(void **state)
 	struct http_server *s = start_logged(&c);
 	static const char *const wanted[] = {
 		" 127.0.0.1 ",
-		" GET \"/a?X-Amz-Signature=REDACTED&x=1&X-Amz-Credential=AK%2F1&"
-		"X-Amz-Security-Token=REDACTED\" 200 - 0 ",
+		(" GET \"/a?X-Amz-Signature=REDACTED&x=1&X-Amz-Credential=AK%2F1&"
+		 "X-Amz-Security-Token=REDACTED\" 200 - 0 "),
 		" GET \"/b?AWSAccessKeyId=k&Signature=REDACTED\" 200 ",
 		" GET \"/c?x%2damz%2dsiGnature=REDACTED\" 200 ",
 		" PUT \"/d\" 200 - 5 ",

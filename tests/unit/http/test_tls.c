@@ -87,8 +87,10 @@ peer_open(struct peer *p, struct http_server *s, const char *name,
 	p->fd = must_connect(s);
 	p->ssl = SSL_new(p->ctx);
 	SSL_set_fd(p->ssl, p->fd);
+	/* SSL_set_tlsext_host_name() casts its const away. */
 	if (name != NULL)
-		SSL_set_tlsext_host_name(p->ssl, name);
+		SSL_ctrl(p->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME,
+		    TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)name);
 	if (SSL_connect(p->ssl) == 1)
 		return true;
 	ERR_clear_error();
