@@ -32,7 +32,7 @@ claim_header(void *arg, struct str name, struct str value, struct err *e)
 		    "Expecting a single x-amz-checksum- header. Multiple "
 		    "checksum Types are not allowed.");
 	if (!checksum_parse(alg, value, cl->composite, &cl->c, NULL))
-		return err_set(e, ERR_INVALID_REQUEST,
+		return err_set(e, ERR_BAD_DIGEST,
 		    "Value for %s header is invalid.", checksum_header(alg));
 	return 0;
 }
@@ -138,9 +138,7 @@ body_size(struct s3_body *b, unsigned flags, struct err *e)
 		b->size = 0;
 		if ((flags & BODY_SIZED) != 0)
 			return err_set(e, ERR_MISSING_CONTENT_LENGTH, NULL);
-	} else if (b->size == UINT64_MAX && (flags & BODY_SIZED) != 0) {
-		return err_set(e, ERR_MISSING_CONTENT_LENGTH, NULL);
-	}
+	} /* else Transfer-Encoding: chunked, as long as it takes */
 	if (b->size == UINT64_MAX || b->size <= b->max)
 		return 0;
 	if ((flags & BODY_SIZED) == 0)
