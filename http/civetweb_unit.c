@@ -211,17 +211,13 @@ unit_n_listeners(const struct mg_context *ctx)
 	return ctx->num_listening_sockets;
 }
 
-void
-unit_listener(const struct mg_context *ctx, size_t i,
-    struct sockaddr_storage *ret)
+const struct sockaddr *
+unit_listener(const struct mg_context *ctx, size_t i, int *ret_fd)
 {
-	union {
-		union usa usa;
-		struct sockaddr_storage storage;
-	} copy = { 0 };
+	const struct socket *so = &ctx->listening_sockets[i];
 
-	copy.usa = ctx->listening_sockets[i].lsa;
-	*ret = copy.storage;
+	*ret_fd = so->sock;
+	return &so->lsa.sa;
 }
 
 void
