@@ -52,7 +52,7 @@ struct aws_chunked {
 	char line[LINE_MAX_BYTES];
 	size_t line_len;
 
-	const struct str *announced;
+	struct str announced[TRAILERS_MAX];
 	size_t n_announced;
 	struct header trailers[TRAILERS_MAX];
 	size_t n_trailers, section;
@@ -97,7 +97,8 @@ aws_chunked_new(const struct auth *au, uint64_t decoded_length,
 	c->src_arg = src_arg;
 	c->arena = a;
 	c->decoded_length = decoded_length;
-	c->announced = announced;
+	for (size_t i = 0; i < n_announced; i++)
+		c->announced[i] = announced[i];
 	c->n_announced = n_announced;
 	c->is_signed = au->payload == AUTH_PAYLOAD_STREAM ||
 	               au->payload == AUTH_PAYLOAD_STREAM_TRAILER;

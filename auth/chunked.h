@@ -18,7 +18,8 @@ struct aws_chunked;
 typedef int (*aws_chunked_source)(void *arg, void *p, size_t len,
     size_t *ret_len, struct err *e);
 
-/* @announced: names from x-amz-trailer (lower case), may be 0 of them. */
+/* @announced: names from x-amz-trailer (lower case), may be 0 of them; the array
+ * is copied, the names stay the caller's. */
 int aws_chunked_new(const struct auth *au, uint64_t decoded_length,
     const struct str *announced, size_t n_announced, aws_chunked_source src,
     void *src_arg, struct arena *a, struct aws_chunked **ret, struct err *e);
