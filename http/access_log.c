@@ -299,7 +299,8 @@ add_target(struct line *o, struct str target, bool has_query)
 	struct str query;
 
 	if (mark < 0) {
-		add_escaped(o, target, left, false);
+		add_escaped(o, target.len > 0 ? target : STR_LIT("-"), left,
+		    false);
 		return;
 	}
 	add_escaped(o, str_sub(target, 0, (size_t)mark), left, false);
@@ -364,7 +365,7 @@ access_log_request(struct access_log *l, struct http_req *r)
 	add_word(&o, str_of(note->op_name));
 	add_word(&o, note->user);
 	add_c(&o, '"');
-	add_escaped(&o, agent, AGENT_MAX, true);
+	add_escaped(&o, agent.len > 0 ? agent : STR_LIT("-"), AGENT_MAX, true);
 	add_c(&o, '"');
 	*o.p++ = '\n'; /* room was kept */
 	access_log_add(l, r->head.p, (size_t)(o.p - r->head.p));

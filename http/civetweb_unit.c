@@ -211,13 +211,17 @@ unit_n_listeners(const struct mg_context *ctx)
 	return ctx->num_listening_sockets;
 }
 
-const struct sockaddr *
-unit_listener(const struct mg_context *ctx, size_t i, int *ret_fd)
+void
+unit_listener(const struct mg_context *ctx, size_t i,
+    struct sockaddr_storage *ret)
 {
-	const struct socket *so = &ctx->listening_sockets[i];
+	union {
+		union usa usa;
+		struct sockaddr_storage storage;
+	} copy = { 0 };
 
-	*ret_fd = so->sock;
-	return &so->lsa.sa;
+	copy.usa = ctx->listening_sockets[i].lsa;
+	*ret = copy.storage;
 }
 
 void

@@ -60,7 +60,9 @@ void unit_set_length(struct mg_connection *conn, int64_t len, bool chunked);
 void unit_body_done(struct mg_connection *conn, size_t left);
 
 size_t unit_n_listeners(const struct mg_context *ctx);
-const struct sockaddr *unit_listener(const struct mg_context *ctx, size_t i,
-    int *ret_fd);
+/* A copy of its address. */
+struct sockaddr_storage;
+void unit_listener(const struct mg_context *ctx, size_t i,
+    struct sockaddr_storage *ret);
 
 #endif

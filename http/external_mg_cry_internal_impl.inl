@@ -1,5 +1,5 @@
 /* Included by civetweb: its messages go to the log_message callback, which
- * keeps the last one while the server starts (server.c). */
+ * keeps the first one while the server starts (server.c). */
 static void
 mg_cry_internal_impl(const struct mg_connection *conn, const char *func,
     unsigned line, const char *fmt, va_list ap)

@@ -240,11 +240,13 @@ framing(struct http_req *r, struct err *e)
 		in->content_length = (int64_t)len;
 	}
 	if (f.n_expect > 0) {
-		if (f.n_expect > 1 ||
-		    !str_ieq(f.expect, STR_LIT("100-continue")))
+		if (f.n_expect > 1)
 			return bad(e, "Expect");
-		/* RFC 9110 10.1.1: ignored in HTTP/1.0. */
-		in->expect_continue = !in->is_http10;
+		/* RFC 9110 10.1.1: ignored in HTTP/1.0; what a server does not
+		 * know it may ignore, as S3 does. */
+		in->expect_continue =
+		    !in->is_http10 &&
+		    str_ieq(f.expect, STR_LIT("100-continue"));
 	}
 	/* civetweb looks at the first Connection of the first 64 headers. */
 	if (f.n_connection > 1 || in->n_headers > MG_MAX_HEADERS)

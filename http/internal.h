@@ -97,7 +97,7 @@ struct http_server {
 	size_t n_trusted;
 	char (*addresses)[64];
 	size_t n_addresses;
-	char start_message[256]; /* civetweb's last one while it starts */
+	char start_message[256]; /* civetweb's first one while it starts */
 
 	_Atomic unsigned max_connections; /* no more than there are workers */
 	_Atomic unsigned connections, busy;

@@ -355,7 +355,7 @@ on_message(const struct mg_connection *conn, const char *text)
 {
 	struct http_server *s = mg_get_user_data(mg_get_context(conn));
 
-	if (s != NULL && !atomic_load(&s->is_up))
+	if (s != NULL && !atomic_load(&s->is_up) && s->start_message[0] == '\0')
 		snprintf(s->start_message, sizeof(s->start_message), "%s",
 		    text);
 	return 1;
@@ -412,14 +412,15 @@ static int
 note_addresses(struct http_server *s, struct err *e)
 {
 	size_t n = unit_n_listeners(s->ctx);
-	int fd;
+	struct sockaddr_storage sa;
 
 	s->addresses = mem_zalloc(n * sizeof(s->addresses[0]));
 	if (s->addresses == NULL)
 		return err_set(e, ERR_NO_MEMORY, NULL);
-	for (size_t i = 0; i < n; i++)
-		http_address_text(unit_listener(s->ctx, i, &fd),
-		    s->addresses[i]);
+	for (size_t i = 0; i < n; i++) {
+		unit_listener(s->ctx, i, &sa);
+		http_address_text((struct sockaddr *)&sa, s->addresses[i]);
+	}
 	s->n_addresses = n;
 	return 0;
 }

@@ -11,12 +11,27 @@
 
 #define RETRY_MS 500 /* after no segment could be made */
 
+/* One of an older epoch. A file that stays is dropped at the next open. */
+static void
+drop_spare(struct ilog *l, struct segment **sp)
+{
+	char name[64], path[4096];
+
+	if (*sp == NULL)
+		return;
+	segment_name(name, (*sp)->number);
+	if (segment_path(l, name, path, NULL) == 0)
+		fs_unlink(path, NULL);
+	segment_free(sp);
+}
+
 static void *
 keeper_main(void *arg)
 {
 	struct ilog *l = arg;
 	struct segment *s;
 	char recycle[64];
+	uint64_t epoch;
 	struct err e;
 	int rc;
 
@@ -35,18 +50,21 @@ keeper_main(void *arg)
 		memcpy(recycle, l->recycle, sizeof(recycle));
 		l->recycle[0] = '\0';
 		l->is_making = true;
+		epoch = l->epoch;
 		lock_drop(&l->lock);
 		e = ERR_INIT;
 		s = NULL;
-		rc = segment_make(l, l->next_number, recycle, &s, &e);
+		rc = segment_make(l, l->next_number, epoch, recycle, &s, &e);
 		lock_take(&l->lock);
 		l->is_making = false;
 		l->make_err = e;
 		l->make_err.code = rc;
-		if (rc == 0) {
-			l->spare = s;
+		if (rc == 0)
 			l->next_number++;
-		}
+		if (rc == 0 && epoch == l->epoch)
+			l->spare = s;
+		else
+			drop_spare(l, &s);
 		cond_broadcast(&l->cond);
 	}
 	lock_drop(&l->lock);
@@ -118,9 +136,37 @@ ilog_close(struct ilog **lp)
 }
 
 uint64_t
-ilog_epoch(const struct ilog *l)
+ilog_epoch(struct ilog *l)
 {
-	return l->epoch;
+	uint64_t epoch;
+
+	lock_take(&l->lock);
+	epoch = l->epoch;
+	lock_drop(&l->lock);
+	return epoch;
+}
+
+int
+ilog_branch(struct ilog *l, uint64_t epoch, struct err *e)
+{
+	struct segment *spare;
+
+	OBJ_CHECK(l, ILOG_MAGIC);
+	lock_take(&l->lock);
+	if (epoch <= l->epoch) {
+		lock_drop(&l->lock);
+		return err_set(e, ERR_INVALID, "epoch %ju after %ju",
+		    (uintmax_t)epoch, (uintmax_t)l->epoch);
+	}
+	l->epoch = epoch;
+	spare = l->spare;
+	l->spare = NULL;
+	lock_drop(&l->lock);
+	drop_spare(l, &spare);
+	lock_take(&l->lock);
+	cond_broadcast(&l->cond);
+	lock_drop(&l->lock);
+	return 0;
 }
 
 uint64_t
@@ -257,7 +303,7 @@ ilog_append(struct ilog *l, uint64_t first_seq, uint32_t n_tx,
 	if (rc < 0)
 		return err_set(e, rc, NULL);
 	s = l->active;
-	if (size > s->size - s->end) {
+	if (size > s->size - s->end || s->epoch != ilog_epoch(l)) {
 		rc = switch_segment(l, e);
 		if (rc < 0)
 			return rc;
@@ -337,10 +383,13 @@ ilog_retire(struct ilog *l, uint64_t seq, struct err *e)
 uint64_t
 ilog_oldest(struct ilog *l)
 {
+	struct segment *s;
 	uint64_t seq;
 
 	lock_take(&l->lock);
-	seq = l->first->first_seq != 0 ? l->first->first_seq : l->seq + 1;
+	for (s = l->first; s != NULL && s->first_seq == 0; s = s->next)
+		;
+	seq = s != NULL ? s->first_seq : l->seq + 1;
 	lock_drop(&l->lock);
 	return seq;
 }

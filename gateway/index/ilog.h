@@ -34,8 +34,9 @@ struct ilog;
 struct ilog_conf {
 	const char *dir;
 	struct id128 index_id;
-	uint64_t segment;     /* bytes of one */
-	uint64_t epoch;       /* the newest known to have been used; 0: none */
+	uint64_t segment; /* bytes of one */
+	uint64_t epoch;   /* the newest known to have been used; 0: none */
+	bool is_new;      /* no log of that epoch is there, and that is right */
 	uint64_t flushed_seq; /* what need not be replayed */
 };
 
@@ -50,7 +51,7 @@ int ilog_open(const struct ilog_conf *c, ilog_replay_fn fn, void *arg,
     struct ilog **ret, struct err *e);
 void ilog_close(struct ilog **lp);
 
-uint64_t ilog_epoch(const struct ilog *l);
+uint64_t ilog_epoch(struct ilog *l);
 uint64_t ilog_seq(struct ilog *l); /* newest durable transaction */
 size_t ilog_max_payload(const struct ilog *l);
 
@@ -64,6 +65,10 @@ bool ilog_is_low(struct ilog *l);
 size_t ilog_room(struct ilog *l);
 bool ilog_is_failed(struct ilog *l);
 uint64_t ilog_bytes(struct ilog *l); /* on disk */
+
+/* What is appended from now on goes into a new segment of @epoch, which is
+ * above the present one. */
+int ilog_branch(struct ilog *l, uint64_t epoch, struct err *e);
 
 /* Transactions up to @seq are not needed any more. */
 int ilog_retire(struct ilog *l, uint64_t seq, struct err *e);

@@ -201,6 +201,8 @@ ilog_recover(struct ilog *l, const struct ilog_conf *c, ilog_replay_fn fn,
 		if (s->epoch > epoch)
 			epoch = s->epoch;
 	}
+	if (c->is_new && epoch < c->epoch)
+		epoch = c->epoch;
 	if (epoch < c->epoch)
 		return err_set(e, ERR_CORRUPT,
 		    "the newest part of the index "
@@ -220,7 +222,7 @@ ilog_recover(struct ilog *l, const struct ilog_conf *c, ilog_replay_fn fn,
 		return rc;
 	for (end = &l->first; *end != NULL; end = &(*end)->next)
 		;
-	rc = segment_make(l, l->next_number, l->recycle, end, e);
+	rc = segment_make(l, l->next_number, l->epoch, l->recycle, end, e);
 	if (rc < 0)
 		return rc;
 	l->recycle[0] = '\0';

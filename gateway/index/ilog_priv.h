@@ -22,12 +22,12 @@ struct ilog {
 	char dir[4000];
 	struct id128 index_id;
 	uint64_t segment_size;
-	uint64_t epoch;
 
 	struct lock lock;               /* LEAF: what follows */
 	struct cond cond;               /* keeper wanted, spare ready */
 	struct segment *first, *active; /* active is the last */
 	struct segment *spare;
+	uint64_t epoch; /* of new segments */
 	uint64_t next_number;
 	uint64_t seq;
 	char recycle[64]; /* name of one segment to reuse; "" = none */
@@ -44,8 +44,8 @@ int segment_name(char dst[64], uint64_t number);
 int segment_path(const struct ilog *l, const char *name, char dst[4096],
     struct err *e);
 /* A new one, header synced, under its name. Uses @recycle unless "". */
-int segment_make(struct ilog *l, uint64_t number, const char *recycle,
-    struct segment **ret, struct err *e);
+int segment_make(struct ilog *l, uint64_t number, uint64_t epoch,
+    const char *recycle, struct segment **ret, struct err *e);
 int segment_load(struct ilog *l, uint64_t number, struct segment **ret,
     struct err *e);
 void segment_free(struct segment **sp);

@@ -111,8 +111,8 @@ open_raw(struct ilog *l, struct segment *s, const char *path, bool is_new,
 }
 
 int
-segment_make(struct ilog *l, uint64_t number, const char *recycle,
-    struct segment **ret, struct err *e)
+segment_make(struct ilog *l, uint64_t number, uint64_t epoch,
+    const char *recycle, struct segment **ret, struct err *e)
 {
 	bool is_new = recycle[0] == '\0';
 	char name[64], from[4096], to[4096];
@@ -122,7 +122,7 @@ segment_make(struct ilog *l, uint64_t number, const char *recycle,
 	s = segment_new(number, e);
 	if (s == NULL)
 		return ERR_NO_MEMORY;
-	s->epoch = l->epoch;
+	s->epoch = epoch;
 	rand_bytes(s->salt, sizeof(s->salt));
 	s->end = ILOG_SEGMENT_HEADER;
 	segment_name(name, number);

@@ -1,5 +1,6 @@
 /* gateway/index/kv.c - opening, closing and looking after the index
  * (gateway/index/kv.h). */
+#include "gateway/index/kv_build.h"
 #include "gateway/index/kv_priv.h"
 
 #include "lib/clock.h"
@@ -15,6 +16,7 @@
 #define DEFAULT_SEGMENT ((uint64_t)16 << 20)
 #define DEFAULT_SNAPSHOT ((uint64_t)1 << 30)
 #define DEFAULT_IDLE_MS 3000
+#define LOG_KEEP_MAX ((uint64_t)1 << 30)
 #define MIN_TABLE ((uint64_t)256 << 10)
 
 void
@@ -67,7 +69,14 @@ open_tree(struct kv *k, struct err *e)
 	char path[4096];
 	int rc;
 
-	rc = fs_join(path, sizeof(path), k->dir, "index.lmdb", e);
+	rc = fs_join(path, sizeof(path), k->dir, KV_BUILDING, e);
+	if (rc == 0 && fs_exists(path))
+		rc = err_set(e, ERR_CONFIG,
+		    "%.150s is a half-made index: "
+		    "rebuild or backup was interrupted, run it again",
+		    k->dir);
+	if (rc == 0)
+		rc = fs_join(path, sizeof(path), k->dir, "index.lmdb", e);
 	if (rc < 0)
 		return rc;
 	rc = tree_open(path, k->conf.map_size, false, &k->meta, &k->tree, e);
@@ -141,6 +150,8 @@ open_log(struct kv *k, struct err *e)
 	};
 	int rc;
 
+	k->id = k->meta.index_id;
+	k->created_ns = k->meta.created_ns;
 	k->seq = k->flushed_seq = k->active_base = k->meta.flushed_seq;
 	rc = ilog_open(&c, kv_replay, k, &k->log, e);
 	if (rc != 0)
@@ -152,17 +163,21 @@ open_log(struct kv *k, struct err *e)
 static int
 start(struct kv *k, struct err *e)
 {
-	int rc;
+	int rc = 0;
 
-	rc = thread_start(&k->committer, "kv-commit", kv_committer_main, k, e);
+	/* First, so that no log is retired that is not archived. */
+	if (k->conf.archive != NULL)
+		rc = archive_start(k, e);
+	if (rc == 0)
+		rc = thread_start(&k->committer, "kv-commit", kv_committer_main,
+		    k, e);
 	if (rc < 0)
 		return rc;
 	k->has_committer = true;
 	rc = thread_start(&k->flusher, "kv-flush", kv_flusher_main, k, e);
-	if (rc < 0)
-		return rc;
-	k->has_flusher = true;
-	return k->conf.archive == NULL ? 0 : archive_start(k, e);
+	if (rc == 0)
+		k->has_flusher = true;
+	return rc;
 }
 
 static void
@@ -237,6 +252,7 @@ kv_close(struct kv **kp)
 	if (k == NULL)
 		return;
 	OBJ_CHECK(k, KV_MAGIC);
+	archive_stop_begin(k);
 	lock_take(&k->queue_lock);
 	k->is_closing = true;
 	cond_broadcast(&k->work);
@@ -273,7 +289,7 @@ const struct id128 *
 kv_id(const struct kv *k)
 {
 	OBJ_CHECK(k, KV_MAGIC);
-	return &k->meta.index_id;
+	return &k->id;
 }
 
 bool
@@ -296,14 +312,26 @@ kv_clear_fresh(struct kv *k, struct err *e)
 }
 
 int
-kv_pin(struct kv *k, uint64_t after, struct err *e)
+kv_set_fresh(struct kv *k, struct err *e)
+{
+	return change_meta(k, set_fresh, 1, e);
+}
+
+int
+kv_set_epoch(struct kv *k, uint64_t epoch, struct err *e)
+{
+	return change_meta(k, set_epoch, epoch, e);
+}
+
+int
+kv_pin(struct kv *k, uint64_t *ret_seq, struct err *e)
 {
 	int pin = -1;
 
 	lock_take(&k->view_lock);
 	for (int i = 0; i < 4 && pin < 0; i++) {
 		if (k->pins[i] == KV_PIN_NONE) {
-			k->pins[i] = after;
+			k->pins[i] = *ret_seq = k->seq;
 			pin = i;
 		}
 	}
@@ -333,7 +361,8 @@ kv_retire_log(struct kv *k)
 			seq = k->pins[i];
 	}
 	lock_drop(&k->view_lock);
-	if (archived < seq)
+	/* A2: rather a new snapshot than a full disk. */
+	if (archived < seq && ilog_bytes(k->log) < LOG_KEEP_MAX)
 		seq = archived;
 	if (ilog_retire(k->log, seq, &e) < 0)
 		kv_event(k, 1, "index log: %s", e.msg);

@@ -82,6 +82,8 @@ struct kv {
 	int lock_fd;
 	struct tree *tree;
 	struct ilog *log;
+	struct id128 id;
+	int64_t created_ns;
 	struct lock tree_lock; /* held by who writes to the tree */
 	struct tree_meta meta; /* meta_lock; changes under tree_lock */
 	struct lock meta_lock;
@@ -131,9 +133,12 @@ void kv_event(struct kv *k, int level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* Retires log that is flushed, archived and not pinned. */
 void kv_retire_log(struct kv *k);
-/* Keeps log above @after until unpinned; the pin's index, or ERR_BUSY. */
-int kv_pin(struct kv *k, uint64_t after, struct err *e);
+/* Keeps log above the newest transaction until unpinned; the pin or ERR_BUSY. */
+int kv_pin(struct kv *k, uint64_t *ret_seq, struct err *e);
 void kv_unpin(struct kv *k, int pin);
+
+int kv_set_fresh(struct kv *k, struct err *e);
+int kv_set_epoch(struct kv *k, uint64_t epoch, struct err *e);
 
 /* kv_commit.c */
 void *kv_committer_main(void *arg);
@@ -157,6 +162,7 @@ void *kv_flusher_main(void *arg);
 
 /* kv_archive.c */
 int archive_start(struct kv *k, struct err *e);
+void archive_stop_begin(struct kv *k);
 void archive_stop(struct kv *k);
 uint64_t archive_seq(struct kv *k); /* all up to it is archived */
 void archive_stat(struct kv *k, uint64_t *ret_seq, int64_t *ret_at_s);

@@ -49,7 +49,7 @@ reserve(struct buf *b, size_t more, char **ret, struct err *e)
 int
 ops_begin(struct buf *b, size_t *ret_at, struct err *e)
 {
-	char *p;
+	char *p = NULL;
 	int rc = reserve(b, OPS_TX_HEADER, &p, e);
 
 	if (rc < 0)
@@ -76,7 +76,7 @@ ops_put(struct buf *b, struct str key, struct str value, struct str *ret_raw,
     struct err *e)
 {
 	size_t raw_len = RAW_SUM + value.len;
-	char *p;
+	char *p = NULL;
 	int rc;
 
 	MUST(key.len > 0 && key.len <= KV_KEY_MAX);
@@ -96,7 +96,7 @@ ops_put(struct buf *b, struct str key, struct str value, struct str *ret_raw,
 int
 ops_del(struct buf *b, struct str key, struct err *e)
 {
-	char *p;
+	char *p = NULL;
 	int rc;
 
 	MUST(key.len > 0 && key.len <= KV_KEY_MAX);

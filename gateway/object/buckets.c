@@ -226,7 +226,7 @@ bucket_delete(struct store *s, const struct bucket *b, struct err *e)
 	int rc;
 
 	OBJ_CHECK(s, STORE_MAGIC);
-	rc = store_update(s, delete_fn, &copy, NULL, e);
+	rc = store_update_freeing(s, delete_fn, &copy, e);
 	cache_bump(s->buckets);
 	return rc;
 }

@@ -196,7 +196,7 @@ finish_batch(struct store *s, struct batch *b, struct err *e)
 	if (b->n > 0) {
 		rc = delete_blobs(s, b, e); /* C2 */
 		if (rc == 0)
-			rc = store_update(s, remove_fn, b, NULL, e);
+			rc = store_update_freeing(s, remove_fn, b, e);
 	}
 	b->n = 0;
 	return rc;
@@ -322,7 +322,7 @@ collect_bucket(struct store *s, uint64_t incarnation, struct err *e)
 		kv_view_close(&v);
 		if (rc != 1)
 			return rc;
-		rc = store_update(s, orphan_fn, &o, NULL, e);
+		rc = store_update_freeing(s, orphan_fn, &o, e);
 		if (rc < 0)
 			return rc;
 	}
@@ -609,7 +609,7 @@ forget_completed(struct store *s, int64_t before_ns, struct err *e)
 	kv_cursor_close(&c);
 	kv_view_close(&v);
 	if (rc >= 0 && f.n > 0)
-		rc = store_update(s, forget_fn, &f, NULL, e);
+		rc = store_update_freeing(s, forget_fn, &f, e);
 	if (rc == 0 && f.n == BATCH)
 		rc = 1; /* more at the next call */
 	arena_free(&a);

@@ -106,7 +106,7 @@ object_delete_many(struct store *s, const struct bucket *b,
 	for (i = 0; i < n; i += BATCH) {
 		struct delete_batch c = { b, items + i,
 			n - i < BATCH ? n - i : BATCH };
-		int rc = store_update(s, delete_fn, &c, NULL, e);
+		int rc = store_update_freeing(s, delete_fn, &c, e);
 
 		if (rc < 0)
 			return rc;

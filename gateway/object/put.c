@@ -330,7 +330,7 @@ give_up_extents(struct store *s, const struct extents *x)
 	struct err e = ERR_INIT;
 
 	if (x->n > 0)
-		(void)store_update(s, give_up_fn, &copy, NULL, &e);
+		(void)store_update_freeing(s, give_up_fn, &copy, &e);
 }
 
 void

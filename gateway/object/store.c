@@ -226,8 +226,8 @@ run_fn(struct kv_tx *tx, void *arg, struct err *e)
 	return r->rc;
 }
 
-int
-store_update(struct store *s, txn_fn fn, void *arg, bool *ret_unknown,
+static int
+update(struct store *s, unsigned flags, txn_fn fn, void *arg, bool *ret_unknown,
     struct err *e)
 {
 	struct run r = { .fn = fn, .arg = arg };
@@ -242,7 +242,7 @@ store_update(struct store *s, txn_fn fn, void *arg, bool *ret_unknown,
 		r.t.now_ns = clock_real_ns();
 		r.runs = 0;
 		r.rc = 0;
-		rc = kv_update(s->kv, run_fn, &r, e);
+		rc = kv_update_flags(s->kv, flags, run_fn, &r, e);
 		if (rc != ERR_RETRY)
 			break;
 	}
@@ -252,6 +252,19 @@ store_update(struct store *s, txn_fn fn, void *arg, bool *ret_unknown,
 		*ret_unknown = r.runs > 0 && r.rc == 0;
 	arena_free(&r.t.a);
 	return rc;
+}
+
+int
+store_update(struct store *s, txn_fn fn, void *arg, bool *ret_unknown,
+    struct err *e)
+{
+	return update(s, 0, fn, arg, ret_unknown, e);
+}
+
+int
+store_update_freeing(struct store *s, txn_fn fn, void *arg, struct err *e)
+{
+	return update(s, KV_FREES, fn, arg, NULL, e);
 }
 
 /* --- checks --- */

@@ -68,6 +68,8 @@ int view_open(struct store *s, struct kv_view **ret, struct err *e);
  * *ret_unknown (may be NULL): it failed, but it may have been committed. */
 int store_update(struct store *s, txn_fn fn, void *arg, bool *ret_unknown,
     struct err *e);
+/* The same for what frees space in the end: goes on where the disk is full. */
+int store_update_freeing(struct store *s, txn_fn fn, void *arg, struct err *e);
 
 /* Newest version of a name in a view; value copied into @a. */
 struct row {

@@ -245,7 +245,7 @@ upload_abort(struct store *s, const struct bucket *b, struct str key,
 		return rc;
 	if (!upload_id_parse(id, &c.id))
 		return err_set(e, ERR_NO_SUCH_UPLOAD, NULL);
-	return store_update(s, abort_fn, &c, NULL, e);
+	return store_update_freeing(s, abort_fn, &c, e);
 }
 
 static int
@@ -275,7 +275,7 @@ upload_expire(struct store *s, uint64_t incarnation, struct str key,
 	struct bucket b = { .incarnation = incarnation };
 	struct abort c = { .b = &b, .key = key, .id = *id };
 
-	return store_update(s, expire_fn, &c, NULL, e);
+	return store_update_freeing(s, expire_fn, &c, e);
 }
 
 /* --- listing --- */

@@ -243,7 +243,7 @@ user_remove(struct store *s, const char *name, struct err *e)
 	if (check_user_name(name, NULL) < 0)
 		return err_set(e, ERR_NO_SUCH_USER, NULL);
 	snprintf(copy, sizeof(copy), "%s", name);
-	rc = store_update(s, remove_user_fn, copy, NULL, e);
+	rc = store_update_freeing(s, remove_user_fn, copy, e);
 	cache_bump(s->keys);
 	return rc;
 }
@@ -507,7 +507,7 @@ key_remove(struct store *s, const char *id, struct err *e)
 		return err_set(e, ERR_INVALID,
 		    "root's key is set by environment and file");
 	key_access(&k, str_of(id));
-	rc = store_update(s, remove_key_fn, &k, NULL, e);
+	rc = store_update_freeing(s, remove_key_fn, &k, e);
 	cache_bump(s->keys);
 	return rc;
 }

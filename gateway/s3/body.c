@@ -32,7 +32,7 @@ claim_header(void *arg, struct str name, struct str value, struct err *e)
 		    "Expecting a single x-amz-checksum- header. Multiple "
 		    "checksum Types are not allowed.");
 	if (!checksum_parse(alg, value, cl->composite, &cl->c, NULL))
-		return err_set(e, ERR_INVALID_REQUEST,
+		return err_set(e, ERR_BAD_DIGEST,
 		    "Value for %s header is invalid.", checksum_header(alg));
 	return 0;
 }
@@ -138,9 +138,7 @@ body_size(struct s3_body *b, unsigned flags, struct err *e)
 		b->size = 0;
 		if ((flags & BODY_SIZED) != 0)
 			return err_set(e, ERR_MISSING_CONTENT_LENGTH, NULL);
-	} else if (b->size == UINT64_MAX && (flags & BODY_SIZED) != 0) {
-		return err_set(e, ERR_MISSING_CONTENT_LENGTH, NULL);
-	}
+	} /* else Transfer-Encoding: chunked, as long as it takes */
 	if (b->size == UINT64_MAX || b->size <= b->max)
 		return 0;
 	if ((flags & BODY_SIZED) == 0)
@@ -163,6 +161,7 @@ s3_body_open(struct s3_req *r, uint64_t max, unsigned flags, unsigned mask,
     struct s3_body *ret, struct err *e)
 {
 	struct s3_body *b = ret;
+	struct str name;
 	int rc = 0;
 
 	memset(b, 0, offsetof(struct s3_body, hashes));
@@ -183,10 +182,11 @@ s3_body_open(struct s3_req *r, uint64_t max, unsigned flags, unsigned mask,
 	if (rc == 0)
 		rc = body_size(b, flags, e);
 	if (rc == 0 && is_stream(r)) {
-		if (b->is_trailer)
-			b->announced = str_of(checksum_header(b->want.alg));
-		rc = aws_chunked_new(&r->auth, b->size, &b->announced,
-		    b->is_trailer, source, b, r->a, &b->chunked, e);
+		name = b->is_trailer ? str_of(checksum_header(b->want.alg))
+		                     : STR_NULL;
+		name = arena_str(r->a, name);
+		rc = aws_chunked_new(&r->auth, b->size, &name, b->is_trailer,
+		    source, b, r->a, &b->chunked, e);
 	}
 	if (rc < 0)
 		return rc;

@@ -86,22 +86,29 @@ header_encode(struct str v, struct arena *a)
 int
 header_strip_chunked(struct str v, struct arena *a, struct str *ret)
 {
-	char *p = arena_alloc(a, v.len + 1);
-	struct str item;
+	char *p = arena_alloc(a, 2 * v.len + 1);
+	struct str item, whole = v;
+	bool has_chunked = false;
 	size_t n = 0;
 
 	if (p == NULL)
 		return ERR_NO_MEMORY;
 	while (v.p != NULL) {
 		item = str_trim(str_split(&v, ','));
-		if (item.len == 0 || str_ieq(item, STR_LIT("aws-chunked")))
+		if (str_ieq(item, STR_LIT("aws-chunked"))) {
+			has_chunked = true;
 			continue;
-		if (n > 0)
+		}
+		if (item.len == 0)
+			continue;
+		if (n > 0) {
 			p[n++] = ',';
+			p[n++] = ' ';
+		}
 		memcpy(p + n, item.p, item.len);
 		n += item.len;
 	}
-	*ret = str_mem(p, n);
+	*ret = has_chunked ? str_mem(p, n) : whole;
 	return 0;
 }
 

@@ -168,7 +168,7 @@ choose_range(struct s3_req *r, const struct copy_source *s, uint64_t *ret_off,
 		    "bytes=first-last where first and last are the zero-based "
 		    "offsets of the first and last bytes to copy");
 	if (last >= s->o.size)
-		return err_set(e, ERR_INVALID_ARGUMENT,
+		return err_set(e, ERR_INVALID_RANGE,
 		    "Range specified is not valid for source object of size: "
 		    "%ju",
 		    (uintmax_t)s->o.size);

@@ -72,7 +72,6 @@ int
 s3_store_body(struct s3_body *b, struct str key, struct put **ret,
     struct err *e)
 {
-	MUST(b->size != UINT64_MAX);
 	return b->size <= S3_WHOLE_MAX ? store_whole(b, key, ret, e)
 	                               : store_stream(b, key, ret, e);
 }

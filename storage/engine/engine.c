@@ -303,7 +303,8 @@ engine_open(const struct engine_conf *c, struct engine **ret, struct err *e)
 	lock_init(&g->plock, LOCK_RANK_ENGINE);
 	lock_init(&g->tlock, LOCK_RANK_LEAF);
 	lock_init(&g->badlock, LOCK_RANK_LEAF);
-	lock_init(&g->passlock, LOCK_RANK_PASS);
+	lock_init(&g->compact_lock, LOCK_RANK_PASS);
+	lock_init(&g->scrub_lock, LOCK_RANK_PASS);
 	cond_init(&g->pcond);
 	cond_init(&g->tcond);
 	rc = take_conf(g, c, e);
@@ -338,7 +339,8 @@ engine_close(struct engine **ep)
 	lock_fini(&g->plock);
 	lock_fini(&g->tlock);
 	lock_fini(&g->badlock);
-	lock_fini(&g->passlock);
+	lock_fini(&g->compact_lock);
+	lock_fini(&g->scrub_lock);
 	cond_fini(&g->pcond);
 	cond_fini(&g->tcond);
 	g->magic = 0;

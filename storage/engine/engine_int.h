@@ -164,6 +164,7 @@ struct vol_rec { /* a volume's row */
 
 struct path_rec { /* the path's row */
 	uint64_t files, bytes, next_vol, inc, seq;
+	int64_t scrub_last_s;
 };
 
 struct findex;
@@ -260,6 +261,7 @@ struct path {
 	struct vol **vols; /* by number */
 	size_t n_vols, cap_vols;
 	uint64_t files, bytes; /* live */
+	bool is_row_dirty;     /* the path's row differs from the index's */
 	uint64_t *removed;     /* volumes whose rows must go */
 	size_t n_removed, cap_removed;
 	uint64_t last_inc, last_seq; /* greatest source position replayed */
@@ -276,6 +278,10 @@ struct path {
 	struct cond fcond;
 	bool flush_wanted, flush_stop;
 	_Atomic int64_t write_ns; /* last publication */
+
+	struct lock punchlock; /* LEAF */
+	struct loc *punches; /* dead payloads whose blocks may be given back */
+	size_t n_punches;
 
 	_Atomic uint64_t scrub_bytes, scrub_total, scrub_errors, scrub_passes;
 	_Atomic uint64_t quarantined;
@@ -303,7 +309,7 @@ void path_event(struct path *p, int level, const char *fmt, ...)
 int writer_submit(struct path *p, struct wreq *r, struct err *e);
 int writer_wait(struct path *p, struct wreq *r);
 void *writer_main(void *arg);
-/* Applies one needle's effect on counters; VOLUMES and FILE_INDEX held. */
+/* Applies one needle's effect on counters; VOLUMES held. */
 void path_account(struct path *p, struct vol *v, const struct loc *loc,
     bool has_old, const struct loc *old);
 
@@ -341,11 +347,8 @@ struct pend { /* a name or a write ID that is being changed */
 	struct pend *next_key, *next_wid;
 };
 
-enum {
-	PEND_BUCKETS = 256,
-	MAX_PATHS = 256,
-	BAD_IDS = 64
-};
+enum { PEND_BUCKETS = 256, MAX_PATHS = 256, BAD_IDS = 64 };
+enum { MAX_PUNCHES = 4096 };
 
 struct engine {
 	uint32_t magic;
@@ -364,11 +367,12 @@ struct engine {
 	unsigned pend_waiters;
 	struct pend *by_key[PEND_BUCKETS], *by_wid[PEND_BUCKETS];
 
-	struct lock tlock; /* LEAF: tidy's */
+	struct lock tlock; /* LEAF: wakes the background threads */
 	struct cond tcond;
-	bool tidy_stop, has_tidy;
-	pthread_t tidy;
-	struct lock passlock; /* one scrub or compaction at a time */
+	_Atomic bool tidy_stop;
+	bool has_compactor, has_scrubber;
+	pthread_t compactor, scrubber;
+	struct lock compact_lock, scrub_lock; /* PASS: one pass at a time */
 
 	struct lock badlock;
 	char bad[BAD_IDS][ENGINE_FILE_ID_MAX]; /* ring of damaged files */
@@ -389,9 +393,18 @@ void info_of_needle(const struct needle *n, struct engine_file_info *ret);
 int engine_load(struct path *p, const struct fkey *key, struct loc *ret_loc,
     uint8_t *buf, struct needle *ret, struct err *e);
 
-/* tidy.c */
+/* tidy.c: the background threads. */
 int tidy_start(struct engine *g, struct err *e);
 void tidy_stop(struct engine *g);
+/* Sleeps; false when the engine is being closed. */
+bool tidy_sleep(struct engine *g, int64_t ms);
+/* compact.c: @percent dead makes a victim. */
+int compact_pass(struct path *p, unsigned percent, struct err *e);
+void punch_later(struct path *p, const struct loc *l);
+/* compact_lock is held: no volume goes away meanwhile. */
+void punch_pass(struct path *p);
+/* scrub.c: @rate bytes/s, 0 = at full speed. */
+int scrub_pass(struct path *p, uint64_t rate, struct err *e);
 
 /* ident.c: creel.json of all paths. Fills g->paths' arguments. */
 struct opened_path {

@@ -289,7 +289,7 @@ encode_path(const struct path_rec *r, uint8_t v[VAL_PATH])
 	put_le64(v + 16, r->next_vol);
 	put_le64(v + 24, r->inc);
 	put_le64(v + 32, r->seq);
-	put_le64(v + 40, 0);
+	put_le64(v + 40, (uint64_t)r->scrub_last_s);
 	put_le32(v + 48, sum_of(path_key, 4, v, 48));
 }
 
@@ -501,7 +501,8 @@ findex_load_path(struct findex *f, struct path_rec *ret, struct err *e)
 			.bytes = get_le64(p + 8),
 			.next_vol = get_le64(p + 16),
 			.inc = get_le64(p + 24),
-			.seq = get_le64(p + 32) };
+			.seq = get_le64(p + 32),
+			.scrub_last_s = (int64_t)get_le64(p + 40) };
 	}
 	reader_put(f, r);
 	return rc;

@@ -127,7 +127,7 @@ take_snap(struct path *p, struct err *e)
 
 	for (size_t i = 0; i < p->n_vols; i++)
 		n += p->vols[i]->is_dirty;
-	if (n == 0 && p->n_removed == 0)
+	if (n == 0 && p->n_removed == 0 && !p->is_row_dirty)
 		return 0;
 	p->snap.vols = mem_alloc((n + 1) * sizeof(*p->snap.vols));
 	if (p->snap.vols == NULL)
@@ -154,7 +154,9 @@ take_snap(struct path *p, struct err *e)
 		.bytes = p->bytes,
 		.next_vol = p->next_vol,
 		.inc = p->last_inc,
-		.seq = p->last_seq };
+		.seq = p->last_seq,
+		.scrub_last_s = p->scrub_last_s };
+	p->is_row_dirty = false;
 	p->snap.is_set = true;
 	return 1;
 }
@@ -278,6 +280,7 @@ init_locks(struct path *p)
 	lock_init(&p->vlock, LOCK_RANK_VOLUMES);
 	lock_init(&p->flush, LOCK_RANK_FLUSH);
 	lock_init(&p->flock, LOCK_RANK_LEAF);
+	lock_init(&p->punchlock, LOCK_RANK_LEAF);
 	cond_init(&p->qcond);
 	cond_init(&p->room);
 	cond_init(&p->vcond);
@@ -378,6 +381,8 @@ path_close(struct path **pp)
 	lock_fini(&p->vlock);
 	lock_fini(&p->flush);
 	lock_fini(&p->flock);
+	lock_fini(&p->punchlock);
+	free(p->punches);
 	cond_fini(&p->qcond);
 	cond_fini(&p->room);
 	cond_fini(&p->vcond);

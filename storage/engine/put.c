@@ -543,6 +543,8 @@ end_delete(struct deletion *d, struct str id)
 	/* Readers that have it open keep its bytes. */
 	if (rc == 0 && d->was_large)
 		large_unlink(d->p, id, NULL);
+	else if (rc == 0 && d->r.has_old)
+		punch_later(d->p, &d->r.old);
 	pend_leave(d->p->g, &d->pend);
 	return rc;
 }

@@ -472,6 +472,7 @@ path_replay(struct path *p, struct err *e)
 	p->bytes = rec.bytes;
 	p->last_inc = rec.inc;
 	p->last_seq = rec.seq;
+	p->scrub_last_s = rec.scrub_last_s;
 	if (rec.next_vol > p->next_vol)
 		p->next_vol = rec.next_vol;
 	rc = load_volumes(p, e);

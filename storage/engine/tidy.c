@@ -1,32 +1,176 @@
-/* storage/engine/tidy.c - the background thread: scrub, compaction. */
+/* storage/engine/tidy.c - the background threads: one compacts and punches
+ * holes, one scrubs. Both sleep most of the time and stop within one needle. */
 #include "storage/engine/engine_int.h"
 
+#include "lib/clock.h"
 #include "lib/thread.h"
 
-int
-tidy_start(struct engine *g, struct err *e)
+enum {
+	PUNCH_MS = 1000
+};
+
+bool
+tidy_sleep(struct engine *g, int64_t ms)
 {
-	(void)g;
-	(void)e;
-	return 0;
+	int64_t until = clock_mono_ns() + ms * 1000000;
+	bool go_on;
+
+	lock_take(&g->tlock);
+	while (!g->tidy_stop) {
+		int64_t left = (until - clock_mono_ns() + 999999) / 1000000;
+
+		if (left <= 0)
+			break;
+		cond_wait_ms(&g->tcond, &g->tlock,
+		    left < 1000 ? (int)left : 1000);
+	}
+	go_on = !g->tidy_stop;
+	lock_drop(&g->tlock);
+	return go_on;
 }
 
-void
-tidy_stop(struct engine *g)
+/* --- compaction --- */
+
+static int
+compact_all(struct engine *g, struct err *e)
 {
-	(void)g;
+	int rc = 0;
+
+	lock_take(&g->compact_lock);
+	for (size_t i = 0; i < g->n_paths && !g->tidy_stop; i++) {
+		struct path *p = g->paths[i];
+		struct err why = ERR_INIT;
+		unsigned percent = g->c.compact_percent;
+		int one;
+
+		if (p->is_failed)
+			continue;
+		path_space(p);
+		/* Little space: what is less dead is worth it too. */
+		if (p->is_full || atomic_load(&p->avail) < 2 * g->c.reserved)
+			percent = percent < 10 ? percent : 10;
+		one = compact_pass(p, percent, &why);
+		if (one < 0 && rc == 0) {
+			rc = one;
+			if (e != NULL)
+				*e = why;
+		}
+	}
+	lock_drop(&g->compact_lock);
+	return rc;
 }
 
-int
-engine_scrub_now(struct engine *g, struct err *e)
+static void
+punch_all(struct engine *g)
 {
-	(void)g;
-	return err_set(e, ERR_NOT_IMPLEMENTED, "scrub");
+	lock_take(&g->compact_lock);
+	for (size_t i = 0; i < g->n_paths; i++)
+		punch_pass(g->paths[i]);
+	lock_drop(&g->compact_lock);
 }
 
 int
 engine_compact_now(struct engine *g, struct err *e)
 {
-	(void)g;
-	return err_set(e, ERR_NOT_IMPLEMENTED, "compaction");
+	OBJ_CHECK(g, ENGINE_MAGIC);
+	/* Twice: what went first may let tombstones go. */
+	for (int i = 0; i < 2; i++) {
+		int rc = compact_all(g, e);
+
+		if (rc < 0)
+			return rc;
+	}
+	punch_all(g);
+	return 0;
+}
+
+static void *
+compactor_main(void *arg)
+{
+	struct engine *g = arg;
+	int64_t every = g->c.compact_interval_s * 1000;
+	int64_t last = clock_mono_ns();
+
+	while (tidy_sleep(g, PUNCH_MS)) {
+		struct err e = ERR_INIT;
+
+		punch_all(g);
+		if (every == 0 || clock_mono_ns() - last < every * 1000000)
+			continue;
+		if (compact_all(g, &e) < 0 && g->c.event != NULL)
+			g->c.event(g->c.event_arg, LOG_WARN, e.msg);
+		last = clock_mono_ns();
+	}
+	return NULL;
+}
+
+/* --- scrub --- */
+
+static int
+scrub_all(struct engine *g, uint64_t rate, bool forced, struct err *e)
+{
+	int rc = 0;
+
+	lock_take(&g->scrub_lock);
+	for (size_t i = 0; i < g->n_paths && rc == 0 && !g->tidy_stop; i++) {
+		struct path *p = g->paths[i];
+
+		if (forced ||
+		    clock_real_s() - p->scrub_last_s >= g->c.scrub_interval_s)
+			rc = scrub_pass(p, rate, e);
+	}
+	lock_drop(&g->scrub_lock);
+	return rc;
+}
+
+int
+engine_scrub_now(struct engine *g, struct err *e)
+{
+	OBJ_CHECK(g, ENGINE_MAGIC);
+	return scrub_all(g, 0, true, e);
+}
+
+static void *
+scrubber_main(void *arg)
+{
+	struct engine *g = arg;
+
+	while (tidy_sleep(g, 60 * 1000)) {
+		struct err e = ERR_INIT;
+
+		if (scrub_all(g, g->c.scrub_rate, false, &e) < 0 &&
+		    g->c.event != NULL)
+			g->c.event(g->c.event_arg, LOG_WARN, e.msg);
+	}
+	return NULL;
+}
+
+int
+tidy_start(struct engine *g, struct err *e)
+{
+	int rc =
+	    thread_start(&g->compactor, "store-compact", compactor_main, g, e);
+
+	if (rc < 0)
+		return rc;
+	g->has_compactor = true;
+	if (g->c.scrub_rate == 0)
+		return 0;
+	rc = thread_start(&g->scrubber, "store-scrub", scrubber_main, g, e);
+	g->has_scrubber = rc == 0;
+	return rc;
+}
+
+void
+tidy_stop(struct engine *g)
+{
+	lock_take(&g->tlock);
+	g->tidy_stop = true;
+	cond_broadcast(&g->tcond);
+	lock_drop(&g->tlock);
+	if (g->has_compactor)
+		thread_join(g->compactor);
+	if (g->has_scrubber)
+		thread_join(g->scrubber);
+	g->has_compactor = g->has_scrubber = false;
 }

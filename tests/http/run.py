@@ -2,12 +2,14 @@
 """Raw-socket HTTP cases from text files, against any server.
 
     run.py HOST:PORT [--echo] [--tls] [FILE...]        a running server
-    run.py --server PATH/http_echo_server [FILE...]    starts it, implies --echo
+    run.py --server PATH/http_echo_server [--tls] [FILE...]
+                                            starts it, implies --echo
 
 A case in a file:
 
     === name
     echo                      only against the echo server (handler's answers)
+    plain                     not over TLS (so is every case with `shut`)
     > GET / HTTP/1.1\\r\\n     bytes to send; escapes \\r \\n \\t \\0 \\xNN \\\\ and
                               {{text*1000}} for repetition; \\H is host:port
     pause 300                 milliseconds before what follows is sent
@@ -31,6 +33,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -69,7 +72,7 @@ class Case:
         self.status, self.end = None, None
         self.body, self.absent = [], []
         self.within = 5000
-        self.echo = False
+        self.echo = self.plain = False
 
 
 def load(path):
@@ -89,10 +92,13 @@ def load(path):
             case.steps.append(("pause", int(rest)))
         elif word == "shut":
             case.steps.append(("shut",))
+            case.plain = True  # TLS has no half-close in Python
         elif word == "await":
             case.steps.append(("await", int(rest)))
         elif word == "echo":
             case.echo = True
+        elif word == "plain":
+            case.plain = True
         elif word == "<":
             key, _, value = rest.partition(" ")
             if key == "status":
@@ -191,9 +197,14 @@ def run(case, host, port, tls):
             if not select.select([s], [], [], max(0, seconds))[0]:
                 return False
         try:
+            s.settimeout(0)  # what is readable may be TLS's own
             part = s.recv(65536)
+        except (ssl.SSLWantReadError, BlockingIOError):
+            return True
         except (ConnectionError, ssl.SSLError):
             part = b""
+        finally:
+            s.settimeout(10)
         closed = part == b""
         received += part
         return True
@@ -254,6 +265,18 @@ def run(case, host, port, tls):
     return None
 
 
+def make_certificate(folder):
+    cert, key = os.path.join(folder, "c.pem"), os.path.join(folder, "k.pem")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"]
+        + ["-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN=localhost"]
+        + ["-keyout", key, "-out", cert],
+        check=True,
+        capture_output=True,
+    )
+    return [f"cert={cert}", f"key={key}"]
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("where", nargs="?")
@@ -267,11 +290,11 @@ def main():
     if a.server:
         if a.where:
             files.insert(0, a.where)
-        process = subprocess.Popen(
-            [a.server, "header_ms=1000", "keepalive_ms=1500", "idle_ms=1000"],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        command = [a.server, "header_ms=1000", "keepalive_ms=1500", "idle_ms=1000"]
+        if a.tls:
+            temporary = tempfile.TemporaryDirectory()
+            command += make_certificate(temporary.name)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         a.where, a.echo = process.stdout.readline().strip(), True
     elif not a.where:
         p.error("HOST:PORT or --server")
@@ -281,7 +304,7 @@ def main():
     try:
         for file in files:
             for case in load(file):
-                if case.echo and not a.echo:
+                if (case.echo and not a.echo) or (case.plain and a.tls):
                     continue
                 ran += 1
                 wrong = run(case, host.strip("[]"), int(port), a.tls)

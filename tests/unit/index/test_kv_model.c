@@ -98,7 +98,8 @@ run_seed(uint64_t seed, unsigned n_tx)
 	int rc;
 
 	snprintf(dir, sizeof(dir), "%s", test_dir());
-	conf.map_size = 64 << 20; /* views that stay open keep it from growing */
+	conf.map_size =
+	    64 << 20; /* views that stay open keep it from growing */
 	OK(kv_open(&conf, &k, &e));
 	for (unsigned i = 0; i < n_tx; i++) {
 		struct held *h = &held[rng_below(&r, 4)];

@@ -265,6 +265,14 @@ kv_update(struct kv *k, kv_fn fn, void *arg, struct err *e)
 	return rc;
 }
 
+int
+kv_update_flags(struct kv *k, unsigned flags, kv_fn fn, void *arg,
+    struct err *e)
+{
+	(void)flags;
+	return kv_update(k, fn, arg, e);
+}
+
 uint64_t
 kv_tx_seq(struct kv_tx *tx)
 {

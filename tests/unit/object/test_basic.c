@@ -478,8 +478,7 @@ test_list(void **state)
 	check_list(f, s, "a a/* >");
 	s.after = STR_LIT("a/");
 	check_list(f, s, "a0 b/* >");
-	s.after =
-	    STR_LIT("a/1");
+	s.after = STR_LIT("a/1");
 	s.max = 1000;
 	check_list(f, s, "a/* a0 b/* c d/* \xff \xff\xff");
 	s.after = STR_LIT("b/");
