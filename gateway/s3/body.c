@@ -161,7 +161,6 @@ s3_body_open(struct s3_req *r, uint64_t max, unsigned flags, unsigned mask,
     struct s3_body *ret, struct err *e)
 {
 	struct s3_body *b = ret;
-	struct str name;
 	int rc = 0;
 
 	memset(b, 0, offsetof(struct s3_body, hashes));
@@ -182,11 +181,10 @@ s3_body_open(struct s3_req *r, uint64_t max, unsigned flags, unsigned mask,
 	if (rc == 0)
 		rc = body_size(b, flags, e);
 	if (rc == 0 && is_stream(r)) {
-		name = b->is_trailer ? str_of(checksum_header(b->want.alg))
-		                     : STR_NULL;
-		name = arena_str(r->a, name);
-		rc = aws_chunked_new(&r->auth, b->size, &name, b->is_trailer,
-		    source, b, r->a, &b->chunked, e);
+		if (b->is_trailer)
+			b->announced = str_of(checksum_header(b->want.alg));
+		rc = aws_chunked_new(&r->auth, b->size, &b->announced,
+		    b->is_trailer, source, b, r->a, &b->chunked, e);
 	}
 	if (rc < 0)
 		return rc;

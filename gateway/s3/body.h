@@ -15,6 +15,7 @@
 struct s3_body {
 	struct s3_req *r;
 	struct aws_chunked *chunked; /* NULL: the body as it is */
+	struct str announced;        /* the trailer's name */
 	uint64_t size; /* decoded bytes to come, UINT64_MAX if not known */
 	uint64_t got, max;
 	struct hashes hashes;

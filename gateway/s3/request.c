@@ -140,6 +140,8 @@ s3_parse_target(struct s3_req *r, struct err *e)
 		r->bucket_name = bucket;
 	} else {
 		bucket = str_split(&path, '/');
+		if (bucket.len == 0 && path.p != NULL)
+			return err_set(e, ERR_INVALID_BUCKET_NAME, NULL);
 		rc = decode(r, bucket, false, &r->bucket_name, e);
 		if (rc < 0)
 			return rc;
@@ -155,8 +157,6 @@ s3_parse_target(struct s3_req *r, struct err *e)
 		r->level = LEVEL_BUCKET;
 	else
 		r->level = LEVEL_SERVICE;
-	if (r->level == LEVEL_OBJECT && r->bucket_name.len == 0)
-		return err_set(e, ERR_INVALID_BUCKET_NAME, NULL);
 	return 0;
 }
 
