@@ -11,8 +11,9 @@ void *mem_zalloc(size_t size);
 void *mem_realloc(void *p, size_t size);
 #define mem_free(pp)                                                           \
 	do {                                                                   \
-		free(*(pp));                                                   \
-		*(pp) = NULL;                                                  \
+		__typeof__(pp) mem_pp_ = (pp); /* evaluated once */            \
+		free(*mem_pp_);                                                \
+		*mem_pp_ = NULL;                                               \
 	} while (0)
 
 #endif

@@ -104,7 +104,7 @@ class Server:
         self.kill()
         if self.own_data:
             shutil.rmtree(self.data, ignore_errors=True)
-        if os.path.exists(self.log):
+        if os.path.exists(self.log) and not os.environ.get("CREEL_KEEP_LOGS"):
             os.unlink(self.log)
 
     def __enter__(self):
