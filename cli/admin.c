@@ -339,7 +339,7 @@ cmd_backup(struct admin_options *o, int argc, char **argv)
 		free(cwd);
 	}
 	if (rc == 0)
-		rc = buf_addf(&dir, "%s", argv[0]);
+		rc = buf_addf(&dir, "%s%c", argv[0], '\0');
 	if (rc < 0)
 		rc = cli_usage("admin", "name is too long");
 	else
