@@ -57,6 +57,7 @@ static void unit_free(void *p);
 #undef recv
 #undef malloc
 #undef free
+#undef calloc /* civetweb forbids it behind its own */
 #undef mg_cry
 
 static ssize_t
@@ -260,3 +261,39 @@ unit_wake_listeners(const struct mg_context *ctx)
 	for (unsigned i = 0; i < ctx->num_listening_sockets; i++)
 		shutdown(ctx->listening_sockets[i].sock, SHUT_RDWR);
 }
+
+#ifdef CREEL_FUZZ
+struct mg_connection *
+unit_parse(const char *p, size_t len, size_t buf_size)
+{
+	struct mg_connection *c = calloc(1, sizeof(*c));
+	char *query;
+
+	c->buf = malloc(buf_size);
+	c->buf_size = (int)buf_size;
+	c->data_len = (int)(len < buf_size ? len : buf_size);
+	memcpy(c->buf, p, (size_t)c->data_len);
+	c->request_len = get_http_header_len(c->buf, c->data_len);
+	if (c->request_len <= 0 ||
+	    parse_http_request(c->buf, c->buf_size, &c->request_info) <= 0 ||
+	    (strcmp(c->request_info.http_version, "1.0") != 0 &&
+		strcmp(c->request_info.http_version, "1.1") != 0)) {
+		unit_parse_free(c);
+		return NULL;
+	}
+	/* As handle_request() does. */
+	query = strchr(c->request_info.request_uri, '?');
+	if (query != NULL) {
+		*query = '\0';
+		c->request_info.query_string = query + 1;
+	}
+	return c;
+}
+
+void
+unit_parse_free(struct mg_connection *conn)
+{
+	free(conn->buf);
+	free(conn);
+}
+#endif

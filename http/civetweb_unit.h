@@ -65,4 +65,11 @@ struct sockaddr_storage;
 void unit_listener(const struct mg_context *ctx, size_t i,
     struct sockaddr_storage *ret);
 
+#ifdef CREEL_FUZZ
+/* A connection that has received nothing but @p, up to where the handler would
+ * be called; NULL if civetweb refuses it. */
+struct mg_connection *unit_parse(const char *p, size_t len, size_t buf_size);
+void unit_parse_free(struct mg_connection *conn);
+#endif
+
 #endif

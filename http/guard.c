@@ -83,7 +83,7 @@ parse_tail(char **pp, const char *end, struct header *h, size_t *n,
 {
 	char *p = *pp;
 
-	while (p != end) {
+	while (p < end) {
 		struct str line = str_mem(p, (size_t)(end - p));
 		ptrdiff_t eol = str_chr(line, '\r'), colon;
 
@@ -138,8 +138,7 @@ header_lines(struct http_req *r, char *p, struct err *e)
 		p += 2;
 		h[i].value = str_trim(h[i].value);
 	}
-	if (p != end && is_long) {
-		/* The end is CR and a NUL that was LF. */
+	if (p < end && is_long) {
 		int rc = parse_tail(&p, end, h, &n, e);
 
 		if (rc < 0)
