@@ -35,7 +35,7 @@ int fs_sync_parent(const char *path, struct err *e); /* of a file's name */
 int fs_rename(const char *from, const char *to, struct err *e);
 int fs_unlink(const char *path, struct err *e); /* ERR_NOT_FOUND if absent */
 int fs_mkdir(const char *path, struct err *e);  /* existing directory is fine */
-int fs_mkdir_p(const char *path, struct err *e);
+int fs_mkdir_p(const char *path, struct err *e); /* with parents; durable */
 int fs_truncate(int fd, uint64_t size, struct err *e);
 /* Grows the file too. A file system that cannot only grows it. */
 int fs_allocate(int fd, uint64_t off, uint64_t len, struct err *e);

@@ -106,6 +106,27 @@ fs_mkdir(const char *path, struct err *e)
 	return err_set_errno(e, err, "mkdir %s", path);
 }
 
+/* An earlier run may have made it and died before the sync, so an existing one
+ * is synced again; but where we may not open its parent it is not ours. */
+static int
+make_durable(const char *path, struct err *e)
+{
+	bool is_there = fs_is_dir(path);
+	struct err why = ERR_INIT;
+	int rc = fs_mkdir(path, e);
+
+	if (rc < 0)
+		return rc;
+	rc = fs_sync_parent(path, &why);
+	if (rc < 0 && is_there &&
+	    (why.sys_errno == EACCES || why.sys_errno == EPERM ||
+		why.sys_errno == EROFS))
+		return 0;
+	if (rc < 0 && e != NULL)
+		*e = why;
+	return rc;
+}
+
 int
 fs_mkdir_p(const char *path, struct err *e)
 {
@@ -113,20 +134,23 @@ fs_mkdir_p(const char *path, struct err *e)
 	size_t len = strlen(path);
 	int rc;
 
+	while (len > 1 && path[len - 1] == '/')
+		len--;
 	if (len == 0 || len >= sizeof(part))
 		return err_set(e, ERR_INVALID, "bad path: %.200s", path);
-	memcpy(part, path, len + 1);
+	memcpy(part, path, len);
+	part[len] = '\0';
 	for (size_t i = 1; i < len; i++) {
 		if (part[i] != '/')
 			continue;
 		part[i] = '\0';
 		/* A parent that is there may well forbid mkdir (read-only). */
-		rc = fs_is_dir(part) ? 0 : fs_mkdir(part, e);
+		rc = fs_is_dir(part) ? 0 : make_durable(part, e);
 		if (rc < 0)
 			return rc;
 		part[i] = '/';
 	}
-	return fs_mkdir(part, e);
+	return make_durable(part, e);
 }
 
 int
