@@ -101,6 +101,7 @@ int
 bench_conn_open(struct bench_conn *c, const struct addrinfo *ai,
     const struct bench_conf *conf, struct bench_tls *tls, struct err *e)
 {
+	char name[sizeof(conf->host)]; /* OpenSSL's macro takes no const */
 	int one = 1;
 
 	MUST(c->fd < 0);
@@ -125,7 +126,8 @@ bench_conn_open(struct bench_conn *c, const struct addrinfo *ai,
 		bench_conn_close(c);
 		return err_set(e, ERR_NO_MEMORY, NULL);
 	}
-	SSL_set_tlsext_host_name(c->ssl, conf->host);
+	memcpy(name, conf->host, sizeof(name));
+	SSL_set_tlsext_host_name(c->ssl, name);
 	SSL_set_connect_state(c->ssl);
 	return 0;
 }
