@@ -313,6 +313,10 @@ answered(struct worker *w, struct slot *s, int64_t now)
 	bool fine =
 	    status / 100 == 2 || (s->op == BENCH_BUCKET && status == 409);
 
+	/* Reading what the same load has deleted is no failure. */
+	if (status == 404 && (s->op == BENCH_GET || s->op == BENCH_HEAD) &&
+	    w->sh->r->mix[BENCH_DELETE] > 0)
+		fine = true;
 	if (!s->c.usable)
 		bench_conn_close(&s->c);
 	/* Complete may say 200 and then fail. */
