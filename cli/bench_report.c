@@ -7,12 +7,14 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* Fields 14 and 15 of /proc/PID/stat; the name in the second may hold blanks. */
+/* Fields 14 and 15 of /proc/PID/stat; the name in the second may hold blanks,
+ * so counting starts behind it. */
 static bool
 cpu_of(int pid, double *ret_s)
 {
-	unsigned long user, system;
 	char path[64], line[1024];
+	uint64_t ticks = 0, v;
+	struct str s;
 	const char *at;
 	FILE *f;
 
@@ -23,12 +25,19 @@ cpu_of(int pid, double *ret_s)
 	at = fgets(line, sizeof(line), f);
 	fclose(f);
 	at = at == NULL ? NULL : strrchr(line, ')');
-	if (at == NULL ||
-	    sscanf(at + 1,
-		" %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
-		&system) != 2)
+	if (at == NULL)
 		return false;
-	*ret_s = (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+	s = str_of(at + 1);
+	for (int field = 2; field <= 15; field++) {
+		struct str word = str_split(&s, ' ');
+
+		if (field < 14)
+			continue;
+		if (!str_to_u64(word, UINT64_MAX, &v))
+			return false;
+		ticks += v;
+	}
+	*ret_s = (double)ticks / (double)sysconf(_SC_CLK_TCK);
 	return true;
 }
 
