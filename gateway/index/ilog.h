@@ -110,6 +110,7 @@ struct ilog_header {
 	uint64_t epoch, number;
 	uint8_t salt[16];
 	int64_t created_ns;
+	uint64_t after_seq; /* durable when it was made: must be found again */
 };
 #define ILOG_HEADER_LEN 96
 void ilog_header_encode(const struct ilog_header *h, char p[ILOG_HEADER_LEN]);

@@ -68,6 +68,7 @@ ilog_header_encode(const struct ilog_header *h, char p[ILOG_HEADER_LEN])
 	put_le64(p + 48, h->number);
 	memcpy(p + 56, h->salt, 16);
 	put_le64(p + 72, (uint64_t)h->created_ns);
+	put_le64(p + 80, h->after_seq);
 	put_le64(p, hash_xxh3(ILOG_HEADER_LEN, p + 8, ILOG_HEADER_LEN - 8));
 }
 
@@ -88,5 +89,6 @@ ilog_header_decode(const char p[ILOG_HEADER_LEN], struct ilog_header *ret,
 	ret->number = get_le64(p + 48);
 	memcpy(ret->salt, p + 56, 16);
 	ret->created_ns = (int64_t)get_le64(p + 72);
+	ret->after_seq = get_le64(p + 80);
 	return 0;
 }

@@ -85,6 +85,22 @@ load_all(struct ilog *l, struct err *e)
 	return rc;
 }
 
+/* L2 */
+static int
+check_contiguous(const struct ilog *l, const struct ilog_conf *c,
+    const struct segment *s, bool has_before, struct err *e)
+{
+	uint64_t before = has_before ? l->seq : c->flushed_seq;
+
+	if (s->first_seq == 0 || s->first_seq == before + 1 ||
+	    (!has_before && s->first_seq <= before))
+		return 0;
+	return err_set(e, ERR_CORRUPT,
+	    "the index log has a gap: transaction "
+	    "%ju follows %ju: rebuild the index",
+	    (uintmax_t)s->first_seq, (uintmax_t)before);
+}
+
 /* Scans from where replay begins; L2 and L3. *ret_last: the last segment with
  * frames, *ret_dirty: it has a torn tail. */
 static int
@@ -110,20 +126,14 @@ scan_all(struct ilog *l, const struct ilog_conf *c, ilog_replay_fn fn,
 		last->last_seq = start->first_seq - 1;
 	last = NULL;
 	for (struct segment *s = start; s != NULL; s = s->next) {
-		rc = segment_scan(s, c->flushed_seq, fn, arg, &dirty, e);
+		rc = check_contiguous(l, c, s, last != NULL, e);
+		if (rc == 0)
+			rc =
+			    segment_scan(s, c->flushed_seq, fn, arg, &dirty, e);
 		if (rc != 0)
 			return rc;
 		if (s->first_seq == 0)
 			continue;
-		if (s->first_seq != l->seq + 1 &&
-		    (last != NULL || s->first_seq > c->flushed_seq + 1))
-			return err_set(e, ERR_CORRUPT,
-			    "the index log has a "
-			    "gap: transaction %ju follows %ju: rebuild the "
-			    "index",
-			    (uintmax_t)s->first_seq,
-			    (uintmax_t)(last != NULL ? l->seq
-						     : c->flushed_seq));
 		l->seq = s->last_seq;
 		last = s;
 		*ret_dirty = dirty;
@@ -148,39 +158,82 @@ settle_tail(struct segment *s, bool dirty, struct err *e)
 	return fs_fsync(s->fd, e);
 }
 
-/* Segments without frames: one to be reused, the rest goes. */
+/* One of the segments without frames is to be reused. Its header still says
+ * that its epoch was there. */
+static int
+recycle_empty(struct ilog *l, struct err *e)
+{
+	char name[64], path[4096], to[4096], recycled[80];
+	struct segment **sp = &l->first, *s;
+	int rc;
+
+	while (*sp != NULL &&
+	       ((*sp)->first_seq != 0 || (*sp)->size != l->segment_size))
+		sp = &(*sp)->next;
+	s = *sp;
+	if (s == NULL || l->recycle[0] != '\0')
+		return 0;
+	segment_name(name, s->number);
+	snprintf(recycled, sizeof(recycled), "recycle-%s", name);
+	if ((rc = segment_path(l, name, path, e)) < 0 ||
+	    (rc = segment_path(l, recycled, to, e)) < 0 ||
+	    (rc = fs_rename(path, to, e)) < 0)
+		return rc;
+	memcpy(l->recycle, recycled, sizeof(l->recycle));
+	*sp = s->next;
+	segment_free(&s);
+	return 0;
+}
+
+/* The others go, once there is one of the new epoch. */
 static int
 drop_empty(struct ilog *l, struct err *e)
 {
 	struct segment **sp = &l->first, *s;
-	char name[64], path[4096], to[4096], recycled[80];
+	char name[64], path[4096];
 	int rc;
 
 	while ((s = *sp) != NULL) {
-		if (s->first_seq != 0) {
+		if (s->first_seq != 0 || s == l->active) {
 			sp = &s->next;
 			continue;
 		}
 		segment_name(name, s->number);
 		rc = segment_path(l, name, path, e);
-		if (rc < 0)
-			return rc;
-		if (l->recycle[0] == '\0' && s->size == l->segment_size) {
-			snprintf(recycled, sizeof(recycled), "recycle-%s",
-			    name);
-			rc = segment_path(l, recycled, to, e);
-			if (rc == 0)
-				rc = fs_rename(path, to, e);
-			if (rc == 0)
-				memcpy(l->recycle, recycled,
-				    sizeof(l->recycle));
-		} else {
+		if (rc == 0)
 			rc = fs_unlink(path, e);
-		}
 		if (rc < 0)
 			return rc;
 		*sp = s->next;
 		segment_free(&s);
+	}
+	return 0;
+}
+
+static uint64_t
+newest_epoch(struct ilog *l)
+{
+	uint64_t epoch = 0;
+
+	if (l->recycle[0] != '\0')
+		epoch = segment_epoch(l, l->recycle);
+	for (struct segment *s = l->first; s != NULL; s = s->next) {
+		if (s->epoch > epoch)
+			epoch = s->epoch;
+	}
+	return epoch;
+}
+
+static int
+check_end(struct ilog *l, struct err *e)
+{
+	for (struct segment *s = l->first; s != NULL; s = s->next) {
+		if (s->after_seq > l->seq)
+			return err_set(e, ERR_CORRUPT,
+			    "the index log ends at "
+			    "transaction %ju, but there was %ju: rebuild the "
+			    "index",
+			    (uintmax_t)l->seq, (uintmax_t)s->after_seq);
 	}
 	return 0;
 }
@@ -197,10 +250,7 @@ ilog_recover(struct ilog *l, const struct ilog_conf *c, ilog_replay_fn fn,
 	rc = load_all(l, e);
 	if (rc < 0)
 		return rc;
-	for (struct segment *s = l->first; s != NULL; s = s->next) {
-		if (s->epoch > epoch)
-			epoch = s->epoch;
-	}
+	epoch = newest_epoch(l);
 	if (c->is_new && epoch < c->epoch)
 		epoch = c->epoch;
 	if (epoch < c->epoch)
@@ -214,10 +264,11 @@ ilog_recover(struct ilog *l, const struct ilog_conf *c, ilog_replay_fn fn,
 		return rc;
 	if (l->seq < c->flushed_seq)
 		l->seq = c->flushed_seq;
-	if (last != NULL)
+	rc = check_end(l, e);
+	if (rc == 0 && last != NULL)
 		rc = settle_tail(last, dirty, e);
 	if (rc == 0)
-		rc = drop_empty(l, e);
+		rc = recycle_empty(l, e);
 	if (rc < 0)
 		return rc;
 	for (end = &l->first; *end != NULL; end = &(*end)->next)
@@ -228,5 +279,5 @@ ilog_recover(struct ilog *l, const struct ilog_conf *c, ilog_replay_fn fn,
 	l->recycle[0] = '\0';
 	l->active = *end;
 	l->next_number++;
-	return 0;
+	return drop_empty(l, e);
 }

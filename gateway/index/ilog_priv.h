@@ -12,6 +12,7 @@ struct segment {
 	uint64_t number, epoch;
 	uint8_t salt[16];
 	int fd;
+	uint64_t after_seq;
 	uint64_t size; /* of the file */
 	uint64_t end;  /* durable offset; 0: not known (an old one) */
 	uint64_t first_seq, last_seq; /* 0: no frames */
@@ -49,6 +50,8 @@ int segment_make(struct ilog *l, uint64_t number, uint64_t epoch,
 int segment_load(struct ilog *l, uint64_t number, struct segment **ret,
     struct err *e);
 void segment_free(struct segment **sp);
+/* The epoch in the header of a file to be reused; 0 when there is none. */
+uint64_t segment_epoch(struct ilog *l, const char *name);
 /* First frame, whatever its checksum needs: *ret->first_seq == 0 when there is
  * none. */
 int segment_peek(struct segment *s, struct err *e);

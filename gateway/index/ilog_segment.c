@@ -75,6 +75,7 @@ write_header(struct ilog *l, struct segment *s, struct err *e)
 		.epoch = s->epoch,
 		.number = s->number,
 		.created_ns = clock_real_ns(),
+		.after_seq = ilog_seq(l),
 	};
 	int rc;
 
@@ -184,12 +185,31 @@ segment_load(struct ilog *l, uint64_t number, struct segment **ret,
 		goto out_free;
 	}
 	s->epoch = h.epoch;
+	s->after_seq = h.after_seq;
 	memcpy(s->salt, h.salt, sizeof(s->salt));
 	*ret = s;
 	return 0;
 out_free:
 	segment_free(&s);
 	return rc;
+}
+
+uint64_t
+segment_epoch(struct ilog *l, const char *name)
+{
+	char path[4096], p[ILOG_HEADER_LEN];
+	struct ilog_header h = { 0 };
+	int fd;
+
+	if (segment_path(l, name, path, NULL) < 0 ||
+	    fs_open(path, O_RDONLY, &fd, NULL) < 0)
+		return 0;
+	if (fs_pread_all(fd, p, sizeof(p), 0, NULL) < 0 ||
+	    ilog_header_decode(p, &h, NULL) < 0 ||
+	    !id128_eq(&h.index_id, &l->index_id))
+		h.epoch = 0;
+	fs_close(&fd);
+	return h.epoch;
 }
 
 int
