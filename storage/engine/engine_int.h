@@ -179,6 +179,8 @@ int findex_get_wid(struct findex *f, const struct id128 *wid, struct fkey *ret,
     struct err *e);
 /* Room for @n publications; ERR_NO_MEMORY, ERR_NO_SPACE when flushing lags. */
 int findex_reserve(struct findex *f, size_t n, struct err *e);
+/* Gives room back that will not be used. */
+void findex_unreserve(struct findex *f, size_t n);
 void findex_lock(struct findex *f);
 void findex_unlock(struct findex *f);
 /* Locked by the caller; returns the length of the active table. */
@@ -221,9 +223,9 @@ struct wreq { /* one needle for the writer; lives on the caller's stack */
 	struct err *e;
 };
 
-enum {
-	WRITER_IOVS = 768
-};
+enum { WRITER_IOVS = 768 };
+/* At most this much, and one needle, is written in one sync. */
+#define ENGINE_SYNC_MAX (8u << 20)
 
 struct path {
 	uint32_t magic;

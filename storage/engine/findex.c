@@ -39,6 +39,7 @@ struct findex {
 
 	struct lock lock; /* FILE_INDEX: the tables */
 	struct ftab *active, *frozen;
+	size_t owed; /* publications that have been promised room */
 
 	struct lock rlock; /* LEAF: idle readers */
 	struct reader *readers;
@@ -549,20 +550,32 @@ findex_reserve(struct findex *f, size_t n, struct err *e)
 	int rc;
 
 	lock_take(&f->lock);
-	if (ftab_len(f->active) + n > 8 * f->table_max + 4096)
+	if (ftab_len(f->active) + f->owed + n > 8 * f->table_max + 4096)
 		rc = err_set(e, ERR_NO_SPACE,
 		    "the file index cannot be written");
 	else
-		rc = ftab_reserve(f->active, n, e);
+		rc = ftab_reserve(f->active, f->owed + n, e);
+	if (rc == 0)
+		f->owed += n;
 	lock_drop(&f->lock);
 	return rc;
+}
+
+void
+findex_unreserve(struct findex *f, size_t n)
+{
+	lock_take(&f->lock);
+	MUST(f->owed >= n);
+	f->owed -= n;
+	lock_drop(&f->lock);
 }
 
 size_t
 findex_publish(struct findex *f, const struct fkey *key,
     const struct id128 *wid, const struct loc *loc, bool is_new)
 {
-	MUST(lock_is_mine(&f->lock));
+	MUST(lock_is_mine(&f->lock) && f->owed > 0);
+	f->owed--;
 	ftab_put(f->active, key, wid, loc, is_new);
 	return ftab_len(f->active);
 }
@@ -589,8 +602,10 @@ findex_freeze(struct findex *f)
 	if (f->frozen != NULL)
 		return false;
 	fresh = ftab_new();
-	if (fresh == NULL)
+	if (fresh == NULL || ftab_reserve(fresh, f->owed, NULL) < 0) {
+		ftab_free(&fresh);
 		return false;
+	}
 	f->frozen = f->active;
 	f->active = fresh;
 	return true;

@@ -348,18 +348,20 @@ cut_tail(struct vol *v, uint64_t at, struct err *e)
 static int
 replay_last(struct path *p, struct vol *v, struct err *e)
 {
-	uint64_t from = v->replayed, limit, end;
+	uint64_t from = v->replayed, end;
 	struct replay r = { .p = p, .v = v, .durable = from, .good_end = from };
 	struct scan s = { .v = v, .from = from, .arg = &r };
-	bool dirty;
+	bool dirty, ignored;
 	int rc;
 
-	s.limit = limit = v->alloc;
+	s.limit = v->alloc;
 	s.fn = look;
 	rc = vol_scan(&s, &end, &dirty, e);
-	if (rc == 0) {
+	if (rc == 0 && r.durable < end) {
+		s.from = r.good_end = r.durable;
+		s.limit = end;
 		s.fn = check_one;
-		rc = vol_scan(&s, &end, &dirty, e);
+		rc = vol_scan(&s, &end, &ignored, e);
 	}
 	if (rc < 0)
 		return rc;
@@ -367,11 +369,10 @@ replay_last(struct path *p, struct vol *v, struct err *e)
 	r.stop = r.good_end > r.durable ? r.good_end : r.durable;
 	dirty |= end > r.stop;
 	s.fn = apply_checked;
+	s.from = from;
 	s.limit = r.stop;
 	s.gap = apply_gap;
 	if (r.stop > from) {
-		bool ignored;
-
 		rc = vol_scan(&s, &end, &ignored, e);
 		if (rc < 0)
 			return rc;

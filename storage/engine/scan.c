@@ -1,8 +1,9 @@
 /* storage/engine/scan.c - walking the needles of a volume.
  *
  * A place that holds no needle is either the end (nothing valid after it) or a
- * gap; which one is known only after looking at the rest. Thread: one per
- * call. */
+ * gap; which one is known only after looking at what follows: up to QUIET bytes
+ * of nothing but zero, which is more than one sync can leave unfinished
+ * (writer.c). Thread: one per call. */
 #include "storage/engine/engine_int.h"
 
 #include "lib/bytes.h"
@@ -12,9 +13,8 @@
 #include <errno.h>
 #include <unistd.h>
 
-enum {
-	WINDOW = 64 * 1024
-};
+enum { WINDOW = 64 * 1024 };
+#define QUIET (2 * (uint64_t)ENGINE_SYNC_MAX + 65536)
 
 struct window {
 	const struct scan *s;
@@ -107,10 +107,10 @@ find_next(struct window *w, uint64_t from, uint64_t *ret, bool *ret_dirty,
     struct err *e)
 {
 	const struct scan *s = w->s;
-	uint64_t at = from;
+	uint64_t at = from, zero_from = from;
 
 	*ret = 0;
-	while (at < s->limit) {
+	while (at < s->limit && at - zero_from < QUIET) {
 		off_t data = lseek(s->v->fd, (off_t)at, SEEK_DATA);
 		int rc;
 
@@ -133,6 +133,7 @@ find_next(struct window *w, uint64_t from, uint64_t *ret, bool *ret_dirty,
 			if (get_le64(w->buf + i) == 0)
 				continue;
 			*ret_dirty = true;
+			zero_from = at + i;
 			if (at + i == from || !needle_has_magic(w->buf + i))
 				continue;
 			rc = needle_aside(w, at + i, e);

@@ -334,7 +334,7 @@ cut_group(struct path *p, struct wreq **list, uint64_t used, size_t *ret_n)
 	struct wreq *group = *list, **at = list;
 	size_t n = 0;
 
-	while (*at != NULL) {
+	while (*at != NULL && used < ENGINE_SYNC_MAX) {
 		uint64_t w = weight(*at);
 
 		if (used + w > room_in(p, p->cur, *at))
@@ -372,6 +372,7 @@ run_group(struct path *p, struct wreq *group, size_t n)
 	rc = write_group(p, all, &end, &e);
 	if (rc < 0) {
 		doubt(p, &e);
+		findex_unreserve(p->fx, n);
 		fail_group(group, rc, &e);
 		return;
 	}
