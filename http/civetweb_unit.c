@@ -173,6 +173,13 @@ unit_is_full(const struct mg_connection *conn)
 }
 
 void
+unit_drop_buffer(const struct mg_connection *conn)
+{
+	if (conn->buf == mapping.p && mapping.p != NULL)
+		madvise(mapping.p, mapping.size, MADV_DONTNEED);
+}
+
+void
 unit_close_after(struct mg_connection *conn)
 {
 	conn->must_close = 1;

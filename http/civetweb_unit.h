@@ -50,6 +50,9 @@ bool unit_is_open(const struct mg_connection *conn);
 unsigned unit_n_workers(const struct mg_context *ctx);  /* really started */
 void unit_wake_listeners(const struct mg_context *ctx); /* and refuse */
 
+/* The connection closes: gives the pages of its request buffer back. */
+void unit_drop_buffer(const struct mg_connection *conn);
+
 /* No further request on this connection. */
 void unit_close_after(struct mg_connection *conn);
 bool unit_keeps_alive(const struct mg_connection *conn);

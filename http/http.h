@@ -59,7 +59,8 @@ const char *http_server_address(struct http_server *s, size_t i);
 int http_server_reload_tls(struct http_server *s, struct err *e);
 void http_server_reopen_log(struct http_server *s);
 /* No new connections, requests under way may finish, at most stop_timeout;
- * http_server_cut() from another thread ends the wait at once. */
+ * http_server_cut() from another thread ends the wait at once; it may come too
+ * late, when the server is gone already. */
 void http_server_stop(struct http_server **sp);
 void http_server_cut(struct http_server *s);
 struct http_counts {

@@ -89,7 +89,8 @@ struct slot {
 
 struct http_server {
 	unsigned magic;
-	struct http_conf c; /* strings in it are copies or unused */
+	struct http_server *next; /* running (server.c) */
+	struct http_conf c;       /* strings in it are copies or unused */
 	struct mg_context *ctx;
 	struct tls *tls;
 	struct access_log *log;

@@ -77,6 +77,13 @@ http_req_free(struct http_req **rp)
 	mem_free(rp);
 }
 
+void
+http_req_idle(struct http_req *r)
+{
+	arena_free(&r->arena);
+	buf_fini(&r->head);
+}
+
 /* Unique in the process: a bijection of a sequence from a random start
  * (splitmix64, S. Vigna). 16 digits, as AWS's. */
 static void

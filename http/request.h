@@ -7,6 +7,8 @@
 /* One per worker thread. */
 struct http_req *http_req_new(struct http_server *s);
 void http_req_free(struct http_req **rp);
+/* Its connection has closed: gives memory back. */
+void http_req_idle(struct http_req *r);
 
 /* A parsed header block: guard, limits, handler, access line. */
 void http_req_serve(struct http_req *r, struct mg_connection *conn,

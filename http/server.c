@@ -338,6 +338,10 @@ on_close(const struct mg_connection *c)
 		    "malformed request: request target");
 		http_req_refuse(r, conn, slot, &e);
 	}
+	if (worker_req != NULL) {
+		http_req_idle(worker_req);
+		unit_drop_buffer(conn);
+	}
 	slot_free(s, slot);
 }
 
@@ -359,6 +363,37 @@ on_message(const struct mg_connection *conn, const char *text)
 		snprintf(s->start_message, sizeof(s->start_message), "%s",
 		    text);
 	return 1;
+}
+
+/* --- running servers --- */
+
+/* Those that http_server_cut() may still touch. */
+static struct {
+	pthread_mutex_t m; /* outside of all ranks: nothing is called inside
+	                      but the server's own lock */
+	struct http_server *first;
+} running = { .m = PTHREAD_MUTEX_INITIALIZER };
+
+static void
+running_add(struct http_server *s)
+{
+	pthread_mutex_lock(&running.m);
+	s->next = running.first;
+	running.first = s;
+	pthread_mutex_unlock(&running.m);
+}
+
+static void
+running_remove(struct http_server *s)
+{
+	struct http_server **pp = &running.first;
+
+	pthread_mutex_lock(&running.m);
+	while (*pp != NULL && *pp != s)
+		pp = &(*pp)->next;
+	if (*pp != NULL)
+		*pp = s->next;
+	pthread_mutex_unlock(&running.m);
 }
 
 /* --- start --- */
@@ -510,6 +545,7 @@ free_server(struct http_server **sp)
 {
 	struct http_server *s = *sp;
 
+	running_remove(s);
 	if (s->has_ticker) {
 		lock_take(&s->lock);
 		s->is_stopped = true;
@@ -574,6 +610,7 @@ http_server_start(const struct http_conf *c, struct http_server **ret,
 	s->max_connections = s->c.max_connections;
 	lock_init(&s->lock, LOCK_RANK_SERVER);
 	cond_init(&s->wake);
+	running_add(s);
 	rc = start(s, c, e);
 	if (rc < 0) {
 		if (s->ctx != NULL)
@@ -622,11 +659,19 @@ http_server_counts(struct http_server *s, struct http_counts *ret)
 void
 http_server_cut(struct http_server *s)
 {
-	OBJ_CHECK(s, HTTP_SERVER_MAGIC);
-	atomic_store(&s->cutting, true);
-	lock_take(&s->lock);
-	cond_broadcast(&s->wake);
-	lock_drop(&s->lock);
+	struct http_server *k;
+
+	pthread_mutex_lock(&running.m);
+	for (k = running.first; k != NULL && k != s; k = k->next)
+		;
+	if (k != NULL) {
+		OBJ_CHECK(k, HTTP_SERVER_MAGIC);
+		atomic_store(&k->cutting, true);
+		lock_take(&k->lock);
+		cond_broadcast(&k->wake);
+		lock_drop(&k->lock);
+	}
+	pthread_mutex_unlock(&running.m);
 }
 
 void
