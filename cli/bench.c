@@ -1,6 +1,7 @@
 /* cli/bench.c - `creel bench`: makes the bucket, fills it, runs, reports. */
 #include "cli/bench.h"
 #include "cli/cli.h"
+#include "lib/clock.h"
 #include "lib/mem.h"
 
 #include <stdio.h>
@@ -71,8 +72,11 @@ load(struct bench_plan *p, struct bench_result *res, struct err *e)
 	r.keys = c->keys;
 	r.unique =
 	    (puts || op == BENCH_MULTIPART) && c->count == 0 && c->keys == 0;
-	if (c->sign == BENCH_SIGN_URL && c->keys > 0)
-		bench_plan_urls(p, c->keys);
+	if (c->sign == BENCH_SIGN_URL && c->keys > 0) {
+		rc = bench_plan_urls(p, c->keys, clock_real_s(), e);
+		if (rc < 0)
+			return rc;
+	}
 	return bench_run(&r, res, e);
 }
 

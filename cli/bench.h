@@ -137,9 +137,9 @@ bench_body(const struct bench_plan *p, size_t i)
 int bench_plan_init(struct bench_plan *p, const struct bench_conf *c,
     struct err *e);
 void bench_plan_fini(struct bench_plan *p);
-/* Room for the signatures of the first @n presigned GETs; each is made when it
- * is first used. The date is that of the call. */
-void bench_plan_urls(struct bench_plan *p, uint64_t n);
+/* Signs the GETs of the first @n keys (at most BENCH_URLS_AHEAD) ahead. */
+int bench_plan_urls(struct bench_plan *p, uint64_t n, int64_t now_s,
+    struct err *e);
 
 struct bench_signer {
 	int64_t second; /* the date below */

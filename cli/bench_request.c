@@ -75,16 +75,6 @@ bench_plan_init(struct bench_plan *p, const struct bench_conf *c, struct err *e)
 }
 
 void
-bench_plan_urls(struct bench_plan *p, uint64_t n)
-{
-	p->n_urls = n < BENCH_URLS_AHEAD ? n : BENCH_URLS_AHEAD;
-	p->urls = mem_zalloc(p->n_urls * sizeof(*p->urls) + 1);
-	if (p->urls == NULL)
-		p->n_urls = 0; /* then they are made each time */
-	p->url_date = clock_real_s();
-}
-
-void
 bench_plan_fini(struct bench_plan *p)
 {
 	buf_fini(&p->base);
@@ -282,24 +272,45 @@ static int
 signed_url(const struct bench_plan *p, struct bench_signer *s,
     const struct bench_request *r, int64_t now_s, char hex[64])
 {
-	bool ahead = p->urls != NULL && r->op == BENCH_GET && !r->unique &&
-	             r->key < p->n_urls;
+	bool ahead = r->op == BENCH_GET && !r->unique && r->key < p->n_urls;
 	int rc;
 
 	set_date(s, p->conf, ahead ? p->url_date : now_s);
 	rc = url_query(s, p->conf);
-	if (rc < 0)
-		return rc;
-	if (ahead && p->urls[r->key][0] != '\0') {
+	if (rc == 0 && ahead) {
 		memcpy(hex, p->urls[r->key], 64);
 		return 0;
 	}
-	rc = canonical(s, p->conf, r->method, NULL);
+	if (rc == 0)
+		rc = canonical(s, p->conf, r->method, NULL);
+	if (rc == 0)
+		finish(s, p->conf, hex);
+	return rc;
+}
+
+int
+bench_plan_urls(struct bench_plan *p, uint64_t n, int64_t now_s, struct err *e)
+{
+	struct bench_request r = { .method = "GET", .op = BENCH_GET };
+	struct bench_signer s;
+	int rc = 0;
+
+	if (n > BENCH_URLS_AHEAD)
+		n = BENCH_URLS_AHEAD;
+	p->urls = mem_alloc(n * sizeof(*p->urls));
+	if (p->urls == NULL)
+		return err_set(e, ERR_NO_MEMORY, NULL);
+	p->url_date = now_s;
+	bench_signer_init(&s);
+	for (; r.key < n && rc == 0; r.key++) {
+		rc = target(p, &s, &r);
+		if (rc == 0)
+			rc = signed_url(p, &s, &r, now_s, p->urls[r.key]);
+	}
+	bench_signer_fini(&s);
 	if (rc < 0)
-		return rc;
-	finish(s, p->conf, hex);
-	if (ahead)
-		memcpy(p->urls[r->key], hex, 64);
+		return err_set(e, rc, "signing URLs");
+	p->n_urls = n;
 	return 0;
 }
 

@@ -376,10 +376,10 @@ test_signatures(void **state)
 		assert_int_equal(bench_plan_init(&p, &c, &e), 0);
 		bench_signer_init(&s);
 		reqs[0].body_hash = p.body_hash[1];
-		if (sign == BENCH_SIGN_URL) {
-			bench_plan_urls(&p, 10);
-			p.url_date = 1369353600 - 3600;
-		}
+		if (sign == BENCH_SIGN_URL)
+			assert_int_equal(bench_plan_urls(&p, 10,
+					     1369353600 - 3600, &e),
+			    0);
 		for (size_t i = 0; i < sizeof(reqs) / sizeof(*reqs); i++)
 			assert_int_equal(check_request(&c, &p, &s, &reqs[i]),
 			    kinds[sign]);
