@@ -26,14 +26,15 @@ struct http_req;
 struct http_conf {
 	const char *const *addresses; /* "[HOST]:PORT", HOST may be empty */
 	size_t n_addresses;
-	const char *tls_cert, *tls_key; /* both or none; then every listener is TLS.
+	const char *tls_cert,
+	    *tls_key; /* both or none; then every listener is TLS.
 	    tls_cert may be a directory of NAME.crt/NAME.key chosen by SNI */
 	unsigned max_connections, max_connections_per_address;
 	int header_timeout_ms, keepalive_timeout_ms, body_idle_timeout_ms;
 	uint64_t min_body_rate; /* bytes/s over 5 minutes; 0 = off */
 	int stop_timeout_ms;
-	size_t max_header_bytes;      /* request line and headers, 64 KiB */
-	size_t request_memory;        /* cap of the request's arena, 8 MiB */
+	size_t max_header_bytes; /* request line and headers, 64 KiB */
+	size_t request_memory;   /* cap of the request's arena, 8 MiB */
 	const char *const *trusted_proxies; /* addresses or CIDR */
 	size_t n_trusted_proxies;
 	const char *access_log; /* path, "-" (stdout) or NULL */
@@ -72,20 +73,20 @@ void http_server_counts(struct http_server *s, struct http_counts *ret);
 
 struct http_info {
 	struct str method;
-	struct str target;     /* as sent, with query */
-	struct str path;       /* raw, up to '?' */
-	struct str query;      /* raw, after '?'; p == NULL when there is no '?' */
-	struct str host;       /* Host header */
+	struct str target; /* as sent, with query */
+	struct str path;   /* raw, up to '?' */
+	struct str query;  /* raw, after '?'; p == NULL when there is no '?' */
+	struct str host;   /* Host header */
 	const struct header *headers; /* in order, duplicates kept */
 	size_t n_headers;
 	int64_t content_length; /* -1: none (then chunked says) */
 	bool chunked;           /* Transfer-Encoding: chunked */
 	bool expect_continue;
-	bool is_tls;            /* or X-Forwarded-Proto: https of a trusted proxy */
+	bool is_tls; /* or X-Forwarded-Proto: https of a trusted proxy */
 	bool is_http10;
-	char remote[64];        /* peer, or X-Forwarded-For of a trusted proxy */
-	char id[33];            /* request id, upper-case hex, fits x-amz-request-id */
-	int64_t start_ns;       /* clock_mono_ns() */
+	char remote[64]; /* peer, or X-Forwarded-For of a trusted proxy */
+	char id[33];     /* request id, upper-case hex, fits x-amz-request-id */
+	int64_t start_ns; /* clock_mono_ns() */
 };
 
 const struct http_info *http_info(const struct http_req *r);
@@ -97,7 +98,7 @@ size_t http_header_count(const struct http_req *r, const char *name);
 /* What the handler wants the access log and counters to say. Views must live
  * in the arena. user = access key or "-". */
 struct http_note {
-	int op;            /* the gateway's operation number */
+	int op; /* the gateway's operation number */
 	const char *op_name;
 	struct str user, bucket, key;
 	const char *error; /* S3 error code, NULL when none */
