@@ -18,6 +18,9 @@
 
 static bool kv_double_rerun, kv_double_fail_applied;
 static int kv_double_fail;
+/* Called once, before the next transaction: what another thread did meanwhile. */
+static __attribute__((unused)) void (*kv_double_hook)(void *arg);
+static __attribute__((unused)) void *kv_double_hook_arg;
 
 struct drec {
 	unsigned refs;
@@ -233,9 +236,13 @@ kv_update(struct kv *k, kv_fn fn, void *arg, struct err *e)
 {
 	struct ddata *d = k->d;
 	struct kv_tx tx = { .d = d };
+	void (*hook)(void *) = kv_double_hook;
 	size_t i;
 	int rc;
 
+	kv_double_hook = NULL;
+	if (hook != NULL)
+		hook(kv_double_hook_arg);
 	lock_take(&d->lock);
 	tx.seq = d->seq + 2;
 	if (kv_double_rerun)

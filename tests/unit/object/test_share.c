@@ -466,6 +466,72 @@ test_multipart(void **state)
 	assert_int_equal(records(f).records, empty);
 }
 
+struct meanwhile {
+	struct fixture *f;
+	const struct upload *u;
+	struct complete_part *want;
+};
+
+static void
+replace_part(void *arg)
+{
+	struct meanwhile *m = arg;
+	struct err e = ERR_INIT;
+
+	OK(put_part(m->f, m->u, 1, STR_LIT("other bytes"), NULL, &e));
+}
+
+static void
+complete_too(void *arg)
+{
+	struct meanwhile *m = arg;
+	struct err e = ERR_INIT;
+
+	OK(complete(m->f, m->u, m->want, 1, 1, NULL, &e));
+}
+
+static void
+abort_it(void *arg)
+{
+	struct meanwhile *m = arg;
+	struct err e = ERR_INIT;
+
+	OK(upload_abort(m->f->s, &m->f->b, m->u->key, str_of(m->u->id), &e));
+}
+
+/* What happens between Complete's look at the parts and its transaction. */
+static void
+test_complete_races(void **state)
+{
+	struct fixture *f = *state;
+	struct complete_part want[1] = { want_part(f, 1,
+	    STR_LIT("some bytes")) };
+	struct err e = ERR_INIT;
+	struct upload u = begin_upload(f, "mp", CHECKSUM_NONE, false);
+	struct meanwhile m = { f, &u, want };
+	struct object o;
+
+	kv_double_hook_arg = &m;
+	OK(put_part(f, &u, 1, STR_LIT("some bytes"), NULL, &e));
+	kv_double_hook = replace_part;
+	assert_int_equal(complete(f, &u, want, 1, 1, NULL, &e),
+	    ERR_INVALID_PART);
+	assert_null(get_body(f, "mp", NULL).p);
+	OK(put_part(f, &u, 1, STR_LIT("some bytes"), NULL, &e));
+	kv_double_hook = complete_too;
+	OK(complete(f, &u, want, 1, 1, &o, &e));
+	assert_body(f, "mp", "some bytes");
+	assert_usage(f, 1, 10);
+	u = begin_upload(f, "mp", CHECKSUM_NONE, false);
+	OK(put_part(f, &u, 1, STR_LIT("some bytes"), NULL, &e));
+	kv_double_hook = abort_it;
+	assert_int_equal(complete(f, &u, want, 1, 1, &o, &e),
+	    ERR_NO_SUCH_UPLOAD);
+	collect(f);
+	assert_int_equal(blobs(f->s).files, 1);
+	assert_usage(f, 1, 10);
+}
+
 static void
 test_composite(void **state)
 {
@@ -941,6 +1007,7 @@ main(void)
 		T(test_copy_empty_and_self),
 		T(test_copy_of_garbage),
 		T(test_multipart),
+		T(test_complete_races),
 		T(test_composite),
 		T(test_part_copy),
 		T(test_upload_list),
