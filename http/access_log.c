@@ -287,7 +287,10 @@ is_secret(struct str name)
 {
 	return is_named(name, "x-amz-signature") ||
 	       is_named(name, "signature") ||
-	       is_named(name, "x-amz-security-token");
+	       is_named(name, "x-amz-security-token") ||
+	       is_named(name, "x-amz-server-side-encryption-customer-key") ||
+	       is_named(name, "x-amz-copy-source-server-side-encryption-"
+			      "customer-key");
 }
 
 /* The raw target without what would let a reader of the log send it again. */

@@ -135,7 +135,9 @@ read_location(struct s3_req *r, struct str *ret, struct err *e)
 		rc = xml_child_once(root, "LocationConstraint", &n, e);
 	if (rc == 0 && n != NULL) {
 		*ret = n->text;
-		if (ret->len >= sizeof(r->bucket.location))
+		if (n->first != NULL)
+			rc = err_set(e, ERR_MALFORMED_XML, NULL);
+		else if (ret->len >= sizeof(r->bucket.location))
 			rc = err_set(e, ERR_ILLEGAL_LOCATION_CONSTRAINT, NULL);
 	}
 	if (rc == 0 && xml_child(root, "Tags") != NULL)

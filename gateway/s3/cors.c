@@ -40,11 +40,12 @@ s3_cors_headers(struct s3_req *r)
 {
 	struct str origin = http_header(r->http, "origin"), allow;
 
+	/* Without Origin too: a cache must not give that answer to a browser. */
+	if (*r->s3->cors != '\0' && strcmp(r->s3->cors, "*") != 0)
+		http_setz(r->http, "Vary", "Origin");
 	if (origin.p == NULL)
 		return;
 	allow = allowed(r->s3, origin);
-	if (!str_eqz(str_of(r->s3->cors), "*"))
-		http_setz(r->http, "Vary", "Origin");
 	if (allow.p == NULL)
 		return;
 	http_set(r->http, "Access-Control-Allow-Origin", allow);

@@ -205,6 +205,24 @@ collect_amz(struct collect *c, struct err *e)
 	return put(c, STR_LIT("x-amz-website-redirect-location"), v, e);
 }
 
+/* RFC 9110 section 5.6.2. */
+static bool
+is_token(struct str s)
+{
+	static const char others[] = "!#$%&'*+-.^_`|~";
+	size_t i;
+
+	for (i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		if (!((c | 32) >= 'a' && (c | 32) <= 'z') &&
+		    !(c >= '0' && c <= '9') &&
+		    (c == '\0' || strchr(others, c) == NULL))
+			return false;
+	}
+	return s.len > 0;
+}
+
 static int
 collect_user(void *arg, struct str name, struct str value, struct err *e)
 {
@@ -217,6 +235,11 @@ collect_user(void *arg, struct str name, struct str value, struct err *e)
 	if (name.len == strlen("x-amz-meta-"))
 		return err_set(e, ERR_INVALID_ARGUMENT,
 		    "A metadata header has no name.");
+	/* A parameter of a URL can hold what no header's name does; it would
+	 * come out as a line of its own in the answers. */
+	if (!is_token(name))
+		return err_set(e, ERR_INVALID_ARGUMENT,
+		    "The name of a metadata header is not valid.");
 	have = (struct header *)(uintptr_t)header_find(c->h, c->n,
 	    arena_str(c->r->a, name).p);
 	if (have != NULL) { /* sent twice: one list, as HTTP has it */

@@ -262,11 +262,16 @@ static int
 read_part(struct complete *c, const struct xml_node *n, struct err *e)
 {
 	struct complete_part *p = &c->parts[c->n];
-	const struct xml_node *number = xml_child(n, "PartNumber");
-	const struct xml_node *etag = xml_child(n, "ETag");
+	const struct xml_node *number, *etag;
 	uint64_t v;
+	int rc;
 
 	memset(p, 0, sizeof(*p));
+	rc = xml_child_once(n, "PartNumber", &number, e);
+	if (rc == 0)
+		rc = xml_child_once(n, "ETag", &etag, e);
+	if (rc < 0)
+		return rc;
 	if (number == NULL || etag == NULL ||
 	    !str_to_u64(str_trim(number->text), INT32_MAX, &v))
 		return err_set(e, ERR_MALFORMED_XML, NULL);

@@ -58,25 +58,54 @@ check_item(struct s3_req *r, const struct xml_node *n, struct delete_item *it)
 		s3_authorise(r, "s3:DeleteObject", &r->bucket, it->key, e);
 }
 
+/* Text of an element that may be there once: whoever reads the second of two
+ * would delete something else. */
+static int
+text_once(const struct xml_node *n, const char *name, struct str *ret,
+    struct err *e)
+{
+	const struct xml_node *child;
+	int rc = xml_child_once(n, name, &child, e);
+
+	*ret = rc == 0 && child != NULL ? child->text : STR_NULL;
+	return rc;
+}
+
+static int
+read_item(const struct xml_node *n, struct delete_item *it, struct err *e)
+{
+	int rc = text_once(n, "Key", &it->key, e);
+
+	if (rc == 0)
+		rc = text_once(n, "VersionId", &it->version, e);
+	if (rc == 0)
+		rc = text_once(n, "ETag", &it->if_match, e);
+	if (rc == 0 && it->key.len == 0)
+		rc = err_set(e, ERR_MALFORMED_XML, NULL);
+	return rc;
+}
+
 static int
 read_items(struct deletes *d, const struct xml_node *root, struct err *e)
 {
 	const struct xml_node *n;
 	struct delete_item *it;
+	struct str quiet;
+	int rc;
 
-	d->quiet =
-	    str_ieq(str_trim(xml_child_text(root, "Quiet")), STR_LIT("true"));
+	rc = text_once(root, "Quiet", &quiet, e);
+	if (rc < 0)
+		return rc;
+	d->quiet = str_ieq(str_trim(quiet), STR_LIT("true"));
 	for (n = root->first; n != NULL; n = n->next) {
 		if (!xml_is(n, "Object"))
 			continue;
 		if (d->n == DELETE_MAX)
 			return err_set(e, ERR_MALFORMED_XML, NULL);
 		it = &d->items[d->n];
-		it->key = xml_child_text(n, "Key");
-		it->version = xml_child_text(n, "VersionId");
-		it->if_match = xml_child_text(n, "ETag");
-		if (it->key.len == 0)
-			return err_set(e, ERR_MALFORMED_XML, NULL);
+		rc = read_item(n, it, e);
+		if (rc < 0)
+			return rc;
 		if (it->version.len == 0)
 			it->version = STR_NULL;
 		if (it->if_match.p != NULL)

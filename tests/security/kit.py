@@ -13,13 +13,28 @@ import json
 import re
 import time
 
-from lib.s3raw import Client, quote
+import urllib.parse
+
+from lib.s3raw import Client as RawClient
+from lib.s3raw import quote
 from lib.server import ACCESS_KEY, SECRET, Server
 
 OLD = b"the old object" * 10
-SRC = b"the source of copies" * 10
+SRC = b"the source of copies!" * 10
 
 _numbers = itertools.count()
+
+
+class Client(RawClient):
+    """Signs the path as S3 has it: decoded once, encoded anew, with its '/'."""
+
+    def canonical_request(self, method, target, headers, signed, payload):
+        path, mark, query = target.partition("?")
+        if not re.search("%(?![0-9A-Fa-f]{2})", path):
+            path = quote(urllib.parse.unquote_to_bytes(path), "/-_.~")
+        return super().canonical_request(
+            method, path + mark + query, headers, signed, payload
+        )
 
 
 def unique(prefix="sec"):

@@ -125,7 +125,10 @@ SIGNED_CASES = {
     "no final chunk": (edit(lambda p, r: (p[:3], b"")), SHORT),
     "no final chunk but CRLF": (edit(lambda p, r: (p[:3], b"\r\n")), (400, None)),
     "chunk 1 dropped": (edit(lambda p, r: ([p[0], p[2], p[3]], r)), MISMATCH),
-    "chunk 1 twice": (edit(lambda p, r: ([p[0], p[1], p[1], p[2], p[3]], r)), MISMATCH),
+    "chunk 1 twice": (
+        edit(lambda p, r: ([p[0], p[1], p[1], p[2], p[3]], r)),
+        (None, None),  # too long, or out of the chain
+    ),
     "only the final chunk": (edit(lambda p, r: (p[3:], r)), MISMATCH),
     "reordered": (edit(swap), MISMATCH),
     "data exchanged": (edit(swap_data), MISMATCH),

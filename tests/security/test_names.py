@@ -246,7 +246,7 @@ def test_paths_without_a_bucket(site, target):
 
 
 @pytest.mark.parametrize(
-    "host", ["..localhost", ".localhost", "A.B.localhost", "xn--a.localhost"]
+    "host", ["..localhost", ".localhost", "A_B.localhost", "xn--a.localhost"]
 )
 def test_virtual_host_names(site, host):
     c = site.root

@@ -126,7 +126,7 @@ def test_payload_values(site, bucket, op, kind):
                 if op == "PutObject":
                     assert site.root.get(target).body == BODY
                     assert site.root.head(target)["content-encoding"] is None
-                    assert site.root.put(target, OLD).status == 200
+                assert site.root.put(target, OLD).status == 200
                 state = site.state(bucket)
             else:
                 assert answer(r) == expected, (value, r)

@@ -105,6 +105,7 @@ def test_utf_16(site, bucket, coding):
         b"<Delete><Object><Key>o&#x6c;d</Key></Object></Delete>",
         b"<Delete><!-- a --><Object><Key>old</Key></Object></Delete>",
     ],
+    ids=["namespace", "declaration", "prefix", "CDATA", "reference", "comment"],
 )
 def test_good_forms(site, bucket, body):
     r = delete(site.root, bucket, body)
@@ -197,6 +198,7 @@ def test_complete(site, bucket, case):
         b"</LocationConstraint></CreateBucketConfiguration>",
         b"<CreateBucketConfiguration>" + b" " * 200000 + b"</CreateBucketConfiguration>",
     ],
+    ids=["text", "root", "laughs", "DTD", "long", "twice", "inside", "blanks"],
 )
 def test_create_bucket(site, body):
     name = unique("xml")
@@ -211,7 +213,7 @@ def test_answers_are_xml(site, bucket):
 
     c = site.root
     for r in (
-        c.get("/%s/%s" % (bucket, "%01%02")),
+        c.get("/%s/%%3Ckey%%3E%%26%%22" % bucket),
         c.get("/%s/nosuch%%0d%%0a" % bucket),
         c.get("/nosuch-bucket-at-all"),
         c.put("/" + bucket + "?policy", b"{}"),
