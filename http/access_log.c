@@ -295,9 +295,9 @@ is_secret(struct str name)
 
 /* The raw target without what would let a reader of the log send it again. */
 static void
-add_target(struct line *o, struct str target, bool has_query)
+add_target(struct line *o, struct str target)
 {
-	ptrdiff_t mark = has_query ? str_chr(target, '?') : -1;
+	ptrdiff_t mark = str_chr(target, '?');
 	size_t left = TARGET_MAX;
 	struct str query;
 
@@ -354,7 +354,7 @@ access_log_request(struct access_log *l, struct http_req *r)
 	add_word(&o, str_of(in->id));
 	add_word(&o, in->method);
 	add_c(&o, '"');
-	add_target(&o, in->target, in->query.p != NULL);
+	add_target(&o, in->target);
 	add_mem(&o, "\" ", 2);
 	add_u64(&o, (uint64_t)r->status);
 	add_c(&o, ' ');

@@ -355,7 +355,7 @@ s3_body_all(struct s3_req *r, size_t max, unsigned flags, struct buf *out,
     struct err *e)
 {
 	struct s3_body b;
-	size_t n, want;
+	size_t n, want, charged = 2 * S3_DOC_FREE;
 	int rc;
 
 	rc = s3_body_open(r, max, flags, 0, &b, e);
@@ -370,6 +370,12 @@ s3_body_all(struct s3_req *r, size_t max, unsigned flags, struct buf *out,
 			return rc == ERR_TOO_BIG
 			           ? err_set(e, ERR_MAX_MESSAGE_LENGTH, NULL)
 			           : s3_no_memory(e);
+		if (out->size * 2 > charged) { /* and what is made of it */
+			rc = s3_charge(r, out->size * 2 - charged, e);
+			if (rc < 0)
+				return rc;
+			charged = out->size * 2;
+		}
 		rc = s3_body_read(&b, out->p + out->len, want, &n, e);
 		if (rc < 0 || n == 0)
 			return rc;

@@ -124,6 +124,8 @@ doc_reply(struct doc *d, struct s3_req *r, int status, struct err *e)
 	struct str body;
 	int rc = doc_end(d, &body, e);
 
+	if (rc == 0 && body.len > S3_DOC_FREE) /* and what it was made of */
+		rc = s3_charge(r, body.len * 2, e);
 	if (rc == 0) {
 		http_setz(r->http, "Content-Type", "application/xml");
 		http_reply(r->http, status, body);

@@ -101,6 +101,25 @@ s3_mem_put(struct s3 *s, void **pp, size_t size)
 	mem_free(pp);
 }
 
+int
+s3_charge(struct s3_req *r, size_t n, struct err *e)
+{
+	uint64_t used = atomic_fetch_add(&r->s3->memory, n);
+
+	r->charged += n;
+	if (used + n > r->s3->conf.max_memory)
+		return err_set(e, ERR_SLOW_DOWN, NULL);
+	return 0;
+}
+
+static void
+uncharge(struct s3_req *r)
+{
+	if (r->charged > 0)
+		atomic_fetch_sub(&r->s3->memory, r->charged);
+	r->charged = 0;
+}
+
 static void
 init_req(struct s3 *s, struct http_req *h, struct s3_req *r)
 {
@@ -164,6 +183,7 @@ s3_handle(void *arg, struct http_req *h)
 		return;
 	if (rc == 0)
 		rc = run(&r, &e);
+	uncharge(&r);
 	if (rc == 0)
 		return;
 	if (http_is_started(h))
@@ -204,6 +224,7 @@ s3_admin_request(struct s3 *s, struct http_req *h, size_t max,
 		    "sign with SigV4 in the header, and the body's SHA-256");
 	if (rc == 0)
 		rc = s3_body_all(&r, max, 0, body, e);
+	uncharge(&r);
 	if (rc == 0)
 		*ret_user = r.user;
 	return rc;

@@ -19,6 +19,7 @@
 #define S3_PARTS_MAX 10000
 #define S3_IO_SIZE (256 * 1024)    /* one read of a body */
 #define S3_WHOLE_MAX (1024 * 1024) /* bodies up to this use one buffer */
+#define S3_DOC_FREE (64 * 1024)    /* smaller documents are not counted */
 #define S3_IO_POOL 16              /* I/O buffers kept while idle */
 #define S3_XMLNS "http://s3.amazonaws.com/doc/2006-03-01/"
 
@@ -82,6 +83,7 @@ struct s3_req {
 	struct auth auth;
 	struct user user; /* id "" = anonymous */
 	struct bucket bucket;
+	size_t charged;          /* s3_charge() */
 	struct header extra[12]; /* fields of the error document */
 	size_t n_extra;
 };
@@ -91,6 +93,9 @@ struct s3_req {
 /* ERR_SLOW_DOWN beyond the limit. Give back with the same @size. */
 int s3_mem_get(struct s3 *s, size_t size, void **ret, struct err *e);
 void s3_mem_put(struct s3 *s, void **pp, size_t size);
+/* Counts @n bytes, held elsewhere until the request ends, against the limit:
+ * documents in and out, which a slow client can keep for long. */
+int s3_charge(struct s3_req *r, size_t n, struct err *e);
 void s3_event(struct s3 *s, int level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

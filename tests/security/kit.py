@@ -120,7 +120,11 @@ class Site:
         self.bob = self.user("bob")
 
     def __exit__(self, *_):
+        died = self.server.process is not None and self.server.process.poll()
+        if died is not None and died is not False:
+            print(self.server.tail(20000))
         self.server.__exit__()
+        assert not died, "the server ended with %s" % died
 
     @property
     def pid(self):

@@ -98,7 +98,6 @@ FRAMING = {
     "DEL in name": (b"X\x7fA: b\r\n", True),
     "UTF-8 name": ("X-\u00e9: b\r\n".encode(), True),
     "two Hosts": (b"Host: other\r\n", True),
-    "Expect other": (b"Expect: 200-ok\r\n", True),
 }
 
 

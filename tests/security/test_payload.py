@@ -165,8 +165,8 @@ def test_checksum_of_an_empty_body_in_a_presigned_put(site, bucket):
 @pytest.mark.parametrize(
     "headers, code",
     [
-        ([("x-amz-checksum-crc32", "AAAA")], "InvalidRequest"),
-        ([("x-amz-checksum-crc32", "!!!!!!==")], "InvalidRequest"),
+        ([("x-amz-checksum-crc32", "AAAA")], "BadDigest"),
+        ([("x-amz-checksum-crc32", "!!!!!!==")], "BadDigest"),
         ([("x-amz-checksum-crc99", "AAAAAA==")], "InvalidRequest"),
         (
             [
