@@ -253,7 +253,6 @@ copy_forward(struct compaction *c, struct err *e)
 		c->v->n.has_gap = true; /* C3 */
 		c->v->is_dirty = true;
 		lock_drop(&c->p->vlock);
-		c->p->quarantined++;
 		path_event(c->p, LOG_ERROR,
 		    "volume %016jx is damaged: kept as it is",
 		    (uintmax_t)c->v->no);
@@ -289,7 +288,7 @@ is_victim(const struct path *p, size_t i, unsigned percent)
 	const struct vol *v = p->vols[i];
 	uint64_t size = atomic_load(&v->durable), dead = v->n.dead_bytes;
 
-	if (!v->n.sealed || v->n.has_gap)
+	if (!v->n.sealed || v->n.has_gap || v->n.has_unknown)
 		return false;
 	size = size > FMT_VOL_HEADER ? size - FMT_VOL_HEADER : 0;
 	dead = dead > v->n.punched ? dead - v->n.punched : 0;

@@ -405,14 +405,15 @@ engine_path_stat(struct engine *g, size_t i, struct engine_path_stat *ret)
 		.scrub_total = p->scrub_total,
 		.scrub_errors = p->scrub_errors,
 		.scrub_passes = p->scrub_passes,
-		.quarantined = p->quarantined,
 		.scrub_last_s = p->scrub_last_s };
 	lock_take(&p->vlock);
 	ret->files = p->files;
 	ret->bytes = p->bytes;
 	ret->volumes = p->n_vols;
-	for (size_t k = 0; k < p->n_vols; k++)
+	for (size_t k = 0; k < p->n_vols; k++) {
 		ret->dead_bytes += p->vols[k]->n.dead_bytes;
+		ret->quarantined += p->vols[k]->n.has_gap;
+	}
 	lock_drop(&p->vlock);
 }
 

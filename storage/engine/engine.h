@@ -144,7 +144,7 @@ struct engine_path_stat {
 	uint64_t files, bytes; /* live */
 	uint64_t dead_bytes, volumes;
 	uint64_t scrub_bytes, scrub_total, scrub_errors, scrub_passes;
-	uint64_t quarantined;
+	uint64_t quarantined; /* damaged volumes, kept as they are */
 	int64_t scrub_last_s;
 };
 size_t engine_n_paths(const struct engine *g);

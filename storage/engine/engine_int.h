@@ -65,7 +65,10 @@ struct vol_count { /* kept in the index beside the replayed offset */
 	uint64_t live_bytes, dead_bytes; /* of whole needles */
 	uint64_t live, tombs;            /* needles */
 	uint64_t punched;
-	bool sealed, has_gap, is_drained;
+	bool sealed;
+	bool has_gap;     /* damaged: quarantined, never thrown away */
+	bool is_drained;  /* needles were copied from it */
+	bool has_unknown; /* needles of types unknown here: kept too */
 };
 
 struct vol {
@@ -223,7 +226,9 @@ struct wreq { /* one needle for the writer; lives on the caller's stack */
 	struct err *e;
 };
 
-enum { WRITER_IOVS = 768 };
+enum {
+	WRITER_IOVS = 768
+};
 /* At most this much, and one needle, is written in one sync. */
 #define ENGINE_SYNC_MAX (8u << 20)
 
@@ -286,7 +291,6 @@ struct path {
 	size_t n_punches;
 
 	_Atomic uint64_t scrub_bytes, scrub_total, scrub_errors, scrub_passes;
-	_Atomic uint64_t quarantined;
 	_Atomic int64_t scrub_last_s;
 
 	uint32_t dir_count;              /* large files: fan-out */
@@ -349,8 +353,14 @@ struct pend { /* a name or a write ID that is being changed */
 	struct pend *next_key, *next_wid;
 };
 
-enum { PEND_BUCKETS = 256, MAX_PATHS = 256, BAD_IDS = 64 };
-enum { MAX_PUNCHES = 4096 };
+enum {
+	PEND_BUCKETS = 256,
+	MAX_PATHS = 256,
+	BAD_IDS = 64
+};
+enum {
+	MAX_PUNCHES = 4096
+};
 
 struct engine {
 	uint32_t magic;

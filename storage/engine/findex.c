@@ -45,6 +45,9 @@ struct findex {
 	struct reader *readers;
 };
 
+static const char damaged[] =
+    "file index: damaged record; `creel admin rebuild` makes it again";
+
 static int
 fail(struct err *e, int mdb, const char *what)
 {
@@ -53,7 +56,8 @@ fail(struct err *e, int mdb, const char *what)
 	if (mdb == MDB_MAP_FULL || mdb == MDB_READERS_FULL)
 		return err_set(e, ERR_NO_SPACE, "file index: %s: %s", what,
 		    mdb_strerror(mdb));
-	return err_set(e, ERR_CORRUPT, "file index: %s: %s", what,
+	return err_set(e, ERR_CORRUPT,
+	    "file index: %s: %s; `creel admin rebuild` makes it again", what,
 	    mdb_strerror(mdb));
 }
 
@@ -228,7 +232,7 @@ decode_file(const struct fkey *key, const MDB_val *m, struct loc *l,
 
 	if (m->mv_size != VAL_FILE ||
 	    get_le32(v + 40) != sum_of(key->b, sizeof(key->b), v, 40))
-		return err_set(e, ERR_CORRUPT, "file index: damaged record");
+		return err_set(e, ERR_CORRUPT, "%s", damaged);
 	*l = (struct loc){
 		.type = v[0],
 		.class = v[1],
@@ -251,7 +255,8 @@ encode_vol(const struct vol_rec *r, const uint8_t key[8], uint8_t v[VAL_VOL])
 	put_le64(v + 32, r->n.tombs);
 	put_le64(v + 40, r->n.punched);
 	put_le64(v + 48, (r->n.sealed ? 1u : 0) | (r->n.has_gap ? 2u : 0) |
-			     (r->n.is_drained ? 4u : 0));
+			     (r->n.is_drained ? 4u : 0) |
+			     (r->n.has_unknown ? 8u : 0));
 	put_le32(v + 56, sum_of(key, 8, v, 56));
 }
 
@@ -263,7 +268,7 @@ decode_vol(const uint8_t key[8], const MDB_val *m, struct vol_rec *r,
 	uint64_t flags;
 
 	if (m->mv_size != VAL_VOL || get_le32(v + 56) != sum_of(key, 8, v, 56))
-		return err_set(e, ERR_CORRUPT, "file index: damaged record");
+		return err_set(e, ERR_CORRUPT, "%s", damaged);
 	flags = get_le64(v + 48);
 	*r = (struct vol_rec){
 		.no = get_be64(key),
@@ -275,7 +280,8 @@ decode_vol(const uint8_t key[8], const MDB_val *m, struct vol_rec *r,
 		    .punched = get_le64(v + 40),
 		    .sealed = flags & 1,
 		    .has_gap = flags & 2,
-		    .is_drained = flags & 4 },
+		    .is_drained = flags & 4,
+		    .has_unknown = flags & 8 },
 	};
 	return 0;
 }
@@ -423,7 +429,7 @@ findex_get_wid(struct findex *f, const struct id128 *wid, struct fkey *ret,
 		rc = fail(e, rc, "read");
 	else if (v.mv_size != 20 || get_le32((uint8_t *)v.mv_data + 16) !=
 					sum_of(wid->b, 16, v.mv_data, 16))
-		rc = err_set(e, ERR_CORRUPT, "file index: damaged record");
+		rc = err_set(e, ERR_CORRUPT, "%s", damaged);
 	else
 		memcpy(ret->b, v.mv_data, sizeof(ret->b));
 	reader_put(f, r);
@@ -496,7 +502,7 @@ findex_load_path(struct findex *f, struct path_rec *ret, struct err *e)
 		rc = fail(e, rc, "read");
 	} else if (v.mv_size != VAL_PATH ||
 		   get_le32(p + 48) != sum_of(path_key, 4, p, 48)) {
-		rc = err_set(e, ERR_CORRUPT, "file index: damaged record");
+		rc = err_set(e, ERR_CORRUPT, "%s", damaged);
 	} else {
 		*ret = (struct path_rec){ .files = get_le64(p),
 			.bytes = get_le64(p + 8),

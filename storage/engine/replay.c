@@ -210,7 +210,7 @@ apply(struct replay *r, const struct needle *n, uint64_t off, bool is_bad,
 	} else {
 		r->v->n.dead_bytes += total;
 		if (n->type != NEEDLE_START)
-			r->v->n.has_gap = true; /* unknown: never thrown away */
+			r->v->n.has_unknown = true;
 	}
 	if (rc < 0)
 		return rc;
@@ -231,7 +231,6 @@ quarantine(struct replay *r, uint64_t from, uint64_t to)
 {
 	r->v->n.has_gap = true;
 	r->v->is_dirty = true;
-	r->p->quarantined++;
 	path_event(r->p, LOG_ERROR,
 	    "volume %016jx is damaged from %ju to %ju: quarantined",
 	    (uintmax_t)r->v->no, (uintmax_t)from, (uintmax_t)to);

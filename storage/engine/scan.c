@@ -13,7 +13,9 @@
 #include <errno.h>
 #include <unistd.h>
 
-enum { WINDOW = 64 * 1024 };
+enum {
+	WINDOW = 64 * 1024
+};
 #define QUIET (2 * (uint64_t)ENGINE_SYNC_MAX + 65536)
 
 struct window {

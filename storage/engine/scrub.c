@@ -126,7 +126,6 @@ scrub_gap(void *arg, uint64_t from, uint64_t to)
 	lock_drop(&s->p->vlock);
 	if (is_known)
 		return;
-	s->p->quarantined++;
 	path_event(s->p, LOG_ERROR,
 	    "volume %016jx is damaged from %ju to %ju: quarantined",
 	    (uintmax_t)s->v->no, (uintmax_t)from, (uintmax_t)to);
