@@ -240,11 +240,15 @@ creel_fetch(
     libraries/liblmdb/midl.h)
 
 # creel_lmdb: #include <lmdb.h>. MDB_MAXKEYSIZE=0: as long as pages allow.
-add_library(creel_lmdb STATIC ${creel_lmdb_dir}/mdb.c ${creel_lmdb_dir}/midl.c)
+# lib/lmdb_unit.c includes mdb.c.
+add_library(creel_lmdb STATIC ${CMAKE_SOURCE_DIR}/lib/lmdb_unit.c
+                              ${creel_lmdb_dir}/midl.c)
 target_include_directories(creel_lmdb SYSTEM PUBLIC ${creel_lmdb_dir})
+target_include_directories(creel_lmdb PRIVATE ${CMAKE_SOURCE_DIR})
 target_compile_definitions(creel_lmdb PRIVATE MDB_MAXKEYSIZE=0)
-# Not our code: no warnings; LMDB reads unaligned on purpose.
-target_compile_options(creel_lmdb PRIVATE -w -fno-sanitize=undefined)
+# Not our code: no warnings; LMDB reads unaligned on purpose, and its reader
+# table and meta pages are shared without locks by design.
+target_compile_options(creel_lmdb PRIVATE -w -fno-sanitize=undefined,thread)
 find_package(Threads REQUIRED)
 target_link_libraries(creel_lmdb PUBLIC Threads::Threads)
 

@@ -3,11 +3,13 @@
 
 #include "lib/bytes.h"
 #include "lib/clock.h"
+#include "lib/fault.h"
 #include "lib/fs.h"
 #include "lib/mem.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/mman.h>
 
 #define NEW_NAME "new.tmp"
 #define ZEROS ((size_t)1 << 20)
@@ -307,14 +309,18 @@ segment_scan(struct segment *s, uint64_t after, ilog_replay_fn fn, void *arg,
 	char *p;
 	int rc;
 
-	if (s->size > SIZE_MAX / 2)
-		return err_set(e, ERR_CORRUPT, "log segment too big");
-	p = mem_alloc(s->size);
-	if (p == NULL)
+	if (s->size == 0 || s->size > SIZE_MAX / 2)
+		return err_set(e, ERR_CORRUPT, "log segment of a bad size");
+	/* Not malloc: with it the process would keep a segment's size. */
+	p = fault_check(FAULT_ALLOC) != 0
+	        ? MAP_FAILED
+	        : mmap(NULL, s->size, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
 		return err_set(e, ERR_NO_MEMORY, NULL);
 	rc = fs_pread(s->fd, p, s->size, 0, &got, e);
 	if (rc == 0)
 		rc = scan(s, p, got, after, fn, arg, ret_dirty, e);
-	mem_free(&p);
+	munmap(p, s->size);
 	return rc;
 }

@@ -229,8 +229,11 @@ drop_flushed(struct kv *k, uint64_t up_to)
 	idle = table_is_empty(k->active);
 	lock_drop(&k->view_lock);
 	table_unref(&t);
-	if (idle)
+	if (idle) {
+		lock_take(&k->tree_lock);
 		tree_trim(k->tree);
+		lock_drop(&k->tree_lock);
+	}
 	lock_take(&k->queue_lock);
 	k->n_flushed++;
 	k->flush_rc = 0;

@@ -9,10 +9,10 @@
 #include "lib/bytes.h"
 #include "lib/fs.h"
 #include "lib/hash.h"
+#include "lib/lmdb_trim.h"
 #include "lib/mem.h"
 
 #include <errno.h>
-#include <lmdb.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -289,7 +289,7 @@ tree_grow(struct tree *t, struct err *e)
 void
 tree_trim(struct tree *t)
 {
-	(void)t;
+	lmdb_trim(t->env);
 	malloc_trim(0);
 }
 
