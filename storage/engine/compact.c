@@ -177,7 +177,7 @@ compact_one(void *arg, const struct needle *n, uint64_t off, struct err *e)
 	struct move *m = &c->moves[c->n_moves];
 	struct loc l;
 	unsigned no;
-	int rc;
+	int rc = 0;
 
 	c->end = off + needle_total(n->hdr_len, n->payload_len);
 	if (c->p->g->tidy_stop)
