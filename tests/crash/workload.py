@@ -40,8 +40,11 @@ class Load:
     SIZES = [0, 1, 100, 4096, 4096, 4096, 10000, 65536, 65537, 200000]
     LARGE = [1024 * 1024 + 1, 3 * 1024 * 1024]
 
-    def __init__(self, make_client, position, bucket="crash", seed=1):
+    def __init__(
+        self, make_client, position, bucket="crash", seed=1, sizes=SIZES, rare=0.03
+    ):
         self.make_client, self.position = make_client, position
+        self.sizes, self.rare = sizes, rare  # rare: chance of a large object
         self.bucket, self.seed = bucket, seed
         self.history = {}  # key -> [Op]
         self.lock = threading.Lock()
@@ -103,10 +106,10 @@ class Load:
             )
             self._done(op, r, (200,))
             return
-        if dice < 0.20:
+        if dice < 0.18 + self.rare / 2:
             self._multipart(client, rng, key, path)
             return
-        size = rng.choice(self.SIZES) if dice < 0.97 else rng.choice(self.LARGE)
+        size = rng.choice(self.sizes if dice < 1 - self.rare else self.LARGE)
         body = content(rng.random(), size)
         op = self._note(key, hashlib.md5(body).hexdigest(), size, "put")
         r = client.put(path, body, payload="UNSIGNED-PAYLOAD")
