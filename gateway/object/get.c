@@ -371,30 +371,93 @@ reader_extents(struct object_reader *r, uint64_t off, uint64_t len,
 	return 0;
 }
 
+static struct object_part
+make_part(const struct object_reader *r, size_t i, const struct rec_part *p)
+{
+	return (struct object_part){ .number = r->numbers[i],
+		.off = r->starts[i],
+		.size = p->size,
+		.etag = p->etag,
+		.mtime_ns = p->mtime_ns,
+		.checksum = p->checksum };
+}
+
+int
+object_part(struct object_reader *r, uint32_t number, struct arena *a,
+    struct object_part *ret, size_t *ret_n, struct err *e)
+{
+	struct rec_part p;
+	size_t i;
+	int rc;
+
+	OBJ_CHECK(r, READER_MAGIC);
+	*ret_n = r->n_parts;
+	if (r->n_parts == 0)
+		return 0;
+	for (i = 0; i < r->n_parts && r->numbers[i] != number; i++)
+		;
+	if (i == r->n_parts)
+		return err_set(e, ERR_INVALID_PART_NUMBER, NULL);
+	rc = reader_part(r, i, a, &p, e);
+	if (rc == 0)
+		*ret = make_part(r, i, &p);
+	return rc;
+}
+
+/* In one view; what a row decodes to is large against what is asked for. */
+static int
+read_parts(struct object_reader *r, struct kv_view *v, struct arena *scratch,
+    struct arena *a, struct object_part *out, struct err *e)
+{
+	struct rec_part p;
+	struct str value;
+	struct key k;
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; i < r->n_parts && rc == 0; i++) {
+		arena_reset(scratch);
+		key_part(&k, &r->manifest_id, r->numbers[i]);
+		rc = kv_view_get(v, key_str(&k), &value, e);
+		if (rc == ERR_NOT_FOUND)
+			rc = err_set(e, ERR_CORRUPT, "part row missing");
+		if (rc == 0)
+			rc = rec_part_get(value, scratch, &p, e);
+		if (rc < 0)
+			break;
+		out[i] = make_part(r, i, &p);
+		out[i].etag = arena_str(a, p.etag);
+		if (out[i].etag.p == NULL)
+			rc = no_memory(e);
+	}
+	return rc;
+}
+
 int
 object_parts(struct object_reader *r, struct arena *a, struct object_part **ret,
     size_t *ret_n, struct err *e)
 {
+	struct arena *scratch = NULL;
 	struct object_part *out;
-	size_t i;
+	struct kv_view *v = NULL;
+	int rc = 0;
 
 	OBJ_CHECK(r, READER_MAGIC);
 	out = arena_zalloc(a, r->n_parts * sizeof(*out));
 	if (out == NULL)
 		return no_memory(e);
-	for (i = 0; i < r->n_parts; i++) {
-		struct rec_part p;
-		int rc = reader_part(r, i, a, &p, e);
-
-		if (rc < 0)
-			return rc;
-		out[i] = (struct object_part){ .number = r->numbers[i],
-			.off = r->starts[i],
-			.size = p.size,
-			.etag = p.etag,
-			.mtime_ns = p.mtime_ns,
-			.checksum = p.checksum };
+	if (r->n_parts > 0) {
+		scratch = arena_new(SCRATCH_MAX);
+		if (scratch == NULL)
+			return no_memory(e);
+		rc = view_open(r->s, &v, e);
+		if (rc == 0)
+			rc = read_parts(r, v, scratch, a, out, e);
+		kv_view_close(&v);
+		arena_free(&scratch);
 	}
+	if (rc < 0)
+		return rc;
 	*ret = out;
 	*ret_n = r->n_parts;
 	return 0;

@@ -9,6 +9,7 @@
 struct lister {
 	const struct list_spec *spec;
 	struct arena *a;
+	struct arena *scratch; /* one record decoded: it may be large */
 	struct kv_view *v;
 	struct kv_cursor *c;
 	uint64_t incarnation;
@@ -91,6 +92,7 @@ add_object(struct lister *l, struct str name, uint64_t seq,
     const struct rec_object *o, struct err *e)
 {
 	struct list_entry *en = add_entry(l);
+	size_t i;
 	int rc;
 
 	if (en == NULL)
@@ -101,6 +103,14 @@ add_object(struct lister *l, struct str name, uint64_t seq,
 	en->o.key = en->key;
 	en->o.seq = seq;
 	rc = rec_object_fill(o, false, l->a, &en->o, e);
+	for (i = 0; rc == 0 && i < en->o.n_headers; i++) {
+		struct header *h = &en->o.headers[i];
+
+		h->name = arena_str(l->a, h->name);
+		h->value = arena_str(l->a, h->value);
+		if (h->name.p == NULL || h->value.p == NULL)
+			rc = no_memory(e);
+	}
 	if (rc == 0 && l->spec->fetch_owner)
 		rc = owner_name(l, en, e);
 	return rc;
@@ -203,7 +213,8 @@ list_page(struct lister *l, struct err *e)
 			rc = skip_prefix(l, en->key, &k, &v, e);
 			continue;
 		}
-		rc = rec_object_get(v, l->a, &o, e);
+		arena_reset(l->scratch);
+		rc = rec_object_get(v, l->scratch, &o, e);
 		if (rc == 0)
 			rc = add_object(l, name, seq, &o, e);
 		if (rc < 0)
@@ -240,14 +251,19 @@ object_list(struct store *s, const struct bucket *b,
 	key_end(&to);
 	if (str_cmp(key_str(&from), key_str(&to)) >= 0)
 		return 0;
+	l.scratch = arena_new(SCRATCH_MAX);
+	if (l.scratch == NULL)
+		return no_memory(e);
 	rc = view_open(s, &l.v, e);
 	if (rc < 0)
-		return rc;
+		goto out;
 	rc = kv_cursor_open(l.v, key_str(&from), key_str(&to), &l.c, e);
 	if (rc == 0)
 		rc = list_page(&l, e);
 	kv_cursor_close(&l.c);
 	kv_view_close(&l.v);
+out:
+	arena_free(&l.scratch);
 	if (rc == 0 && ret->is_truncated && ret->n > 0)
 		ret->next = ret->entries[ret->n - 1].key;
 	return rc;

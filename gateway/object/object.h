@@ -211,7 +211,11 @@ struct object_part {
 	int64_t mtime_ns;
 	struct checksum checksum;
 };
-/* Parts of a multipart object, in order; n 0 when it is not one. */
+/* One part by its number, and how many there are: 0 when it is no multipart
+ * object. ERR_INVALID_PART_NUMBER when it has no such part. */
+int object_part(struct object_reader *r, uint32_t number, struct arena *a,
+    struct object_part *ret, size_t *ret_n, struct err *e);
+/* All parts of a multipart object, in order; n 0 when it is not one. */
 int object_parts(struct object_reader *r, struct arena *a,
     struct object_part **ret, size_t *ret_n, struct err *e);
 

@@ -199,6 +199,7 @@ part_list(struct store *s, const struct bucket *b, struct str key,
 	struct object_part *out = NULL;
 	struct kv_cursor *c = NULL;
 	struct kv_view *v = NULL;
+	struct arena *scratch;
 	struct key from, to;
 	struct upload_id raw;
 	size_t n = 0, size = 0;
@@ -215,10 +216,12 @@ part_list(struct store *s, const struct bucket *b, struct str key,
 	if (!upload_id_parse(id, &raw))
 		return err_set(e, ERR_NO_SUCH_UPLOAD, NULL);
 	m = upload_manifest(&raw);
+	scratch = arena_new(SCRATCH_MAX);
+	if (scratch == NULL)
+		return err_set(e, ERR_NO_MEMORY, NULL);
 	rc = view_open(s, &v, e);
-	if (rc < 0)
-		return rc;
-	rc = upload_read(v, b, key, &raw, a, &u, e);
+	if (rc == 0)
+		rc = upload_read(v, b, key, &raw, a, &u, e);
 	key_part(&from, &m, after < PART_NUMBER_MAX ? after + 1 : UINT32_MAX);
 	key_parts(&to, &m);
 	key_end(&to);
@@ -230,6 +233,7 @@ part_list(struct store *s, const struct bucket *b, struct str key,
 		uint32_t number;
 
 		rc = 0;
+		arena_reset(scratch);
 		if (n == max) {
 			more = true;
 			break;
@@ -251,7 +255,12 @@ part_list(struct store *s, const struct bucket *b, struct str key,
 		if (!key_part_parse(k, &of, &number))
 			rc = err_set(e, ERR_CORRUPT, "part key");
 		else
-			rc = rec_part_get(value, a, &r, e);
+			rc = rec_part_get(value, scratch, &r, e);
+		if (rc == 0) {
+			r.etag = arena_str(a, r.etag);
+			if (r.etag.p == NULL)
+				rc = err_set(e, ERR_NO_MEMORY, NULL);
+		}
 		if (rc == 0)
 			out[n++] = (struct object_part){ .number = number,
 				.size = r.size,
@@ -261,6 +270,7 @@ part_list(struct store *s, const struct bucket *b, struct str key,
 	}
 	kv_cursor_close(&c);
 	kv_view_close(&v);
+	arena_free(&scratch);
 	if (rc < 0)
 		return rc;
 	*ret = out;

@@ -178,8 +178,8 @@ rec_etag_fill(const Rec__ETag *t, struct arena *a, struct str *ret,
 	int n = 0;
 
 	if (t == NULL || t->md5.len != 16) {
-		*ret = t == NULL ? STR_LIT("") : str_of(t->text);
-		return 0;
+		*ret = t == NULL ? STR_LIT("") : arena_str(a, str_of(t->text));
+		return ret->p == NULL ? no_memory(e) : 0;
 	}
 	p = arena_alloc(a, 48);
 	if (p == NULL)

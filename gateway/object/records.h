@@ -49,7 +49,8 @@ int rec_object_put(struct arena *a, const struct rec_object *o, struct str *ret,
 int rec_object_make(struct arena *a, const struct object *o,
     const struct id128 *write_id, const struct extents *x,
     const struct id128 *manifest_id, Rec__Object **ret, struct err *e);
-/* All of @ret but key and seq. @full: with all headers. */
+/* All of @ret but key and seq. @full: with all headers, else the storage class
+ * only. Headers are views into @o's message, the rest lies in @a. */
 int rec_object_fill(const struct rec_object *o, bool full, struct arena *a,
     struct object *ret, struct err *e);
 /* Inline extents; write IDs that were left out are filled in. */

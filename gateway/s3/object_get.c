@@ -28,33 +28,29 @@ invalid_range(struct get *g, struct str range, struct err *e)
 static int
 choose_part(struct get *g, struct err *e)
 {
-	struct object_part *parts = NULL;
-	size_t n = 0, i;
+	struct object_part part = { 0 };
+	size_t n = 0;
 	int rc;
 
-	rc = object_parts(g->rd, g->r->a, &parts, &n, e);
-	if (rc < 0)
-		return rc;
-	g->is_partial = true;
-	if (n == 0) { /* one PUT: it is part 1 */
-		if (g->part == 1) {
-			g->is_partial = g->o.size > 0;
-			return 0;
-		}
-		i = 0;
-	} else {
-		for (i = 0; i < n && parts[i].number != g->part; i++)
-			;
+	rc = object_part(g->rd, g->part, g->r->a, &part, &n, e);
+	if (rc == 0 && n == 0 && g->part == 1) { /* one PUT: it is part 1 */
+		g->is_partial = g->o.size > 0;
+		return 0;
 	}
-	if (i == n) {
+	if (rc == 0 && n == 0)
+		rc = ERR_INVALID_PART_NUMBER;
+	if (rc == ERR_INVALID_PART_NUMBER) {
 		s3_extra_u64(g->r, "PartNumberRequested", g->part);
 		s3_extra_u64(g->r, "ActualPartCount", n == 0 ? 1 : n);
 		return err_set(e, ERR_INVALID_PART_NUMBER, NULL);
 	}
-	g->off = parts[i].off;
-	g->len = parts[i].size;
+	if (rc < 0)
+		return rc;
+	g->is_partial = true;
+	g->off = part.off;
+	g->len = part.size;
 	g->n_parts = (uint32_t)n;
-	g->checksum = parts[i].checksum;
+	g->checksum = part.checksum;
 	g->checksum.is_composite = g->o.checksum.is_composite;
 	return 0;
 }

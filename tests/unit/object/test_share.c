@@ -432,6 +432,12 @@ test_multipart(void **state)
 		assert_int_equal(list[i].size, body[i].len);
 	}
 	assert_int_equal(list[1].off, 250000);
+	OK(object_part(r, 5, f->a, &part, &n, &e));
+	assert_int_equal(n, 3);
+	assert_int_equal(part.off, 250000);
+	assert_int_equal(part.size, body[1].len);
+	assert_int_equal(object_part(r, 4, f->a, &part, &n, &e),
+	    ERR_INVALID_PART_NUMBER);
 	bytes = arena_alloc(f->a, 700000);
 	for (i = 700000; i >= 50000; i -= 50000) { /* backwards */
 		OK(object_read(r, i - 50000, bytes, 60000, &n, &e));
