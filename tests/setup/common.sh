@@ -62,7 +62,7 @@ build() {
 		die "configuring $preset failed: see $log"
 	fi
 	if ! cmake --build "$dir" --parallel "$(nproc)" >>"$log" 2>&1; then
-		grep -E -A4 'error|FAILED' "$log" | head -n 40 >&2
+		grep -E -A4 'error:|FAILED|undefined reference|CMake Error' "$log" | head -n 40 >&2
 		die "building $preset failed: see $log"
 	fi
 }
