@@ -370,16 +370,18 @@ stop(struct server *s, const sigset_t *signals)
 static bool
 wait_and_stop(struct server *s, const sigset_t *signals)
 {
+	siginfo_t info = { 0 };
 	int sig;
 
 	for (;;) {
-		sig = sigwaitinfo(signals, NULL);
+		sig = sigwaitinfo(signals, &info);
 		if (sig == SIGHUP)
 			reload(s);
 		else if (sig == SIGTERM || sig == SIGINT)
 			break;
 	}
-	log_info("%s: stopping", sig == SIGTERM ? "SIGTERM" : "SIGINT");
+	log_info("%s from process %jd: stopping",
+	    sig == SIGTERM ? "SIGTERM" : "SIGINT", (intmax_t)info.si_pid);
 	return stop(s, signals);
 }
 
