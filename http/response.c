@@ -203,6 +203,11 @@ http_start(struct http_req *r, int status, int64_t length)
 	MUST(status >= 200 && status <= 599);
 	if (r->started)
 		return ERR_INVALID;
+	/* Also for `Content-Length: 0`, which nobody reads: botocore takes the
+	 * status of an answer without a 100 before it for that of the next one
+	 * on this connection too, and then waits for its end. */
+	if (http_body_is_done(r) && r->info.content_length == 0)
+		(void)http_continue(r, NULL);
 	r->status = status;
 	r->length = length;
 	r->no_body =
