@@ -7,6 +7,8 @@
 #include "gateway/s3/multipart.h"
 #include "gateway/s3/range.h"
 
+#define COPY_TRIES 4
+
 /* --- CopyObject --- */
 
 static int
@@ -118,31 +120,43 @@ reply_copy(struct s3_req *r, const char *root, const struct object *o,
 	return doc_reply(&d, r, 200, e);
 }
 
+static int
+copy_once(struct s3_req *r, bool replace, const struct write_cond *cond,
+    struct object *o, struct err *e)
+{
+	struct copy_source s;
+	struct user owner;
+	int rc;
+
+	*o = (struct object){ .key = r->key };
+	rc = s3_source_open(r, &s, e);
+	if (rc == 0)
+		rc = copy_headers(r, &s, replace, o, e);
+	if (rc == 0)
+		rc = copy_checksum(r, &s, o, e);
+	s3_owner(&r->bucket, &owner);
+	if (rc == 0)
+		rc = object_copy(s.rd, &r->bucket, r->key, &owner, cond, o, e);
+	object_close(&s.rd);
+	return rc;
+}
+
 int
 s3_copy_object(struct s3_req *r, struct err *e)
 {
-	struct object o = { .key = r->key };
-	struct copy_source s;
 	struct write_cond cond;
-	struct user owner;
+	struct object o;
 	bool replace;
-	int rc;
+	int i, rc;
 
 	rc = directive(r, &replace, e);
 	if (rc == 0)
 		rc = s3_write_cond(r, &cond, e);
 	if (rc < 0)
 		return rc;
-	rc = s3_source_open(r, &s, e);
-	if (rc == 0)
-		rc = copy_headers(r, &s, replace, &o, e);
-	if (rc == 0)
-		rc = copy_checksum(r, &s, &o, e);
-	s3_owner(&r->bucket, &owner);
-	if (rc == 0)
-		rc =
-		    object_copy(s.rd, &r->bucket, r->key, &owner, &cond, &o, e);
-	object_close(&s.rd);
+	/* Replaced between its opening and the commit: look at it anew. */
+	for (i = 0, rc = ERR_RETRY; rc == ERR_RETRY && i < COPY_TRIES; i++)
+		rc = copy_once(r, replace, &cond, &o, e);
 	return rc < 0 ? rc : reply_copy(r, "CopyObjectResult", &o, e);
 }
 
