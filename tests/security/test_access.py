@@ -497,3 +497,120 @@ def test_sts_is_refused(site):
     assert answer(r) == NOT_THERE, r
     r = site.bob.request("POST", "/", body, headers, auth="none")
     assert r.status in (403, 501), r
+
+
+# --- what the administrator may type, and what lies on the disk ---
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../x", "a/b", "a b", "x" * 65, "caf\u00e9", "a\n", "a\0b", "<x>", 5, None]
+)
+def test_bad_user_names(site, name):
+    import json
+
+    body = json.dumps({"name": name}).encode()
+    r = site.root.request("POST", "/-/admin/v1/users", body)
+    assert r.status == 400, r
+
+
+@pytest.mark.parametrize(
+    "pair, status",
+    [
+        ({"id": "TESTROOTUSER", "secret": "12345678"}, 409),  # root's own
+        ({"id": "ab", "secret": "12345678"}, 400),
+        ({"id": "a/b/c", "secret": "12345678"}, 400),
+        ({"id": "a:b", "secret": "12345678"}, 400),
+        ({"id": "a,b", "secret": "12345678"}, 400),
+        ({"id": "a b", "secret": "12345678"}, 400),
+        ({"id": "abc\r\n", "secret": "12345678"}, 400),
+        ({"id": "x" * 129, "secret": "12345678"}, 400),
+        ({"id": "", "secret": ""}, 400),
+        ({"id": "GOODNAME", "secret": ""}, 400),
+        ({"id": "GOODNAME", "secret": "short"}, 400),
+        ({"id": "GOODNAME", "secret": "x" * 129}, 400),
+        ({"id": "GOODNAME"}, 400),
+    ],
+)
+def test_bad_keys(site, pair, status):
+    import json
+
+    body = json.dumps(dict(pair, user="alice")).encode()
+    r = site.root.request("POST", "/-/admin/v1/keys", body)
+    assert r.status == status, r
+    assert site.root.get("/").status == 200
+
+
+def test_a_key_of_another_user_is_not_taken_over(site):
+    import json
+
+    body = {"user": "alice", "id": site.bob.access_key, "secret": "12345678"}
+    r = site.root.request("POST", "/-/admin/v1/keys", json.dumps(body).encode())
+    assert r.status == 409, r
+    assert site.bob.get("/").status == 200
+
+
+def test_root_cannot_be_removed(site):
+    for path in ("users/root", "keys/TESTROOTUSER", "users/alice/x", "users/"):
+        r = site.root.request("DELETE", "/-/admin/v1/" + path)
+        assert 400 <= r.status < 500, r
+    assert site.root.get("/").status == 200
+    assert site.alice.get("/").status == 200
+
+
+def test_files_are_the_servers_own(site):
+    """Secrets and objects lie in them: nobody else reads them, whatever the
+    umask."""
+    for folder, _, names in os.walk(site.server.data):
+        for name in [folder] + [os.path.join(folder, n) for n in names]:
+            mode = os.stat(name).st_mode
+            assert mode & 0o077 == 0 or folder == site.server.data, (name, oct(mode))
+
+
+def test_query_selects_one_operation(site, bucket):
+    """Two sub-resources at once: one of them, or an error, but never more than
+    the caller may and never the plain operation."""
+    before = site.state(bucket)
+    for method, query in (
+        ("PUT", "acl&policy"),
+        ("DELETE", "policy&uploads"),
+        ("DELETE", "tagging&versions"),
+        ("POST", "delete&uploads"),
+    ):
+        site.root.request(method, "/%s?%s" % (bucket, query), b"")
+        assert site.root.head("/" + bucket).status == 200, query
+    assert site.state(bucket) == before
+
+
+def test_method_is_not_overridden(site, bucket):
+    for name in ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"):
+        r = site.root.get("/%s/old" % bucket, [(name, "DELETE")])
+        assert r.status == 200, r
+        r = site.root.get("/%s/old?_method=DELETE" % bucket)
+        assert r.status == 200, r
+    assert site.root.get("/%s/old" % bucket).body == OLD
+
+
+@pytest.mark.parametrize(
+    "value, statuses",
+    [
+        ("bytes=0-0,2-3", (200, 206, 416)),
+        ("bytes=" + ",".join(["0-0"] * 5000), (200, 206, 416)),
+        ("bytes=-0", (416,)),
+        ("bytes=5-2", (200, 416)),
+        ("bytes=0-18446744073709551616", (200, 206, 416)),
+        ("bytes=18446744073709551616-", (200, 416)),
+        ("bytes=9223372036854775807-9223372036854775808", (200, 416)),
+        ("bytes=-18446744073709551616", (200, 206, 416)),
+        ("octets=0-1", (200, 416)),
+        ("bytes=0x0-1", (200, 416)),
+        ("bytes=+0-1", (200, 416)),
+    ],
+)
+def test_ranges(site, bucket, value, statuses):
+    r = site.root.get("/%s/old" % bucket, [("Range", value)])
+    assert r.status in statuses, r
+    if r.status == 206:
+        assert len(r.body) <= len(OLD) and r["content-range"].startswith("bytes ")
+        assert r["x-amz-checksum-crc64nvme"] is None
+    elif r.status == 200:
+        assert r.body == OLD

@@ -526,3 +526,50 @@ def test_reader_that_does_not_read(hasty):
     finally:
         for raw in raws:
             raw.c.close()
+
+
+def test_refused_expect_does_not_leave_the_body_open(site, bucket):
+    """After the final answer a client may or may not send the body: what comes
+    next has two readings, so the connection ends."""
+    wrong = site.client(site.root.access_key, "not the secret at all")
+    target = "/%s/old" % bucket
+    inner = signed_get(site, bucket)
+    headers = [
+        ("Host", wrong.host_header),
+        ("Expect", "100-continue"),
+        ("Content-Length", str(len(inner))),
+    ]
+    wrong.sign_v4("PUT", target, headers, payload="UNSIGNED-PAYLOAD")
+    with Raw(site) as raw:
+        raw.send(wrong.encode("PUT", target, headers))
+        r = raw.response()
+        assert r.status == 403
+        assert (r["connection"] or "").lower() == "close", r
+        try:
+            raw.send(inner)
+        except ConnectionError:
+            pass
+        assert raw.is_closed()
+
+
+def test_forwarded_for_is_not_believed(tmp_path):
+    from kit import Site
+
+    access = str(tmp_path / "access.log")
+    with Site(args=["--access-log", access]) as s:
+        for name in ("X-Forwarded-For", "X-Real-IP", "Forwarded", "X-Client-IP"):
+            value = "for=6.6.6.6" if name == "Forwarded" else "6.6.6.6"
+            assert s.root.get("/", [(name, value)]).status == 200
+        s.server.stop()
+    with open(access) as f:
+        text = f.read()
+    assert "127.0.0.1" in text and "6.6.6.6" not in text
+    with Site(args=["--access-log", access, "--trusted-proxies", "127.0.0.0/8"]) as s:
+        assert s.root.get("/", [("X-Forwarded-For", "9.9.9.9, 6.6.6.6")]).status == 200
+        for evil in ("x" * 5000, "1.2.3.4\"", "::::", "", ","):
+            assert s.root.get("/", [("X-Forwarded-For", evil)]).status == 200
+        s.server.stop()
+    with open(access) as f:
+        text = f.read()
+    assert "6.6.6.6" in text, "the nearest hop that the proxy saw"
+    assert " 9.9.9.9 " not in text, "the client's own claim"

@@ -351,3 +351,37 @@ def test_memory_comes_back(own):
     alive(own)
     assert settle(own) < 160 * MIB, own.rss_anon()
     assert os.path.exists("/proc/%d" % own.pid)
+
+
+def test_listings_that_no_one_reads(own):
+    """A thousand long keys each, to readers that do not read: beyond the limit
+    the answer is 503."""
+    name = own.filled_bucket()
+    c = own.root
+    for i in range(500):
+        key = "%04d" % i + "k" * 1000
+        assert c.put("/%s/%s" % (name, key), b"").status == 200
+    target = "/%s?list-type=2" % name
+    before = settle(own)
+    headers = [("Host", c.host_header)]
+    c.sign_v4("GET", target, headers)
+    data = c.encode("GET", target, headers)
+    socks = []
+    with Peak(own) as peak:
+        for _ in range(300):
+            s = socket.socket()
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            s.connect(("127.0.0.1", own.server.port))
+            s.sendall(data)
+            socks.append(s)
+        time.sleep(1)
+        begun = time.monotonic()
+        assert own.client().get("/-/health/live", auth="none").status == 200
+        assert time.monotonic() - begun < 3
+    for s in socks:
+        s.close()
+    assert peak.most - before < 400 * MIB, peak.most
+    end = time.monotonic() + 20
+    while time.monotonic() < end and own.rss_anon() > 200 * MIB:
+        time.sleep(0.2)
+    alive(own, 5)
