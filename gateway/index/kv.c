@@ -389,5 +389,6 @@ kv_get_stat(struct kv *k, struct kv_stat *ret)
 	ret->flushed_seq = k->flushed_seq;
 	lock_drop(&k->view_lock);
 	archive_stat(k, &ret->archived_seq, &ret->archived_at_s);
+	ret->has_archive = k->archive != NULL;
 	ret->is_failed = atomic_load(&k->is_failed);
 }

@@ -112,6 +112,7 @@ struct kv_stat {
 	uint64_t lmdb_bytes, log_bytes, table_bytes;
 	uint64_t seq, flushed_seq, archived_seq;
 	int64_t archived_at_s; /* when the archive was last complete */
+	bool has_archive;      /* it is on */
 	bool is_failed;
 };
 void kv_get_stat(struct kv *k, struct kv_stat *ret);

@@ -5,6 +5,9 @@
  *     between deletes them again, which does nothing.
  * C3  A reference that garbage holds (a copied part's) is given back in the
  *     transaction that takes the garbage (or part) row away: exactly once.
+ * C4  In the background a row waits until the index's archive holds it, so that
+ *     an index rebuilt from there never names bytes that are gone; but not for
+ *     long: where the archive cannot be written, deleting has to make room.
  * The thread here also ends abandoned uploads, forgets completed ones after a
  * day, and sweeps once a day. Nothing is locked and no view is open while blobs
  * are deleted; one collector or sweep runs at a time. */
@@ -20,6 +23,7 @@
 #define BATCH_BYTES (4u << 20)
 #define COUNT_MAX 100000 /* rows counted for the statistics */
 #define COUNT_EVERY 30   /* passes of a second each */
+#define ARCHIVE_WAIT_NS (20 * (int64_t)1000000000)
 #define COMPLETED_KEEP_NS (86400 * (int64_t)1000000000)
 #define HOUR_NS (3600 * (int64_t)1000000000)
 
@@ -334,7 +338,7 @@ collect_bucket(struct store *s, uint64_t incarnation, struct err *e)
  * 1: there may be more. */
 static int
 read_list(struct store *s, struct key *from, struct batch *b, int64_t now_ns,
-    uint64_t *kept, struct err *e)
+    uint64_t archived, uint64_t *kept, struct err *e)
 {
 	struct kv_cursor *c = NULL;
 	struct kv_view *v = NULL;
@@ -364,7 +368,8 @@ read_list(struct store *s, struct key *from, struct batch *b, int64_t now_ns,
 			rc = err_set(e, ERR_CORRUPT, "garbage key");
 			break;
 		}
-		if (seq > oldest) {
+		if (seq > oldest ||
+		    (seq > archived && now_ns - due < ARCHIVE_WAIT_NS)) {
 			++*kept;
 			continue;
 		}
@@ -473,7 +478,7 @@ count_list(struct store *s, int64_t now_ns, struct err *e)
 }
 
 static int
-collect(struct store *s, bool count, struct err *e)
+collect(struct store *s, uint64_t archived, bool count, struct err *e)
 {
 	int64_t now_ns = clock_real_ns();
 	uint64_t kept = 0;
@@ -493,7 +498,7 @@ collect(struct store *s, bool count, struct err *e)
 		int more;
 
 		arena_reset(b->a);
-		more = read_list(s, &from, b, now_ns, &kept, e);
+		more = read_list(s, &from, b, now_ns, archived, &kept, e);
 		rc = more < 0 ? more : collect_batch(s, b, e);
 		if (rc == 0)
 			rc = more;
@@ -510,7 +515,7 @@ int
 store_collect(struct store *s, struct err *e)
 {
 	OBJ_CHECK(s, STORE_MAGIC);
-	return collect(s, true, e);
+	return collect(s, UINT64_MAX, true, e);
 }
 
 /* --- in the background --- */
@@ -632,6 +637,16 @@ store_expire(struct store *s, struct err *e)
 	return rc;
 }
 
+/* C4 */
+static uint64_t
+archived_seq(struct store *s)
+{
+	struct kv_stat st;
+
+	kv_get_stat(s->kv, &st);
+	return st.has_archive ? st.archived_seq : UINT64_MAX;
+}
+
 static void
 report(struct store *s, const char *what, int rc, const struct err *e,
     int *last)
@@ -657,8 +672,8 @@ store_background(void *arg)
 
 		lock_drop(&s->lock);
 		report(s, "collecting garbage",
-		    collect(s, round++ % COUNT_EVERY == 0, &e), &e,
-		    &last_collect);
+		    collect(s, archived_seq(s), round++ % COUNT_EVERY == 0, &e),
+		    &e, &last_collect);
 		now = clock_mono_ns();
 		if (now >= hourly) {
 			hourly = now + HOUR_NS;

@@ -16,6 +16,7 @@ struct node {
 	struct engine_conf ec;
 	struct kv_conf kc;
 	struct blob *blob;
+	bool background;
 };
 
 static void
@@ -59,7 +60,8 @@ node_open_blob(struct node *n)
 static struct store *
 node_open(struct node *n)
 {
-	struct store_conf c = { .extent_size = 200000 };
+	struct store_conf c = { .extent_size = 200000,
+		.background = n->background };
 	struct err e = ERR_INIT;
 	struct store *s = NULL;
 
@@ -166,12 +168,90 @@ test_rebuild(void **state)
 	free(d);
 }
 
+static size_t
+n_blobs(struct store *s)
+{
+	struct err e = ERR_INIT;
+	size_t n = 0;
+
+	OK(blob_each(store_blob(s), BLOB_CLASS_S3, count_s3, &n, &e));
+	return n;
+}
+
+static void
+wait_for_blobs(struct store *s, size_t want)
+{
+	int i;
+
+	for (i = 0; i < 200 && n_blobs(s) != want; i++)
+		clock_sleep_ms(100);
+	assert_int_equal(n_blobs(s), want);
+}
+
+/* The machine is lost with the newest end of the log: the index that the
+ * archive gives back is some seconds old, and still every object in it has its
+ * bytes, although they were deleted since. */
+static void
+test_archive_lags(void **state)
+{
+	char top[] = "/tmp/creel-object-XXXXXX", cmd[300], next[64];
+	const char *keys[] = { "kept", "replaced", "deleted" };
+	struct fixture f = { 0 };
+	struct err e = ERR_INIT;
+	uint64_t objects = 0;
+	struct node n;
+	int i, bad = 0;
+
+	(void)state;
+	assert_non_null(mkdtemp(top));
+	snprintf(next, sizeof(next), "%s/0", top);
+	node_init(&n, next);
+	n.background = true;
+	fixture_setup(&f, node_open(&n));
+	for (i = 0; i < 3; i++)
+		put_z(&f, keys[i], keys[i]);
+	OK(kv_archive(store_kv(f.s), &e));
+	put_z(&f, "replaced", "newer");
+	OK(object_delete(f.s, &f.b, STR_LIT("deleted"), STR_NULL, STR_NULL,
+	    &e));
+	clock_sleep_ms(2500); /* the collector came by */
+	snprintf(next, sizeof(next), "%s/1", top);
+	snprintf(cmd, sizeof(cmd), "cp -r %s/0 %s", top, next);
+	assert_int_equal(system(cmd), 0);
+	assert_int_equal(n_blobs(f.s), 4);
+	/* once the archive knows, they go */
+	OK(kv_archive(store_kv(f.s), &e));
+	wait_for_blobs(f.s, 2);
+	/* and where it cannot be written, a little later */
+	OK(object_delete(f.s, &f.b, STR_LIT("kept"), STR_NULL, STR_NULL, &e));
+	clock_shift((int64_t)25 * 1000000000);
+	wait_for_blobs(f.s, 1);
+	clock_shift((int64_t)-25 * 1000000000);
+	store_close(&f.s);
+
+	node_init(&n, next);
+	OK(fs_remove_tree(n.index, &e));
+	OK(fs_mkdir_p(n.index, &e));
+	node_open_blob(&n);
+	OK(kv_rebuild(&n.kc, NULL, &e));
+	f.s = node_open(&n);
+	OK(store_verify(f.s, true, count_bad, &bad, &objects, &e));
+	assert_int_equal(bad, 0);
+	assert_int_equal(objects, 3);
+	for (i = 0; i < 3; i++)
+		assert_body(&f, keys[i], keys[i]);
+	store_close(&f.s);
+	arena_free(&f.a);
+	OK(fs_remove_tree(top, &e));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_crashes),
 		cmocka_unit_test(test_rebuild),
+		cmocka_unit_test(test_archive_lags),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
