@@ -4,6 +4,7 @@
  * price. The pool is dropped in a forked child. Bytes handed out are wiped. */
 #include "lib/rand.h"
 
+#include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/str.h"
 
@@ -88,6 +89,17 @@ id128_new(void)
 	do
 		rand_bytes(id.b, sizeof(id.b));
 	while (id128_is_zero(&id));
+	return id;
+}
+
+struct id128
+id128_new_ordered(void)
+{
+	uint64_t ms = (uint64_t)(clock_real_ns() / 1000000);
+	struct id128 id = id128_new();
+
+	for (int i = 0; i < 6; i++)
+		id.b[i] = (uint8_t)(ms >> (40 - 8 * i));
 	return id;
 }
 

@@ -13,6 +13,10 @@ struct id128 {
 	uint8_t b[16];
 };
 struct id128 id128_new(void);
+/* The same, led by the time (48 bits of milliseconds, 80 random ones): such
+ * keys arrive about in order, which trees on disk like. Nothing may be decided
+ * by that time. */
+struct id128 id128_new_ordered(void);
 int id128_is_zero(const struct id128 *id);
 int id128_eq(const struct id128 *a, const struct id128 *b);
 void id128_text(const struct id128 *id, char dst[33]); /* 32 hex digits */

@@ -134,7 +134,7 @@ object_copy(struct object_reader *src, const struct bucket *dst_bucket,
 		.b = dst_bucket,
 		.key = dst_key,
 		.cond = cond,
-		.write_id = id128_new() };
+		.write_id = id128_new_ordered() };
 	struct store *s = src->s;
 	bool unknown = false;
 	struct arena *a;

@@ -33,7 +33,7 @@ put_begin(struct store *s, const struct bucket *b, struct str key,
 	p->bucket = *b;
 	key_append(&p->key, key);
 	p->expected = size;
-	p->write_id = id128_new();
+	p->write_id = id128_new_ordered();
 	if (size <= PUT_BUFFER && size > 0) {
 		p->buf = mem_alloc((size_t)size);
 		if (p->buf == NULL) {
@@ -75,7 +75,7 @@ add_extent(struct put *p, struct err *e)
 	struct store *s = p->s;
 	struct put_extent *x = NULL, *old = NULL;
 	size_t size = p->size;
-	struct id128 id = p->n == 0 ? p->write_id : id128_new();
+	struct id128 id = p->n == 0 ? p->write_id : id128_new_ordered();
 
 	if (p->n == p->size) {
 		size = size == 0 ? 1 : size * 4;
