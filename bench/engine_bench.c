@@ -14,6 +14,7 @@
 #include "lib/thread.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -352,7 +353,10 @@ main(int argc, char **argv)
 			break;
 		at++;
 	}
-	clock_sleep_ms(5000);
+	free(r.ids);
+	r.ids = NULL;
+	malloc_trim(0);
+	clock_sleep_ms(6000);
 	print_rss("idle");
 	engine_close(&r.g);
 	t = clock_mono_ns();

@@ -153,6 +153,7 @@ struct ftab *ftab_new(void);
 void ftab_free(struct ftab **tp);
 int ftab_reserve(struct ftab *t, size_t n, struct err *e);
 size_t ftab_len(const struct ftab *t);
+size_t ftab_weight(const struct ftab *t); /* work of writing it to LMDB */
 struct fent *ftab_at(const struct ftab *t, size_t i);
 struct fent *ftab_find(const struct ftab *t, const struct fkey *key);
 struct fent *ftab_find_wid(const struct ftab *t, const struct id128 *wid);
@@ -186,10 +187,10 @@ int findex_reserve(struct findex *f, size_t n, struct err *e);
 void findex_unreserve(struct findex *f, size_t n);
 void findex_lock(struct findex *f);
 void findex_unlock(struct findex *f);
-/* Locked by the caller; returns the length of the active table. */
+/* Locked by the caller; returns the weight of the active table. */
 size_t findex_publish(struct findex *f, const struct fkey *key,
     const struct id128 *wid, const struct loc *loc, bool is_new);
-size_t findex_pending(struct findex *f); /* entries not yet in LMDB */
+size_t findex_weight(struct findex *f); /* of what is not yet in LMDB */
 /* Takes the table out (FILE_INDEX and VOLUMES held by the caller). False when
  * a frozen one still waits for its commit. */
 bool findex_freeze(struct findex *f);

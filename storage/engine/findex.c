@@ -583,18 +583,18 @@ findex_publish(struct findex *f, const struct fkey *key,
 	MUST(lock_is_mine(&f->lock) && f->owed > 0);
 	f->owed--;
 	ftab_put(f->active, key, wid, loc, is_new);
-	return ftab_len(f->active);
+	return ftab_weight(f->active);
 }
 
 size_t
-findex_pending(struct findex *f)
+findex_weight(struct findex *f)
 {
 	size_t n;
 
 	lock_take(&f->lock);
-	n = ftab_len(f->active);
+	n = ftab_weight(f->active);
 	if (f->frozen != NULL)
-		n += ftab_len(f->frozen);
+		n += ftab_weight(f->frozen);
 	lock_drop(&f->lock);
 	return n;
 }

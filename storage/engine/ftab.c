@@ -12,10 +12,16 @@ enum {
 };
 #define NONE UINT32_MAX
 
+/* A new file goes where the index grows; anything else dirties pages of its
+ * own, which LMDB keeps in memory until the commit (and after). */
+enum {
+	WEIGHT_ELSEWHERE = 32
+};
+
 struct ftab {
 	struct fent **chunks;
 	size_t n_chunks, cap_chunks;
-	size_t n;
+	size_t n, weight;
 	uint32_t *by_key, *by_wid;
 	size_t n_buckets; /* a power of two */
 };
@@ -67,6 +73,12 @@ size_t
 ftab_len(const struct ftab *t)
 {
 	return t->n;
+}
+
+size_t
+ftab_weight(const struct ftab *t)
+{
+	return t->weight;
 }
 
 struct fent *
@@ -181,5 +193,6 @@ ftab_put(struct ftab *t, const struct fkey *key, const struct id128 *wid,
 		.wid = *wid,
 		.loc = *loc,
 		.is_new = is_new };
+	t->weight += is_new && loc_is_live(loc) ? 1 : WEIGHT_ELSEWHERE;
 	link_entry(t, t->n++);
 }

@@ -11,6 +11,7 @@
  * Thread: the opener's. */
 #include "storage/engine/engine_int.h"
 
+#include "lib/clock.h"
 #include "lib/fs.h"
 #include "lib/mem.h"
 
@@ -206,7 +207,10 @@ open_one(struct all *a, struct one *o, const char *dir, struct err *e)
 			    o->dir);
 	}
 	snprintf(name, sizeof(name), "%s/lock", o->dir);
-	rc = fs_lock(name, &o->lock_fd, &why);
+	/* One that was killed may take a moment to be gone. */
+	for (int i = 0;
+	     (rc = fs_lock(name, &o->lock_fd, &why)) == ERR_BUSY && i < 10; i++)
+		clock_sleep_ms(100);
 	if (rc == ERR_BUSY)
 		return err_set(e, ERR_CONFIG,
 		    "%s is in use by another creel process: stop it first",

@@ -197,7 +197,7 @@ apply(struct replay *r, const struct needle *n, uint64_t off, bool is_bad,
 	int rc = 0;
 
 	/* Bounded (I1): what was taken in so far is committed. */
-	if (findex_pending(p->fx) >= p->g->c.index_table_max)
+	if (findex_weight(p->fx) >= p->g->c.index_table_max)
 		rc = path_flush(p, e);
 	if (rc < 0)
 		return rc;

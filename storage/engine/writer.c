@@ -282,7 +282,7 @@ static void
 publish(struct path *p, struct wreq *group, uint64_t end)
 {
 	struct vol *v = p->cur;
-	size_t pending = 0;
+	size_t heavy = 0;
 
 	lock_take(&p->vlock);
 	findex_lock(p->fx);
@@ -291,7 +291,7 @@ publish(struct path *p, struct wreq *group, uint64_t end)
 			v->n.dead_bytes += weight(r);
 			continue;
 		}
-		pending =
+		heavy =
 		    findex_publish(p->fx, &r->key, &r->wid, &r->loc, r->is_new);
 		path_account(p, v, &r->loc, r->has_old, &r->old);
 	}
@@ -304,7 +304,7 @@ publish(struct path *p, struct wreq *group, uint64_t end)
 	findex_unlock(p->fx);
 	lock_drop(&p->vlock);
 	atomic_store(&p->write_ns, clock_mono_ns());
-	if (pending >= p->g->c.index_table_max)
+	if (heavy >= p->g->c.index_table_max)
 		path_want_flush(p);
 }
 
