@@ -16,6 +16,7 @@ class S3cmd:
                 "[default]\naccess_key = %s\nsecret_key = %s\nhost_base = %s\n"
                 "host_bucket = %s\nuse_https = %s\nca_certs_file = %s\n"
                 "check_ssl_certificate = True\nmultipart_chunk_size_mb = 5\n"
+                "signurl_use_https = %s\n"
                 % (
                     endpoint.key,
                     endpoint.secret,
@@ -23,6 +24,7 @@ class S3cmd:
                     endpoint.address,
                     endpoint.tls,
                     endpoint.ca if endpoint.tls else "",
+                    endpoint.tls,
                 )
             )
 
