@@ -168,9 +168,8 @@ def test_jobs(server):
     admin(server, "compact")
     j = json.loads(admin(server, "verify", "--deep"))
     assert j["bad"] == 0 and j["objects"] >= 10
-    # A new index: the sweep waits for a confirmation.
-    assert json.loads(admin(server, "sweep"))["needs_confirm"] is True
-    assert json.loads(admin(server, "sweep", "--confirm"))["trashed"] == 0
+    swept = json.loads(admin(server, "sweep"))
+    assert (swept["unknown"], swept["trashed"]) == (0, 0)
 
 
 def test_presign(server):
@@ -247,4 +246,30 @@ def test_lost_index_and_lost_file_index_are_made_again():
         frank = Client("127.0.0.1", s.port, key["id"], key["secret"])
         assert frank.get("/").status == 200
         assert json.loads(admin(s, "verify", "--deep"))["bad"] == 0
-        assert json.loads(admin(s, "sweep"))["needs_confirm"] is True
+
+
+def test_sweep_of_a_rebuilt_index_waits_for_a_confirmation():
+    with Server(args=["--index-archive-interval", "1s"]) as s:
+        put_state(root(s))
+        s.stop()
+        s.args = ["--index-archive-interval", "1h"]
+        s.start()
+        for i in range(5):
+            assert root(s).put("/state/late-%d" % i, b"not archived").status == 200
+        s.kill()
+        shutil.rmtree(os.path.join(s.data, "index"))
+        done = subprocess.run(
+            [binary(), "admin", "rebuild", "index", s.data],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
+        s.start()
+        check_state(root(s))
+        assert root(s).head("/state/late-0").status == 404
+        swept = json.loads(admin(s, "sweep"))
+        assert swept["needs_confirm"] is True and swept["trashed"] == 0
+        assert swept["unknown"] == 5
+        swept = json.loads(admin(s, "sweep", "--confirm"))
+        assert swept["needs_confirm"] is False and swept["trashed"] == 5
+        check_state(root(s))
+        assert json.loads(admin(s, "verify", "--deep"))["bad"] == 0
