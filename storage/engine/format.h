@@ -16,7 +16,7 @@
 #define FMT_VOL_HEADER 4096 /* bytes before the first needle */
 #define FMT_ALIGN 8         /* of needles */
 #define FMT_HDR_FIXED 184   /* fixed part of a needle's header */
-#define FMT_HDR_MAX 8192    /* longest header that is written or taken */
+#define FMT_HDR_MAX 4096    /* longest header that is written or taken */
 #define FMT_NOTE_MAX 2048
 #define FMT_TRAILER 24 /* last bytes of a large file */
 
