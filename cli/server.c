@@ -207,14 +207,21 @@ start_http(struct server *s, struct err *e)
 		.done = s3_done,
 		.arg = s->s3,
 	};
+	struct http_counts n;
 	int rc;
 
 	if (strcmp(c->access_log, "off") == 0 || c->access_log[0] == '\0')
 		hc.access_log = NULL;
 	rc = http_server_start(&hc, &s->http, e);
-	if (rc == 0)
-		admin_set_server(s->admin, s->http);
-	return rc;
+	if (rc < 0)
+		return rc;
+	admin_set_server(s->admin, s->http);
+	http_server_counts(s->http, &n);
+	if (n.max_connections < hc.max_connections)
+		log_warn("this machine let start threads for %u connections "
+			 "only; max_connections is %u",
+		    n.max_connections, hc.max_connections);
+	return 0;
 }
 
 static int

@@ -13,6 +13,8 @@
  *     their threads, so that 1,000 idle ones do not wake up all the time.
  * U5  A worker's request buffer is a mapping: not one page of it is touched
  *     before the first connection.
+ * U6  pthread_create() tells us before the acceptor is started, which comes
+ *     last and whose failure civetweb ignores.
  * A changed upstream breaks this compile, not the behaviour. */
 #include <ctype.h>
 #include <poll.h>
@@ -44,10 +46,13 @@
 static __thread void *accept_arg;
 static int unit_accept(int fd, struct sockaddr *sa, socklen_t *len);
 static ssize_t unit_recv(int fd, void *p, size_t len, int flags);
+static int unit_thread(pthread_t *t, const pthread_attr_t *attr,
+    void *(*fn)(void *), void *arg);
 static void *unit_malloc(size_t n);
 static void unit_free(void *p);
 #define accept(fd, sa, len) unit_accept(fd, sa, len)
 #define recv(fd, p, len, flags) unit_recv(fd, p, len, flags)
+#define pthread_create(t, attr, fn, arg) unit_thread(t, attr, fn, arg)
 #define malloc(n) unit_malloc(n)
 #define free(p) unit_free(p)
 
@@ -55,6 +60,7 @@ static void unit_free(void *p);
 
 #undef accept
 #undef recv
+#undef pthread_create
 #undef malloc
 #undef free
 #undef calloc /* civetweb forbids it behind its own */
@@ -64,6 +70,30 @@ static ssize_t
 unit_recv(int fd, void *p, size_t len, int flags)
 {
 	return recv(fd, p, len < 8192 ? len : 8192, flags);
+}
+
+static int
+unit_thread(pthread_t *t, const pthread_attr_t *attr, void *(*fn)(void *),
+    void *arg)
+{
+	if (fn == master_thread)
+		unit_on_workers_started(((struct mg_context *)arg)->user_data);
+	return pthread_create(t, attr, fn, arg);
+}
+
+bool
+unit_has_acceptor(const struct mg_context *ctx)
+{
+	return ctx->masterthreadid != 0;
+}
+
+void
+unit_abandon(struct mg_context *ctx)
+{
+	/* What the acceptor does at its end, and mg_stop() after it. */
+	STOP_FLAG_ASSIGN(&ctx->stop_flag, 1);
+	master_thread_run(ctx);
+	free_context(ctx);
 }
 
 /* The request buffer is allocated and freed by its worker, and the only thing

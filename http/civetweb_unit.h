@@ -25,6 +25,14 @@ int unit_on_accept(void *arg, int listener, struct sockaddr *sa,
     socklen_t *len);
 void unit_set_accept_arg(void *arg);
 
+/* Called on the thread that starts civetweb, between its last worker and its
+ * acceptor. Implemented in server.c. */
+void unit_on_workers_started(void *user_data);
+/* False when the acceptor could not be started: such a context accepts nothing
+ * and mg_stop() does nothing; unit_abandon() takes it down. */
+bool unit_has_acceptor(const struct mg_context *ctx);
+void unit_abandon(struct mg_context *ctx);
+
 /* The header block as it lies in the buffer: [0, head_len) is the request with
  * NULs written by the parser, [head_len, data_len) came behind it. */
 struct unit_raw {

@@ -87,6 +87,8 @@ struct slot {
 	char remote[46];
 };
 
+#define HELD 16
+
 struct http_server {
 	unsigned magic;
 	struct http_server *next; /* running (server.c) */
@@ -111,6 +113,9 @@ struct http_server {
 	int32_t *slot_of_fd;
 	int max_fd;
 	unsigned free_hint;
+	pthread_t held[HELD]; /* while it starts: see held_thread() */
+	unsigned n_held;
+	bool is_released;
 	pthread_t ticker;
 	bool has_ticker, is_stopping, is_stopped;
 	int64_t stop_at_ns;

@@ -460,6 +460,46 @@ note_addresses(struct http_server *s, struct err *e)
 	return 0;
 }
 
+/* Workers take all the threads that the machine gives; these are held back for
+ * the acceptor and the rest of the process until the workers have started. */
+static void *
+held_thread(void *arg)
+{
+	struct http_server *s = arg;
+
+	lock_take(&s->lock);
+	while (!s->is_released)
+		cond_wait(&s->wake, &s->lock);
+	lock_drop(&s->lock);
+	return NULL;
+}
+
+static void
+hold_threads(struct http_server *s)
+{
+	while (s->n_held < HELD && thread_start(&s->held[s->n_held],
+				       "http-held", held_thread, s, NULL) == 0)
+		s->n_held++;
+}
+
+static void
+release_threads(struct http_server *s)
+{
+	lock_take(&s->lock);
+	s->is_released = true;
+	cond_broadcast(&s->wake);
+	lock_drop(&s->lock);
+	for (unsigned i = 0; i < s->n_held; i++)
+		thread_join(s->held[i]);
+	s->n_held = 0;
+}
+
+void
+unit_on_workers_started(void *user_data)
+{
+	release_threads(user_data);
+}
+
 static int
 start_civetweb(struct http_server *s, const char *ports, struct err *e)
 {
@@ -499,14 +539,22 @@ start_civetweb(struct http_server *s, const char *ports, struct err *e)
 	snprintf(size, sizeof(size), "%zu", s->c.max_header_bytes + 16384);
 	if (!unit_init())
 		return err_set(e, ERR_NO_MEMORY, "civetweb");
+	hold_threads(s);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	s->ctx = mg_start2(&init, &error);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	release_threads(s); /* when it failed before it came to that */
 	if (s->ctx == NULL)
 		return err_set(e, ERR_CONFIG, "%s",
 		    s->start_message[0] != '\0' ? s->start_message : text);
 	atomic_store(&s->is_up, true);
+	if (!unit_has_acceptor(s->ctx)) {
+		unit_abandon(s->ctx);
+		s->ctx = NULL;
+		return err_set(e, ERR_CONFIG,
+		    "the machine lets no more threads start");
+	}
 	workers = unit_n_workers(s->ctx);
 	if (workers < s->max_connections + RESERVE)
 		s->max_connections =
