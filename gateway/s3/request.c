@@ -184,7 +184,8 @@ s3_has_param(const struct s3_req *r, const char *name)
 static bool
 is_hoisted(const struct s3_req *r)
 {
-	return s3_has_param(r, "X-Amz-Signature") ||
+	/* As auth/ does: V4's names in any case, V2's only in theirs. */
+	return header_find(r->params, r->n_params, "X-Amz-Signature") != NULL ||
 	       (s3_has_param(r, "AWSAccessKeyId") &&
 		   s3_has_param(r, "Signature"));
 }

@@ -411,3 +411,18 @@ def test_v2_url_honours_its_amz_parameters(site, bucket):
     got = site.root.get("/%s/copy" % bucket)
     assert got.body == site.root.get("/%s/src" % bucket).body
     assert site.root.head("/%s/clear" % bucket).status == 404
+
+
+@pytest.mark.parametrize("name", ["x-amz-signature", "X-AMZ-SIGNATURE", "X-Amz-signature"])
+def test_case_of_a_parameter_changes_no_meaning(site, bucket, name):
+    """The signature's own name is not signed: in another case the URL must
+    mean the same, or nothing. (It once turned a copy into a PUT of any body.)"""
+    params = [("x-amz-copy-source", "/%s/src" % bucket)]
+    url = site.root.presign("PUT", "/%s/old" % bucket, params=params)
+    url = url.replace("X-Amz-Signature", name)
+    r = site.root.request("PUT", url, b"evil", auth="none")
+    assert r.status >= 400, r
+    assert site.root.get("/%s/old" % bucket).body == site.state(bucket)["old"] != b"evil"
+    r = site.root.request("PUT", url, b"", auth="none")
+    got = site.root.get("/%s/old" % bucket).body
+    assert got in (b"the source of copies!" * 10, b"the old object" * 10), (r, got)
