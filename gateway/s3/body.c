@@ -207,6 +207,44 @@ s3_body_add(struct s3_body *b, unsigned mask)
 	hashes_init(&b->hashes, b->mask);
 }
 
+/* --- digests --- */
+
+static void
+hand_over(struct s3_body *b)
+{
+	if (b->to_hash.len > 0)
+		hasher_add(b->hasher, b->to_hash.p, b->to_hash.len);
+	b->to_hash = STR_NULL;
+}
+
+static void
+digest(struct s3_body *b, const char *p, size_t n)
+{
+	if (b->hasher == NULL) {
+		hashes_update(&b->hashes, p, n);
+		return;
+	}
+	if (b->to_hash.len > 0 && b->to_hash.p + b->to_hash.len != p)
+		hand_over(b);
+	if (b->to_hash.len == 0)
+		b->to_hash.p = p;
+	b->to_hash.len += n;
+}
+
+void
+s3_body_parallel(struct s3_body *b)
+{
+	MUST(b->hasher == NULL);
+	b->hasher = hasher_start(&b->hashes);
+}
+
+void
+s3_body_alone(struct s3_body *b)
+{
+	hasher_stop(&b->hasher);
+	b->to_hash = STR_NULL;
+}
+
 /* --- the end --- */
 
 static int
@@ -282,6 +320,10 @@ verify(struct s3_body *b, struct err *e)
 
 	if (b->size != UINT64_MAX && b->got != b->size)
 		return err_set(e, ERR_INCOMPLETE_BODY, NULL);
+	if (b->hasher != NULL) {
+		hand_over(b);
+		hasher_wait(b->hasher, hasher_mark(b->hasher));
+	}
 	hashes_final(&b->hashes, &b->values);
 	rc = verify_hash(b, e);
 	if (rc == 0)
@@ -326,7 +368,7 @@ s3_body_read(struct s3_body *b, void *p, size_t len, size_t *ret_len,
 	if (b->got > b->size)
 		return err_set(e, ERR_INVALID_REQUEST,
 		    "The body is longer than its announced length.");
-	hashes_update(&b->hashes, p, n);
+	digest(b, p, n);
 	*ret_len = n;
 	return 0;
 }
@@ -346,6 +388,8 @@ s3_body_fill(struct s3_body *b, void *p, size_t len, size_t *ret_len,
 			break;
 		got += n;
 	}
+	if (b->hasher != NULL)
+		hand_over(b);
 	*ret_len = got;
 	return 0;
 }

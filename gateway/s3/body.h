@@ -10,6 +10,7 @@
 
 #include "auth/chunked.h"
 #include "gateway/s3/checksums.h"
+#include "gateway/s3/hasher.h"
 #include "gateway/s3/s3_int.h"
 
 struct s3_body {
@@ -18,6 +19,8 @@ struct s3_body {
 	struct str announced;        /* the trailer's name */
 	uint64_t size; /* decoded bytes to come, UINT64_MAX if not known */
 	uint64_t got, max;
+	struct hasher *hasher; /* NULL: digests are made while reading */
+	struct str to_hash;    /* read, not given to the hasher yet */
 	struct hashes hashes;
 	unsigned mask;
 	bool is_ended;
@@ -41,6 +44,11 @@ int s3_body_open(struct s3_req *r, uint64_t max, unsigned flags, unsigned mask,
 void s3_body_add(struct s3_body *b, unsigned mask);
 int s3_body_read(struct s3_body *b, void *p, size_t len, size_t *ret_len,
     struct err *e);
+/* Digests on a thread of their own from here on, if there is one to be had.
+ * Then what s3_body_fill() reads must stay as it is until hasher_wait(), and
+ * s3_body_alone() comes before the bytes or @b go. */
+void s3_body_parallel(struct s3_body *b);
+void s3_body_alone(struct s3_body *b);
 /* Reads until @len bytes are there or the body ends (*ret_len < @len). */
 int s3_body_fill(struct s3_body *b, void *p, size_t len, size_t *ret_len,
     struct err *e);

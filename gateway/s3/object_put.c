@@ -8,6 +8,11 @@
 #include "gateway/s3/conditions.h"
 #include "gateway/s3/headers.h"
 
+enum {
+	RING = 4,
+	PARALLEL_MIN = 2 * 1024 * 1024 /* below, a thread costs what it gains */
+};
+
 static int
 store_whole(struct s3_body *b, struct str key, struct put **ret, struct err *e)
 {
@@ -40,27 +45,64 @@ store_whole(struct s3_body *b, struct str key, struct put **ret, struct err *e)
 	return rc;
 }
 
+/* Buffers that are read into in turn, while the digests of the others are made
+ * beside (hasher.h); one when there is nobody to make them. */
+struct ring {
+	void *buf[RING];
+	uint64_t mark[RING]; /* of the hasher */
+	unsigned n;
+};
+
+static int
+ring_get(struct s3_body *b, struct ring *g, struct err *e)
+{
+	struct s3 *s = b->r->s3;
+	int rc = s3_mem_get(s, S3_IO_SIZE, &g->buf[0], e);
+
+	if (rc < 0)
+		return rc;
+	g->n = 1;
+	if (b->size >= PARALLEL_MIN)
+		s3_body_parallel(b);
+	while (b->hasher != NULL && g->n < RING &&
+	       s3_mem_get(s, S3_IO_SIZE, &g->buf[g->n], NULL) == 0)
+		g->n++;
+	return 0;
+}
+
+static void
+ring_put(struct s3_body *b, struct ring *g)
+{
+	s3_body_alone(b);
+	while (g->n > 0)
+		s3_mem_put(b->r->s3, &g->buf[--g->n], S3_IO_SIZE);
+}
+
 static int
 store_stream(struct s3_body *b, struct str key, struct put **ret, struct err *e)
 {
-	struct s3 *s = b->r->s3;
+	struct ring g = { 0 };
 	struct put *p = NULL;
-	void *buf = NULL;
 	size_t n;
 	int rc;
 
-	rc = s3_mem_get(s, S3_IO_SIZE, &buf, e);
+	rc = ring_get(b, &g, e);
 	if (rc < 0)
 		return rc;
-	rc = put_begin(s->conf.store, &b->r->bucket, key, b->size, &p, e);
-	while (rc == 0) {
-		rc = s3_body_fill(b, buf, S3_IO_SIZE, &n, e);
+	rc =
+	    put_begin(b->r->s3->conf.store, &b->r->bucket, key, b->size, &p, e);
+	for (unsigned i = 0; rc == 0; i = (i + 1) % g.n) {
+		if (b->hasher != NULL)
+			hasher_wait(b->hasher, g.mark[i]);
+		rc = s3_body_fill(b, g.buf[i], S3_IO_SIZE, &n, e);
+		if (b->hasher != NULL)
+			g.mark[i] = hasher_mark(b->hasher);
 		if (rc == 0 && n > 0)
-			rc = put_write(p, buf, n, e);
+			rc = put_write(p, g.buf[i], n, e);
 		if (rc == 0 && n < S3_IO_SIZE)
 			break;
 	}
-	s3_mem_put(s, &buf, S3_IO_SIZE);
+	ring_put(b, &g);
 	if (rc < 0)
 		put_abort(&p);
 	else

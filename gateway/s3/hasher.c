@@ -1,0 +1,153 @@
+/* gateway/s3/hasher.c - digests on a thread beside the worker (hasher.h). */
+#include "gateway/s3/hasher.h"
+
+#include "lib/lock.h"
+#include "lib/mem.h"
+#include "lib/thread.h"
+
+#include <stdatomic.h>
+#include <unistd.h>
+
+#define HASHER_MAGIC 0x4a511e7au
+
+enum {
+	QUEUE = 8
+};
+
+struct hasher {
+	unsigned magic;
+	struct hashes *h;
+	struct lock lock;
+	struct cond more, less; /* for the thread; for the worker */
+	struct str queue[QUEUE];
+	uint64_t added, done; /* pieces */
+	bool is_idle, is_waited, is_stopped;
+	pthread_t thread;
+};
+
+static atomic_int n_running;
+
+static void *
+run(void *arg)
+{
+	struct hasher *x = arg;
+
+	lock_take(&x->lock);
+	for (;;) {
+		struct str s;
+
+		while (x->done == x->added && !x->is_stopped) {
+			x->is_idle = true;
+			cond_wait(&x->more, &x->lock);
+			x->is_idle = false;
+		}
+		if (x->is_stopped)
+			break;
+		s = x->queue[x->done % QUEUE];
+		lock_drop(&x->lock);
+		hashes_update(x->h, s.p, s.len);
+		lock_take(&x->lock);
+		x->done++;
+		if (x->is_waited)
+			cond_signal(&x->less);
+	}
+	lock_drop(&x->lock);
+	return NULL;
+}
+
+static void
+destroy(struct hasher *x)
+{
+	cond_fini(&x->more);
+	cond_fini(&x->less);
+	lock_fini(&x->lock);
+	x->magic = 0;
+	mem_free(&x);
+	atomic_fetch_sub(&n_running, 1);
+}
+
+struct hasher *
+hasher_start(struct hashes *h)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	struct hasher *x;
+
+	if (cpus < 2)
+		return NULL;
+	if (atomic_fetch_add(&n_running, 1) >= cpus) {
+		atomic_fetch_sub(&n_running, 1);
+		return NULL;
+	}
+	x = mem_zalloc(sizeof(*x));
+	if (x == NULL) {
+		atomic_fetch_sub(&n_running, 1);
+		return NULL;
+	}
+	x->magic = HASHER_MAGIC;
+	x->h = h;
+	lock_init(&x->lock, LOCK_RANK_LEAF);
+	cond_init(&x->more);
+	cond_init(&x->less);
+	if (thread_start(&x->thread, "s3-hasher", run, x, NULL) < 0) {
+		destroy(x);
+		return NULL;
+	}
+	return x;
+}
+
+static void
+wait_done(struct hasher *x, uint64_t mark)
+{
+	while (x->done < mark) {
+		x->is_waited = true;
+		cond_wait(&x->less, &x->lock);
+		x->is_waited = false;
+	}
+}
+
+void
+hasher_add(struct hasher *x, const void *p, size_t len)
+{
+	OBJ_CHECK(x, HASHER_MAGIC);
+	lock_take(&x->lock);
+	if (x->added >= QUEUE)
+		wait_done(x, x->added - QUEUE + 1);
+	x->queue[x->added++ % QUEUE] = str_mem(p, len);
+	if (x->is_idle)
+		cond_signal(&x->more);
+	lock_drop(&x->lock);
+}
+
+uint64_t
+hasher_mark(const struct hasher *x)
+{
+	OBJ_CHECK(x, HASHER_MAGIC);
+	return x->added;
+}
+
+void
+hasher_wait(struct hasher *x, uint64_t mark)
+{
+	OBJ_CHECK(x, HASHER_MAGIC);
+	MUST(mark <= x->added);
+	lock_take(&x->lock);
+	wait_done(x, mark);
+	lock_drop(&x->lock);
+}
+
+void
+hasher_stop(struct hasher **xp)
+{
+	struct hasher *x = *xp;
+
+	*xp = NULL;
+	if (x == NULL)
+		return;
+	OBJ_CHECK(x, HASHER_MAGIC);
+	lock_take(&x->lock);
+	x->is_stopped = true;
+	cond_signal(&x->more);
+	lock_drop(&x->lock);
+	thread_join(x->thread);
+	destroy(x);
+}

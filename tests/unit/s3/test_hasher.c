@@ -1,0 +1,107 @@
+/* tests/unit/s3/test_hasher.c - digests beside the worker are the same. */
+#include "gateway/s3/hasher.h"
+#include "tests/unit/s3/fake_http.h"
+
+#define MASK                                                                   \
+	(HASH_BIT(HASH_MD5) | HASH_BIT(HASH_SHA256) | HASH_BIT(HASH_CRC32C))
+
+enum {
+	PIECES = 100,
+	SIZE = 10007
+};
+
+static unsigned char data[3][SIZE];
+
+static void
+fill(unsigned char *p, unsigned seed)
+{
+	for (size_t i = 0; i < SIZE; i++)
+		p[i] = (unsigned char)(i * 31 + seed * 7 + (i >> 8));
+}
+
+/* Three buffers in turn, refilled as soon as they were waited for (A1). */
+static void
+test_same(void **state)
+{
+	struct hash_values a, b;
+	struct hashes alone, beside;
+	struct hasher *x;
+	uint64_t mark[3] = { 0 };
+
+	(void)state;
+	hashes_init(&alone, MASK);
+	hashes_init(&beside, MASK);
+	x = hasher_start(&beside);
+	if (x == NULL)
+		return; /* one processor */
+	for (unsigned i = 0; i < PIECES; i++) {
+		size_t n = i % 5 == 0 ? 1 : SIZE;
+
+		hasher_wait(x, mark[i % 3]);
+		fill(data[i % 3], i);
+		hashes_update(&alone, data[i % 3], n);
+		hasher_add(x, data[i % 3], n);
+		mark[i % 3] = hasher_mark(x);
+	}
+	hasher_wait(x, hasher_mark(x));
+	hasher_stop(&x);
+	assert_null(x);
+	hashes_final(&alone, &a);
+	hashes_final(&beside, &b);
+	assert_int_equal(a.mask, b.mask);
+	assert_memory_equal(a.v[HASH_MD5], b.v[HASH_MD5], 16);
+	assert_memory_equal(a.v[HASH_SHA256], b.v[HASH_SHA256], 32);
+	assert_memory_equal(a.v[HASH_CRC32C], b.v[HASH_CRC32C], 4);
+}
+
+/* More than its queue without a wait between; broken off with work left. */
+static void
+test_stop(void **state)
+{
+	struct hashes h;
+	struct hasher *x;
+
+	(void)state;
+	hashes_init(&h, MASK);
+	x = hasher_start(&h);
+	for (unsigned i = 0; x != NULL && i < PIECES; i++)
+		hasher_add(x, data[i % 3], SIZE);
+	hasher_stop(&x);
+	hasher_stop(&x);
+}
+
+/* As many as there are processors, and again once they have gone. */
+static void
+test_limit(void **state)
+{
+	struct hasher *all[1024];
+	struct hashes h[1];
+	size_t first = 0;
+
+	(void)state;
+	hashes_init(h, MASK);
+	for (int round = 0; round < 2; round++) {
+		size_t n = 0;
+
+		while (n < 1024 && (all[n] = hasher_start(h)) != NULL)
+			n++;
+		assert_true(n < 1024);
+		if (round == 0)
+			first = n;
+		assert_int_equal(n, first);
+		while (n > 0)
+			hasher_stop(&all[--n]);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_same),
+		cmocka_unit_test(test_stop),
+		cmocka_unit_test(test_limit),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
