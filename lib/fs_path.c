@@ -274,10 +274,15 @@ remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 int
 fs_remove_tree(const char *path, struct err *e)
 {
-	int rc = nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+	int rc, tries = 0;
 
-	if (rc < 0)
-		rc = errno;
+	/* A folder that changes while it is read may show only part of itself. */
+	do {
+		rc = nftw(path, remove_one, 16,
+		    FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+		if (rc < 0)
+			rc = errno;
+	} while (rc == ENOTEMPTY && tries++ < 16);
 	if (rc == 0 || rc == ENOENT)
 		return 0;
 	return err_set_errno(e, rc, "remove %s", path);

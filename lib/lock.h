@@ -11,18 +11,18 @@
 #include <stdint.h>
 
 enum lock_rank {
-	LOCK_RANK_SERVER = 10,     /* http: connections and listeners */
-	LOCK_RANK_USERS = 20,      /* s3: cached credentials */
-	LOCK_RANK_OBJECT = 30,     /* object: epochs, collector */
-	LOCK_RANK_KV_TREE = 38,    /* index: who writes to LMDB */
-	LOCK_RANK_KV_QUEUE = 40,   /* index: waiting transactions */
-	LOCK_RANK_KV_VIEW = 44,    /* index: tables and snapshot */
-	LOCK_RANK_BLOB = 50,       /* blob */
-	LOCK_RANK_PASS = 56,       /* engine: one scrub or compaction at a time */
-	LOCK_RANK_ENGINE = 60,     /* engine: names being changed */
-	LOCK_RANK_FLUSH = 62,      /* engine: one flush of a path at a time */
-	LOCK_RANK_PATH = 64,       /* engine: one store path's queue */
-	LOCK_RANK_VOLUMES = 68,    /* engine: volume table */
+	LOCK_RANK_SERVER = 10,   /* http: connections and listeners */
+	LOCK_RANK_USERS = 20,    /* s3: cached credentials */
+	LOCK_RANK_OBJECT = 30,   /* object: epochs, collector */
+	LOCK_RANK_KV_TREE = 38,  /* index: who writes to LMDB */
+	LOCK_RANK_KV_QUEUE = 40, /* index: waiting transactions */
+	LOCK_RANK_KV_VIEW = 44,  /* index: tables and snapshot */
+	LOCK_RANK_BLOB = 50,     /* blob */
+	LOCK_RANK_PASS = 56,     /* engine: one scrub or compaction at a time */
+	LOCK_RANK_ENGINE = 60,   /* engine: names being changed */
+	LOCK_RANK_FLUSH = 62,    /* engine: one flush of a path at a time */
+	LOCK_RANK_PATH = 64,     /* engine: one store path's queue */
+	LOCK_RANK_VOLUMES = 68,  /* engine: volume table */
 	LOCK_RANK_FILE_INDEX = 72, /* engine: file index table */
 	LOCK_RANK_LEAF = 100       /* takes nothing inside */
 };

@@ -1,6 +1,7 @@
 /* gateway/index/ilog_open.c - finding out what the index log holds. */
 #include "gateway/index/ilog_priv.h"
 
+#include "lib/bytes.h"
 #include "lib/fs.h"
 #include "lib/mem.h"
 
@@ -19,8 +20,11 @@ parse_name(const char *name, uint64_t *ret)
 {
 	char again[64];
 
-	if (sscanf(name, "%16" SCNx64 ".log", ret) != 1)
+	uint8_t number[8];
+
+	if (strlen(name) < 16 || !hex_decode(str_mem(name, 16), number))
 		return false;
+	*ret = get_be64(number);
 	segment_name(again, *ret);
 	return strcmp(name, again) == 0;
 }

@@ -30,8 +30,8 @@
 #include <unistd.h>
 
 enum op {
-	OP_OPEN = 1, /* flags 1: created, 2: directory, 4: truncated */
-	OP_WRITE,    /* a = offset, data; flags 1: O_DSYNC */
+	OP_OPEN = 1,   /* flags 1: created, 2: directory, 4: truncated */
+	OP_WRITE,      /* a = offset, data; flags 1: O_DSYNC */
 	OP_SYNC_BEGIN, /* a = number of the sync; frames */
 	OP_SYNC_END,   /* a = number of the sync, b = result */
 	OP_RENAME,
@@ -52,7 +52,10 @@ struct record {
 	uint64_t ino, a, b;
 } __attribute__((packed));
 
-enum { FRAMES = 10, FDS = 65536 };
+enum {
+	FRAMES = 10,
+	FDS = 65536
+};
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static int trace_fd = -1;
@@ -120,15 +123,15 @@ emit(enum op op, uint8_t flags, uint64_t ino, uint64_t a, uint64_t b,
 	r.path1 = (uint16_t)(path1 == NULL ? 0 : strlen(path1));
 	r.path2 = (uint16_t)(path2 == NULL ? 0 : strlen(path2));
 	r.data = (uint32_t)data;
-	r.len = (uint32_t)(sizeof(r) + r.n_frames * 8U + r.path1 + r.path2 +
-	    data);
+	r.len =
+	    (uint32_t)(sizeof(r) + r.n_frames * 8U + r.path1 + r.path2 + data);
 	out[k++] = (struct iovec){ &r, sizeof(r) };
 	out[k++] = (struct iovec){ frames, r.n_frames * 8U };
 	out[k++] = (struct iovec){ (void *)(uintptr_t)path1, r.path1 };
 	out[k++] = (struct iovec){ (void *)(uintptr_t)path2, r.path2 };
 	for (i = 0; i < n_iov && left > 0; i++) {
-		size_t len = iov[i].iov_len < left ? iov[i].iov_len :
-						     (size_t)left;
+		size_t len =
+		    iov[i].iov_len < left ? iov[i].iov_len : (size_t)left;
 
 		if (k == (int)(sizeof(out) / sizeof(out[0])))
 			die("too many pieces in one writev");
@@ -157,7 +160,8 @@ below_root(int dir_fd, const char *path, char dst[PATH_MAX])
 		if (dir_fd == AT_FDCWD)
 			snprintf(link, sizeof(link), "/proc/self/cwd");
 		else
-			snprintf(link, sizeof(link), "/proc/self/fd/%d", dir_fd);
+			snprintf(link, sizeof(link), "/proc/self/fd/%d",
+			    dir_fd);
 		n = readlink(link, dir, sizeof(dir) - 1);
 		if (n < 0)
 			return NULL;
@@ -344,8 +348,8 @@ write(int fd, const void *p, size_t len)
 	ssize_t done = syscall(SYS_write, fd, p, len);
 
 	if (done > 0 && is_ours(fd))
-		wrote(fd, &iov, 1,
-		    (uint64_t)(lseek(fd, 0, SEEK_CUR) - done), done);
+		wrote(fd, &iov, 1, (uint64_t)(lseek(fd, 0, SEEK_CUR) - done),
+		    done);
 	return done;
 }
 
