@@ -46,7 +46,7 @@ need_packages() {
 
 # build PRESET DIR CMAKE_ARG... : configures once, builds all.
 build() {
-	local preset=$1 dir=$2 log generator=()
+	local preset=$1 dir=$2 log generator=() go_on=(-k)
 	shift 2
 	mkdir -p "$dir"
 	log=$dir/build.log
@@ -61,7 +61,8 @@ build() {
 		tail -n 25 "$log" >&2
 		die "configuring $preset failed: see $log"
 	fi
-	if ! cmake --build "$dir" --parallel "$(nproc)" >>"$log" 2>&1; then
+	[ ! -f "$dir/build.ninja" ] || go_on=(-k 0)
+	if ! cmake --build "$dir" --parallel "$(nproc)" -- "${go_on[@]}" >>"$log" 2>&1; then
 		grep -E -A4 'error:|FAILED|undefined reference|CMake Error' "$log" | head -n 40 >&2
 		die "building $preset failed: see $log"
 	fi

@@ -38,7 +38,7 @@ test_normal(void **state)
 	assert_int_equal(fdfs_id_size(&id), 1400);
 	assert_int_equal(id.crc32, 0x411932cf);
 	assert_int_equal(fdfs_id_kind(&id), FDFS_NORMAL);
-	assert_true(str_eqz(id.tail, "8887.txt" + 1));
+	assert_true(str_eqz(id.tail, &"8887.txt"[1]));
 
 	id = parsed("group1/M00/05/0A/fwAAA2sBLv-ARc6oAAAAAAAAAAA4341743");
 	assert_int_equal(id.time, 1795239679);
