@@ -1,6 +1,7 @@
 /* gateway/object/put.c - bytes into extents, extents into an object.
  *
- * A small body is buffered and written in one call; a bigger one streams into
+ * A body that comes in one piece is stored from where it lies; a small one in
+ * pieces is buffered and written in one call; a bigger one streams into
  * extents. Their size doubles after every 64 of them, so that 5 TiB are some
  * 700 and the manifest stays small in memory and on disk.
  * Each extent has a write ID of its own, random, drawn before its first byte;
@@ -34,14 +35,6 @@ put_begin(struct store *s, const struct bucket *b, struct str key,
 	key_append(&p->key, key);
 	p->expected = size;
 	p->write_id = id128_new_ordered();
-	if (size <= PUT_BUFFER && size > 0) {
-		p->buf = mem_alloc((size_t)size);
-		if (p->buf == NULL) {
-			mem_free(&p);
-			return err_set(e, ERR_NO_MEMORY, NULL);
-		}
-		p->buf_size = (size_t)size;
-	}
 	lock_take(&s->lock);
 	p->next = s->puts;
 	if (p->next != NULL)
@@ -184,13 +177,15 @@ stream(struct put *p, const char *data, size_t len, struct err *e)
 	return 0;
 }
 
-/* For a body of unknown size: the buffer grows up to PUT_BUFFER. */
+/* Up to PUT_BUFFER; at once when the size is known. */
 static int
 grow_buffer(struct put *p, size_t need, struct err *e)
 {
 	size_t size = p->buf_size == 0 ? 4096 : p->buf_size;
 	char *b;
 
+	if (p->expected <= PUT_BUFFER)
+		size = (size_t)p->expected;
 	while (size < need)
 		size *= 2;
 	b = mem_realloc(p->buf, size);
@@ -215,6 +210,27 @@ flush_buffer(struct put *p, struct err *e)
 	return rc;
 }
 
+/* All of it, as the only extent. */
+static int
+store_whole(struct put *p, struct str body, struct err *e)
+{
+	char note[BLOB_NOTE_MAX];
+	struct blob_owner owner;
+	struct blob_info info;
+	int rc = add_extent(p, e);
+
+	if (rc < 0)
+		return rc;
+	owner = owner_of(p, note, sizeof(note));
+	rc = blob_put_whole(p->s->blob, str_of(p->bucket.group), &owner, body,
+	    &info, e);
+	if (rc < 0)
+		return rc;
+	p->x[0].len = body.len;
+	memcpy(p->x[0].id, info.id, sizeof(p->x[0].id));
+	return 0;
+}
+
 static int
 write_bytes(struct put *p, const void *data, size_t len, struct err *e)
 {
@@ -222,6 +238,12 @@ write_bytes(struct put *p, const void *data, size_t len, struct err *e)
 
 	if (p->n > 0)
 		return stream(p, data, len, e);
+	if (p->total == 0 && len == p->expected && len <= extent_limit(p)) {
+		rc = store_whole(p, str_mem(data, len), e);
+		if (rc == 0)
+			p->total = len;
+		return rc;
+	}
 	if (p->expected > PUT_BUFFER && p->expected != UINT64_MAX)
 		return stream(p, data, len, e);
 	if (len > PUT_BUFFER - p->buf_len) {
@@ -261,9 +283,6 @@ put_write(struct put *p, const void *data, size_t len, struct err *e)
 int
 put_finish(struct put *p, struct err *e)
 {
-	char note[BLOB_NOTE_MAX];
-	struct blob_owner owner;
-	struct blob_info info;
 	int rc;
 
 	OBJ_CHECK(p, PUT_MAGIC);
@@ -275,16 +294,9 @@ put_finish(struct put *p, struct err *e)
 		return end_extent(p, e);
 	if (p->buf_len == 0)
 		return 0;
-	rc = add_extent(p, e);
+	rc = store_whole(p, str_mem(p->buf, p->buf_len), e);
 	if (rc < 0)
 		return rc;
-	owner = owner_of(p, note, sizeof(note));
-	rc = blob_put_whole(p->s->blob, str_of(p->bucket.group), &owner,
-	    str_mem(p->buf, p->buf_len), &info, e);
-	if (rc < 0)
-		return rc;
-	p->x[0].len = p->buf_len;
-	memcpy(p->x[0].id, info.id, sizeof(p->x[0].id));
 	p->buf_len = 0;
 	return 0;
 }
