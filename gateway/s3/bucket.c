@@ -74,10 +74,7 @@ buckets_params(struct buckets *l, struct err *e)
 	l->prefix = s3_param(r, "prefix");
 	l->region = s3_param(r, "bucket-region");
 	v = s3_param(r, "continuation-token");
-	if (v.len > 0 && !token_read(v, r->a, &l->after))
-		return err_set(e, ERR_INVALID_ARGUMENT,
-		    "The continuation token provided is incorrect");
-	return 0;
+	return v.len > 0 ? token_read(v, r->a, &l->after, e) : 0;
 }
 
 int

@@ -3,43 +3,50 @@
 
 #include "gateway/s3/conditions.h"
 
-static bool
+static int
 decode(struct str raw, struct arena *a, struct str *ret)
 {
 	char *p = arena_alloc(a, raw.len + 1);
 	size_t len;
 
-	if (p == NULL || !pct_decode(raw, false, p, &len) ||
-	    memchr(p, 0, len) != NULL || !utf8_is_valid(str_mem(p, len)))
-		return false;
+	if (p == NULL)
+		return ERR_NO_MEMORY;
+	if (!pct_decode(raw, false, p, &len) || memchr(p, 0, len) != NULL ||
+	    !utf8_is_valid(str_mem(p, len)))
+		return ERR_INVALID_ARGUMENT;
 	*ret = str_mem(p, len);
-	return true;
+	return 0;
 }
 
-bool
+int
 copy_source_parse(struct str header, struct arena *a, struct str *bucket,
     struct str *key, struct str *version)
 {
 	static const struct str mark = { "?versionId=", 11 };
 	struct str path = header, v = STR_NULL;
 	ptrdiff_t at = str_find(header, mark);
+	int rc;
 
 	if (at >= 0) {
 		path = str_sub(header, 0, (size_t)at);
 		v = str_skip(header, (size_t)at + mark.len);
-		if (v.len == 0 || !decode(v, a, &v))
-			return false;
+		if (v.len == 0)
+			return ERR_INVALID_ARGUMENT;
+		rc = decode(v, a, &v);
+		if (rc < 0)
+			return rc;
 	}
-	if (!decode(path, a, &path))
-		return false;
+	rc = decode(path, a, &path);
+	if (rc < 0)
+		return rc;
 	if (path.len > 0 && path.p[0] == '/')
 		path = str_skip(path, 1);
 	*bucket = str_split(&path, '/');
 	if (bucket->len == 0 || path.len == 0)
-		return false;
+		return ERR_INVALID_ARGUMENT;
 	*key = path;
 	*version = v;
-	return true;
+	return 0;
 }
 
 static int
@@ -80,9 +87,11 @@ s3_source_open(struct s3_req *r, struct copy_source *s, struct err *e)
 	int rc;
 
 	memset(s, 0, sizeof(*s));
-	if (http_header_count(r->http, "x-amz-copy-source") > 1 ||
-	    !copy_source_parse(header, r->a, &s->bucket_name, &s->key,
-		&s->version)) {
+	rc = copy_source_parse(header, r->a, &s->bucket_name, &s->key,
+	    &s->version);
+	if (rc == ERR_NO_MEMORY)
+		return s3_no_memory(e);
+	if (rc < 0 || http_header_count(r->http, "x-amz-copy-source") > 1) {
 		s3_extra(r, "ArgumentName", STR_LIT("x-amz-copy-source"));
 		s3_extra(r, "ArgumentValue", header);
 		return err_set(e, ERR_INVALID_ARGUMENT,

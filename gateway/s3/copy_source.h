@@ -13,8 +13,9 @@ struct copy_source {
 	struct object_reader *rd;
 };
 
-/* [/]BUCKET/KEY[?versionId=ID], percent-encoded. False for anything else. */
-bool copy_source_parse(struct str header, struct arena *a, struct str *bucket,
+/* [/]BUCKET/KEY[?versionId=ID], percent-encoded; ERR_INVALID_ARGUMENT for
+ * anything else. */
+int copy_source_parse(struct str header, struct arena *a, struct str *bucket,
     struct str *key, struct str *version);
 /* Parses, authorises reading, checks the owner and the conditions, opens.
  * Close with object_close(&s->rd), after a failure too. */

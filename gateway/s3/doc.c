@@ -12,6 +12,19 @@ doc_init(struct doc *d, const char *root, const char *xmlns)
 	xml_begin(&d->w, &d->b, root, xmlns);
 }
 
+int
+doc_room(struct doc *d, size_t more, struct err *e)
+{
+	int rc = d->w.rc;
+
+	if (rc == 0)
+		rc = buf_reserve(&d->b, more);
+	if (rc == 0)
+		return 0;
+	doc_fini(d);
+	return err_set(e, rc, "building the answer");
+}
+
 void
 doc_fini(struct doc *d)
 {

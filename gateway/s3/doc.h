@@ -17,6 +17,9 @@ struct doc {
 /* @xmlns NULL: none. The root element is left open; @root stays referenced.
  * Must not be moved. */
 void doc_init(struct doc *d, const char *root, const char *xmlns);
+/* Room for @more bytes: for an answer that must not fail once the change that
+ * it tells of is made. Frees the document when it fails. */
+int doc_room(struct doc *d, size_t more, struct err *e);
 void doc_fini(struct doc *d);
 void doc_open(struct doc *d, const char *name);
 void doc_close(struct doc *d, const char *name);

@@ -131,15 +131,16 @@ s3_list_objects(struct s3_req *r, struct err *e)
 static int
 v2_start(struct listing *l, struct str token, struct err *e)
 {
+	int rc;
+
 	if (token.len == 0) {
 		l->spec.after = s3_param(l->r, "start-after");
 		return 0;
 	}
-	if (token_read(token, l->r->a, &l->spec.after))
-		return 0;
-	s3_extra(l->r, "ArgumentName", STR_LIT("continuation-token"));
-	return err_set(e, ERR_INVALID_ARGUMENT,
-	    "The continuation token provided is incorrect");
+	rc = token_read(token, l->r->a, &l->spec.after, e);
+	if (rc == ERR_INVALID_ARGUMENT)
+		s3_extra(l->r, "ArgumentName", STR_LIT("continuation-token"));
+	return rc;
 }
 
 int

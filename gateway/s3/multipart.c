@@ -10,6 +10,7 @@
 #include "gateway/s3/headers.h"
 #include "gateway/xml/xml.h"
 
+#define DOC_ROOM 1024
 #define COMPLETE_BODY_MAX (8 * 1024 * 1024)
 #define COMPLETE_ARENA_MAX (32 * 1024 * 1024)
 
@@ -374,12 +375,13 @@ complete(struct complete *c, struct str body, struct err *e)
 	return rc;
 }
 
+/* The part of the answer that is known before the commit, and room for the
+ * rest: what is committed must not be answered with an error. */
 static int
-reply_complete(struct complete *c, struct err *e)
+begin_answer(struct complete *c, struct doc *d, struct err *e)
 {
 	struct s3_req *r = c->r;
 	struct buf path = BUF_CAP(8192);
-	struct doc d;
 	int rc;
 
 	rc = buf_addf(&path, "%s://" STR_FMT "/",
@@ -388,16 +390,53 @@ reply_complete(struct complete *c, struct err *e)
 		rc = buf_addf(&path, STR_FMT "/", STR_ARG(r->bucket_name));
 	if (rc == 0)
 		rc = buf_add_pct(&path, r->key, true);
-	doc_init(&d, "CompleteMultipartUploadResult", S3_XMLNS);
+	doc_init(d, "CompleteMultipartUploadResult", S3_XMLNS);
 	if (rc == 0)
-		doc_text(&d, "Location", buf_str(&path));
-	doc_text(&d, "Bucket", r->bucket_name);
-	doc_text(&d, "Key", r->key);
-	doc_etag(&d, c->o.etag);
-	doc_checksum(&d, &c->o.checksum, c->o.n_parts);
-	doc_checksum_type(&d, &c->o.checksum);
+		doc_text(d, "Location", buf_str(&path));
 	buf_fini(&path);
-	return doc_reply(&d, r, 200, e);
+	doc_text(d, "Bucket", r->bucket_name);
+	doc_text(d, "Key", r->key);
+	return doc_room(d, DOC_ROOM, e);
+}
+
+static int
+end_answer(struct complete *c, struct doc *d, struct err *e)
+{
+	doc_etag(d, c->o.etag);
+	doc_checksum(d, &c->o.checksum, c->o.n_parts);
+	doc_checksum_type(d, &c->o.checksum);
+	return doc_reply(d, c->r, 200, e);
+}
+
+static int
+run_complete(struct complete *c, struct buf *body, struct err *e)
+{
+	struct s3_req *r = c->r;
+	struct doc d;
+	int rc;
+
+	rc = upload_get(r->s3->conf.store, &r->bucket, r->key,
+	    s3_param(r, "uploadId"), r->a, &c->u, e);
+	if (rc == ERR_NO_SUCH_UPLOAD) {
+		/* a repeated Complete finds its object */
+		memset(&c->u, 0, sizeof(c->u));
+		rc = 0;
+	}
+	if (rc == 0)
+		rc = s3_write_cond(r, &c->cond, e);
+	if (rc == 0)
+		rc = read_claims(c, e);
+	if (rc == 0)
+		rc = s3_body_all(r, COMPLETE_BODY_MAX, BODY_OTHER, body, e);
+	if (rc == 0)
+		rc = begin_answer(c, &d, e);
+	if (rc < 0)
+		return rc;
+	rc = complete(c, buf_str(body), e);
+	if (rc == 0)
+		return end_answer(c, &d, e);
+	doc_fini(&d);
+	return rc;
 }
 
 int
@@ -405,23 +444,8 @@ s3_complete_upload(struct s3_req *r, struct err *e)
 {
 	struct buf body = BUF_CAP(COMPLETE_BODY_MAX + 1);
 	struct complete c = { .r = r };
-	int rc;
+	int rc = run_complete(&c, &body, e);
 
-	rc = upload_get(r->s3->conf.store, &r->bucket, r->key,
-	    s3_param(r, "uploadId"), r->a, &c.u, e);
-	if (rc ==
-	    ERR_NO_SUCH_UPLOAD) { /* a repeated Complete finds its object */
-		memset(&c.u, 0, sizeof(c.u));
-		rc = 0;
-	}
-	if (rc == 0)
-		rc = s3_write_cond(r, &c.cond, e);
-	if (rc == 0)
-		rc = read_claims(&c, e);
-	if (rc == 0)
-		rc = s3_body_all(r, COMPLETE_BODY_MAX, BODY_OTHER, &body, e);
-	if (rc == 0)
-		rc = complete(&c, buf_str(&body), e);
 	buf_fini(&body);
-	return rc < 0 ? rc : reply_complete(&c, e);
+	return rc;
 }

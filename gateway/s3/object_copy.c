@@ -8,6 +8,7 @@
 #include "gateway/s3/range.h"
 
 #define COPY_TRIES 4
+#define DOC_ROOM 4096
 
 /* --- CopyObject --- */
 
@@ -106,18 +107,15 @@ copy_checksum(struct s3_req *r, struct copy_source *s, struct object *o,
 }
 
 static int
-reply_copy(struct s3_req *r, const char *root, const struct object *o,
-    struct err *e)
+reply_copy(struct s3_req *r, struct doc *d, const struct object *o,
+    bool is_part, struct err *e)
 {
-	struct doc d;
-
-	doc_init(&d, root, S3_XMLNS);
-	doc_time(&d, "LastModified", o->mtime_ns);
-	doc_etag(&d, o->etag);
-	doc_checksum(&d, &o->checksum, o->n_parts);
-	if (strcmp(root, "CopyObjectResult") == 0)
-		doc_checksum_type(&d, &o->checksum);
-	return doc_reply(&d, r, 200, e);
+	doc_time(d, "LastModified", o->mtime_ns);
+	doc_etag(d, o->etag);
+	doc_checksum(d, &o->checksum, o->n_parts);
+	if (!is_part)
+		doc_checksum_type(d, &o->checksum);
+	return doc_reply(d, r, 200, e);
 }
 
 static int
@@ -146,6 +144,7 @@ s3_copy_object(struct s3_req *r, struct err *e)
 {
 	struct write_cond cond;
 	struct object o;
+	struct doc d;
 	bool replace;
 	int i, rc;
 
@@ -154,10 +153,17 @@ s3_copy_object(struct s3_req *r, struct err *e)
 		rc = s3_write_cond(r, &cond, e);
 	if (rc < 0)
 		return rc;
+	doc_init(&d, "CopyObjectResult", S3_XMLNS);
+	rc = doc_room(&d, DOC_ROOM, e);
+	if (rc < 0)
+		return rc;
 	/* Replaced between its opening and the commit: look at it anew. */
 	for (i = 0, rc = ERR_RETRY; rc == ERR_RETRY && i < COPY_TRIES; i++)
 		rc = copy_once(r, replace, &cond, &o, e);
-	return rc < 0 ? rc : reply_copy(r, "CopyObjectResult", &o, e);
+	if (rc == 0)
+		return reply_copy(r, &d, &o, false, e);
+	doc_fini(&d);
+	return rc;
 }
 
 /* --- UploadPartCopy --- */
@@ -231,7 +237,8 @@ s3_upload_part_copy(struct s3_req *r, struct err *e)
 	struct object o = { 0 };
 	struct copy_source s = { .rd = NULL };
 	struct upload u;
-	uint64_t off, len;
+	struct doc d;
+	uint64_t off = 0, len = 0;
 	uint8_t alg;
 	int rc;
 
@@ -255,5 +262,6 @@ s3_upload_part_copy(struct s3_req *r, struct err *e)
 	o.etag = part.etag;
 	if (u.checksum_alg != CHECKSUM_NONE)
 		o.checksum = part.checksum;
-	return reply_copy(r, "CopyPartResult", &o, e);
+	doc_init(&d, "CopyPartResult", S3_XMLNS);
+	return reply_copy(r, &d, &o, true, e);
 }

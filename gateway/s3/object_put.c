@@ -114,8 +114,14 @@ int
 s3_store_body(struct s3_body *b, struct str key, struct put **ret,
     struct err *e)
 {
-	return b->size <= S3_WHOLE_MAX ? store_whole(b, key, ret, e)
-	                               : store_stream(b, key, ret, e);
+	struct s3 *s = b->r->s3;
+
+	/* Under pressure all but the small ones go through the small buffer. */
+	if (b->size <= S3_WHOLE_MAX &&
+	    (b->size <= S3_IO_SIZE ||
+		atomic_load(&s->memory) < s->conf.max_memory / 2))
+		return store_whole(b, key, ret, e);
+	return store_stream(b, key, ret, e);
 }
 
 struct str

@@ -4,7 +4,7 @@
 
 #include "gateway/s3/body.h"
 
-/* All of @b (whose size is known) into a new put, verified. */
+/* All of @b into a new put, verified. */
 int s3_store_body(struct s3_body *b, struct str key, struct put **ret,
     struct err *e);
 /* Hex MD5 in the arena; p NULL without memory. */

@@ -32,31 +32,39 @@ token_make(struct str position, struct arena *a)
 	return str_mem(text, len);
 }
 
-bool
-token_read(struct str token, struct arena *a, struct str *ret_position)
+static int
+bad(struct err *e)
+{
+	return err_set(e, ERR_INVALID_ARGUMENT,
+	    "The continuation token provided is incorrect");
+}
+
+int
+token_read(struct str token, struct arena *a, struct str *ret_position,
+    struct err *e)
 {
 	size_t i, len, n = token.len;
 	char *text, *raw;
 
 	if (n == 0 || n > TOKEN_MAX || n % 4 == 1)
-		return false;
+		return bad(e);
 	text = arena_alloc(a, n + 3);
 	raw = arena_alloc(a, n);
 	if (text == NULL || raw == NULL)
-		return false;
+		return err_set(e, ERR_NO_MEMORY, NULL);
 	for (i = 0; i < n; i++) {
-		if (token.p[i] == '+' || token.p[i] == '/')
-			return false;
-		text[i] = token.p[i] == '-'   ? '+'
-		          : token.p[i] == '_' ? '/'
-		                              : token.p[i];
+		char c = token.p[i];
+
+		if (c == '+' || c == '/')
+			return bad(e);
+		text[i] = c == '-' ? '+' : c == '_' ? '/' : c;
 	}
 	while (n % 4 != 0)
 		text[n++] = '=';
 	if (!base64_decode(str_mem(text, n), raw, token.len, &len) ||
 	    len < EXTRA || raw[0] != VERSION ||
 	    get_be32(raw + len - 4) != hash_crc32c(0, raw, len - 4))
-		return false;
+		return bad(e);
 	*ret_position = str_mem(raw + 1, len - EXTRA);
-	return true;
+	return 0;
 }

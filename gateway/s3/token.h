@@ -7,10 +7,12 @@
 #define GATEWAY_S3_TOKEN_H
 
 #include "lib/arena.h"
+#include "lib/err.h"
 
 /* p NULL without memory. */
 struct str token_make(struct str position, struct arena *a);
-/* False for what token_make() did not make. */
-bool token_read(struct str token, struct arena *a, struct str *ret_position);
+/* ERR_INVALID_ARGUMENT for what token_make() did not make. */
+int token_read(struct str token, struct arena *a, struct str *ret_position,
+    struct err *e);
 
 #endif

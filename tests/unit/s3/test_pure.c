@@ -95,7 +95,7 @@ test_token(void **state)
 				    (t.p[i] >= 'a' && t.p[i] <= 'z') ||
 				    (t.p[i] >= 'A' && t.p[i] <= 'Z') ||
 				    t.p[i] == '-' || t.p[i] == '_');
-		assert_true(token_read(t, a, &back));
+		assert_int_equal(token_read(t, a, &back, NULL), 0);
 		assert_int_equal(back.len, n);
 		if (n > 0)
 			assert_memory_equal(back.p, key, n);
@@ -105,15 +105,24 @@ test_token(void **state)
 
 			memcpy(bad, t.p, t.len);
 			bad[i] = bad[i] == 'A' ? 'B' : 'A';
-			assert_false(token_read(str_mem(bad, t.len), a, &back));
+			assert_int_equal(token_read(str_mem(bad, t.len), a,
+					     &back, NULL),
+			    ERR_INVALID_ARGUMENT);
 		}
-		assert_false(token_read(str_sub(t, 0, t.len - 1), a, &back));
+		assert_int_equal(token_read(str_sub(t, 0, t.len - 1), a, &back,
+				     NULL),
+		    ERR_INVALID_ARGUMENT);
 		arena_reset(a);
 	}
-	assert_false(token_read(STR_LIT(""), a, &back));
-	assert_false(token_read(STR_LIT("garbage"), a, &back));
-	assert_false(token_read(STR_LIT("../../etc/passwd"), a, &back));
-	assert_false(token_read(STR_LIT("AQ=="), a, &back));
+	assert_int_equal(token_read(STR_LIT(""), a, &back, NULL),
+	    ERR_INVALID_ARGUMENT);
+	assert_int_equal(token_read(STR_LIT("garbage"), a, &back, NULL),
+	    ERR_INVALID_ARGUMENT);
+	assert_int_equal(token_read(STR_LIT("../../etc/passwd"), a, &back,
+			     NULL),
+	    ERR_INVALID_ARGUMENT);
+	assert_int_equal(token_read(STR_LIT("AQ=="), a, &back, NULL),
+	    ERR_INVALID_ARGUMENT);
 	arena_free(&a);
 }
 
@@ -195,16 +204,17 @@ test_copy_source(void **state)
 
 	(void)state;
 	for (i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
-		if (!copy_source_parse(str_of(good[i].in), a, &b, &k, &v) ||
+		if (copy_source_parse(str_of(good[i].in), a, &b, &k, &v) < 0 ||
 		    !str_eqz(b, good[i].bucket) || !str_eqz(k, good[i].key) ||
 		    (v.p == NULL) != (good[i].version == NULL) ||
 		    (v.p != NULL && !str_eqz(v, good[i].version)))
 			fail_msg("source '%s'", good[i].in);
 	}
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		if (copy_source_parse(str_of(bad[i]), a, &b, &k, &v))
+		if (copy_source_parse(str_of(bad[i]), a, &b, &k, &v) == 0)
 			fail_msg("bad source '%s'", bad[i]);
-	assert_false(copy_source_parse(STR_NULL, a, &b, &k, &v));
+	assert_int_equal(copy_source_parse(STR_NULL, a, &b, &k, &v),
+	    ERR_INVALID_ARGUMENT);
 	arena_free(&a);
 }
 

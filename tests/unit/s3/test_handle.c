@@ -1,0 +1,341 @@
+/* tests/unit/s3/test_handle.c - whole requests, signed, against a store over
+ * doubles; and each of them again with the n-th allocation failing. */
+#include "tests/unit/object/kv_double.h"
+
+#include "auth/auth.h"
+#include "gateway/s3/s3.h"
+#include "lib/clock.h"
+#include "lib/fault.h"
+#include "lib/hash.h"
+#include "tests/unit/s3/fake_http.h"
+
+#include <errno.h>
+
+#define KEY "TESTROOTUSER"
+#define SECRET "test-root-password"
+
+static struct s3 *s3;
+static struct store *store;
+static struct http_req http;
+static char upload_id[80], part_etag[40];
+
+static int
+setup(void **state)
+{
+	struct store_conf c = { .extent_size = 100000 };
+	struct s3_conf sc = { 0 };
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(kv_open(NULL, &c.kv, &e), 0);
+	assert_int_equal(blob_memory_new(&c.blob, &e), 0);
+	assert_int_equal(store_open(&c, &store, &e), 0);
+	assert_int_equal(root_set(store, KEY, SECRET, &e), 0);
+	sc.store = store;
+	assert_int_equal(s3_new(&sc, &s3, &e), 0);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	s3_free(&s3);
+	store_close(&store);
+	return 0;
+}
+
+/* Names sorted, as the canonical form wants them. */
+static int
+by_name(const void *a, const void *b)
+{
+	const struct header *x = a, *y = b;
+
+	return str_cmp(x->name, y->name);
+}
+
+/* The request's texts live as long as it does. */
+static void
+keep(void)
+{
+	struct http_info *i = &http.info;
+	size_t n;
+
+	i->target = arena_str(http.arena, i->target);
+	i->query = i->target;
+	i->path = str_split(&i->query, '?');
+	http.body = arena_str(http.arena, http.body);
+	for (n = 0; n < i->n_headers; n++) {
+		http.headers[n].name =
+		    arena_str(http.arena, http.headers[n].name);
+		http.headers[n].value =
+		    arena_str(http.arena, http.headers[n].value);
+	}
+	i->host = http_header(&http, "host");
+}
+
+/* @headers: "name: value\n" lines, lower case, x-amz-* only. */
+static void
+prepare(const char *method, const char *target, const char *headers,
+    const char *body)
+{
+	struct header h[FAKE_HEADERS];
+	struct buf value = BUF_CAP(4096);
+	struct err e = ERR_INIT;
+	char all[4096], date[17], hex[65];
+	uint8_t hash[32];
+	size_t n;
+
+	hash_sha256(body, strlen(body), hash);
+	hex_encode(hash, 32, hex);
+	hex[64] = '\0';
+	clock_fmt_basic(clock_real_s(), date);
+	snprintf(all, sizeof(all),
+	    "host: h\nx-amz-content-sha256: %s\nx-amz-date: %s\n%s", hex, date,
+	    headers);
+	fake_request(&http, method, target, all, body);
+	keep();
+	n = http.info.n_headers;
+	memcpy(h, http.headers, n * sizeof(*h));
+	qsort(h, n, sizeof(*h), by_name);
+	assert_int_equal(auth_sign(http.info.method, http.info.path,
+			     http.info.query, h, n, STR_LIT(KEY),
+			     STR_LIT(SECRET), STR_LIT("us-east-1"),
+			     clock_real_s(), &value, &e),
+	    0);
+	http.headers[n].name = STR_LIT("Authorization");
+	http.headers[n].value = arena_str(http.arena, buf_str(&value));
+	http.info.n_headers++;
+	buf_fini(&value);
+}
+
+/* Status; the answer stays in @http until the next call. */
+static int
+request(const char *method, const char *target, const char *headers,
+    const char *body)
+{
+	fake_fini(&http);
+	prepare(method, target, headers, body);
+	s3_handle(s3, &http);
+	return http.status;
+}
+
+static bool
+answer_has(const char *text)
+{
+	return str_find(buf_str(&http.answer), str_of(text)) >= 0;
+}
+
+static void
+must(int want, const char *method, const char *target, const char *headers,
+    const char *body)
+{
+	int got = request(method, target, headers, body);
+
+	if (got != want)
+		fail_msg("%s %s: %d, not %d: " STR_FMT, method, target, got,
+		    want, STR_ARG(buf_str(&http.answer)));
+}
+
+static void
+between(const char *from, const char *to, char *dst, size_t size)
+{
+	struct str s = buf_str(&http.answer);
+	ptrdiff_t a = str_find(s, str_of(from)), b;
+
+	assert_true(a >= 0);
+	s = str_skip(s, (size_t)a + strlen(from));
+	b = str_find(s, str_of(to));
+	assert_true(b >= 0 && (size_t)b < size);
+	memcpy(dst, s.p, (size_t)b);
+	dst[b] = '\0';
+}
+
+static void
+start_upload(void)
+{
+	char target[200];
+	struct str etag;
+
+	must(200, "POST", "/bkt/k?uploads", "", "");
+	between("<UploadId>", "</UploadId>", upload_id, sizeof(upload_id));
+	snprintf(target, sizeof(target), "/bkt/k?partNumber=1&uploadId=%s",
+	    upload_id);
+	must(200, "PUT", target, "", "new");
+	etag = fake_out(&http, "ETag");
+	assert_int_equal(etag.len, 34);
+	memcpy(part_etag, etag.p, 34);
+	part_etag[34] = '\0';
+}
+
+static void
+test_a_life(void **state)
+{
+	(void)state;
+	must(200, "PUT", "/bkt", "", "");
+	must(404, "GET", "/bkt/k", "", "");
+	must(200, "PUT", "/bkt/k", "x-amz-meta-m: v\n", "hello");
+	must(200, "GET", "/bkt/k", "", "");
+	assert_true(str_eqz(buf_str(&http.answer), "hello"));
+	assert_true(str_eqz(fake_out(&http, "x-amz-meta-m"), "v"));
+	must(200, "GET", "/bkt?list-type=2", "", "");
+	assert_true(answer_has("<Key>k</Key>"));
+	must(200, "PUT", "/bkt/c", "x-amz-copy-source: /bkt/k\n", "");
+	must(200, "GET", "/bkt/c", "", "");
+	assert_true(str_eqz(buf_str(&http.answer), "hello"));
+	must(204, "DELETE", "/bkt/c", "", "");
+	must(204, "DELETE", "/bkt/k", "", "");
+	must(204, "DELETE", "/bkt", "", "");
+	fake_fini(&http);
+}
+
+/* A signature over something else. */
+static void
+test_tampered(void **state)
+{
+	(void)state;
+	must(200, "PUT", "/bkt", "", "");
+	fake_fini(&http);
+	prepare("PUT", "/bkt/k", "", "hello");
+	http.info.path = STR_LIT("/bkt/other");
+	s3_handle(s3, &http);
+	assert_int_equal(http.status, 403);
+	assert_true(answer_has("<Code>SignatureDoesNotMatch</Code>"));
+	fake_fini(&http);
+	prepare("PUT", "/bkt/k", "", "hello");
+	http.body = STR_LIT("hellO");
+	s3_handle(s3, &http);
+	assert_int_equal(http.status, 400);
+	assert_true(answer_has("<Code>XAmzContentSHA256Mismatch</Code>"));
+	must(200, "GET", "/bkt?list-type=2", "", "");
+	assert_false(answer_has("<Key>"));
+	must(204, "DELETE", "/bkt", "", "");
+	fake_fini(&http);
+}
+
+struct torture {
+	const char *method, *target, *headers, *body;
+	int ok;            /* the status when nothing fails */
+	bool is_upload;    /* completes start_upload()'s */
+	const char *after; /* what /bkt/k is then; NULL = gone */
+};
+
+static void
+before(const struct torture *t)
+{
+	char target[200];
+
+	if (upload_id[0] != '\0') {
+		snprintf(target, sizeof(target), "/bkt/k?uploadId=%s",
+		    upload_id);
+		request("DELETE", target, "", "");
+	}
+	upload_id[0] = '\0';
+	must(200, "PUT", "/bkt/k", "", "old");
+	must(200, "PUT", "/bkt/s", "", "new");
+	if (t->is_upload)
+		start_upload();
+}
+
+static void
+check_after(const struct torture *t, int status, unsigned n)
+{
+	const char *want = status == t->ok ? t->after : "old";
+	int got;
+
+	if (status != t->ok && status != 503 && status != 500)
+		fail_msg("%s %s, allocation %u: status %d " STR_FMT, t->method,
+		    t->target, n, status, STR_ARG(buf_str(&http.answer)));
+	got = request("GET", "/bkt/k", "", "");
+	if (want == NULL ? got != 404
+			 : got != 200 || !str_eqz(buf_str(&http.answer), want))
+		fail_msg("%s %s, allocation %u: %d, then %d " STR_FMT,
+		    t->method, t->target, n, status, got,
+		    STR_ARG(buf_str(&http.answer)));
+}
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+static void
+torture(const struct torture *t)
+{
+	char target[200], body[400];
+	bool fired = true;
+	unsigned n;
+	int status;
+
+	for (n = 1; fired && n < 2000; n++) {
+		before(t);
+		snprintf(target, sizeof(target), t->target, upload_id);
+		snprintf(body, sizeof(body), t->body, part_etag);
+		fake_fini(&http);
+		prepare(t->method, target, t->headers, body);
+		fault_arm(FAULT_ALLOC, n, ENOMEM, false);
+		s3_handle(s3, &http);
+		fired = fault_fired();
+		fault_disarm();
+		status = http.status;
+		assert_true(status != 0);
+		check_after(t, status, n);
+	}
+	if (fired)
+		fail_msg("%s %s: still failing", t->method, t->target);
+	assert_true(n > 3); /* some were there to fail */
+	if (status != t->ok)
+		fail_msg("%s %s: %d", t->method, t->target, status);
+}
+#pragma GCC diagnostic pop
+
+static void
+test_allocations_fail(void **state)
+{
+	static const struct torture all[] = {
+		{ "PUT", "/bkt/k", "x-amz-meta-a: b\n", "new", 200, false,
+		    "new" },
+		{ "GET", "/bkt/k", "x-amz-checksum-mode: ENABLED\n", "", 200,
+		    false, "old" },
+		{ "HEAD", "/bkt/k", "", "", 200, false, "old" },
+		{ "DELETE", "/bkt/k", "", "", 204, false, NULL },
+		{ "PUT", "/bkt/k", "x-amz-copy-source: bkt/s\n", "", 200, false,
+		    "new" },
+		{ "GET", "/bkt?list-type=2&prefix=k&encoding-type=url", "", "",
+		    200, false, "old" },
+		{ "GET", "/bkt?versions", "", "", 200, false, "old" },
+		{ "GET", "/", "", "", 200, false, "old" },
+		{ "GET", "/bkt/k?attributes",
+		    "x-amz-object-attributes: ETag,Checksum\n", "", 200, false,
+		    "old" },
+		{ "PUT", "/bkt/k?partNumber=2&uploadId=%s", "", "part", 200,
+		    true, "old" },
+		{ "PUT", "/bkt/k?partNumber=2&uploadId=%s",
+		    "x-amz-copy-source: bkt/s\n", "", 200, true, "old" },
+		{ "GET", "/bkt/k?uploadId=%s", "", "", 200, true, "old" },
+		{ "POST", "/bkt/k?uploadId=%s", "",
+		    "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber>"
+		    "<ETag>%s</ETag></Part></CompleteMultipartUpload>",
+		    200, true, "new" },
+		{ "DELETE", "/bkt/k?uploadId=%s", "", "", 204, true, "old" },
+		{ "GET", "/bkt?uploads", "", "", 200, true, "old" },
+		{ "POST", "/bkt/k?uploads", "", "", 200, false, "old" },
+	};
+	size_t i;
+
+	(void)state;
+	must(200, "PUT", "/bkt", "", "");
+	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		torture(&all[i]);
+	fake_fini(&http);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_a_life, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_tampered, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_allocations_fail, setup,
+		    teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
