@@ -614,3 +614,40 @@ def test_ranges(site, bucket, value, statuses):
         assert r["x-amz-checksum-crc64nvme"] is None
     elif r.status == 200:
         assert r.body == OLD
+
+
+def test_name_given_to_another_user(site):
+    """A PUT under way, an upload and a part of the old bucket never land in
+    the new one of that name; nor does anything of it show."""
+    name = unique("again")
+    alice, bob = site.alice, site.bob
+    assert alice.put("/" + name).status == 200
+    r = alice.request("POST", "/%s/mp?uploads" % name)
+    upload = tags(r, "UploadId")[0]
+    headers = [("Host", alice.host_header), ("Content-Length", "100")]
+    alice.sign_v4("PUT", "/%s/k" % name, headers, payload="UNSIGNED-PAYLOAD")
+    part = "/%s/mp?partNumber=1&uploadId=%s" % (name, upload)
+    more = [("Host", alice.host_header), ("Content-Length", "100")]
+    alice.sign_v4("PUT", part, more, payload="UNSIGNED-PAYLOAD")
+    with alice.connect() as c, alice.connect() as d:
+        c.send(alice.encode("PUT", "/%s/k" % name, headers, b"x" * 50))
+        d.send(alice.encode("PUT", part, more, b"x" * 50))
+        import time
+
+        time.sleep(0.2)
+        r = alice.delete("/" + name)
+        if r.status == 409:  # the upload keeps it
+            alice.delete("/%s/mp?uploadId=%s" % (name, upload))
+            r = alice.delete("/" + name)
+        assert r.status == 204, r
+        assert bob.put("/" + name).status == 200
+        c.send(b"x" * 50)
+        assert c.response("PUT").status in (403, 404, 409)
+        d.send(b"x" * 50)
+        assert d.response("PUT").status in (403, 404, 409)
+    assert tags(bob.get("/%s?list-type=2" % name), "Key") == []
+    assert tags(bob.get("/%s?uploads" % name), "UploadId") == []
+    r = bob.get("/%s/mp?uploadId=%s" % (name, upload))
+    assert answer(r) == (404, "NoSuchUpload"), r
+    assert answer(alice.get("/%s/k" % name)) == DENIED
+    assert bob.delete("/" + name).status == 204

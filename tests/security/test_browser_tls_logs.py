@@ -322,3 +322,23 @@ def test_log_lines_cannot_be_forged(tmp_path):
         assert not line.startswith(b"FORGED"), line
         assert all(32 <= c < 127 for c in line), line
         assert b'" FORGED' not in line, line
+
+
+def test_slow_handshakes(tmp_path):
+    """A connection that never ends its handshake gives its thread back."""
+    args = ["--header-timeout", "1s", "--keepalive-timeout", "2s"]
+    with Site(tls=certificate(str(tmp_path), "slow.example"), args=args) as s:
+        socks = []
+        for data in (b"", b"\x16", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"):
+            for _ in range(10):
+                k = socket.create_connection(("127.0.0.1", s.server.port), timeout=5)
+                k.sendall(data)
+                socks.append(k)
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            if s.admin("GET", "status")["http"]["connections"] <= 2:
+                break
+            time.sleep(0.2)
+        assert s.admin("GET", "status")["http"]["connections"] <= 2
+        for k in socks:
+            k.close()
