@@ -1,5 +1,6 @@
 import os
 import sys
+import time
 
 import pytest
 
@@ -25,3 +26,14 @@ def root(site):
 def bucket(site):
     """A new bucket's name, with `old` and `src` in it."""
     return site.filled_bucket()
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(site):
+    """No test leaves a temporary file behind (what is under way may end)."""
+    yield
+    tmp = os.path.join(site.server.data, "tmp")
+    end = time.monotonic() + 5
+    while os.listdir(tmp) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert os.listdir(tmp) == []
