@@ -2,7 +2,8 @@
  *
  * engine_bench DIR [--size N] [--seconds S] [--threads A,B,..] [--files N]
  *
- * In one run, for each number of threads: "log" appends records of the size of
+ * Above 1 MiB instead: MD5 of the bytes alone, and MD5 with a streamed upload
+ * (deleted at once). In one run, for each number of threads: "log" appends records of the size of
  * a needle to one preallocated file with a group-committed fdatasync, the least
  * that durability costs; "put" is engine_put(). Then "read" is engine_read() of
  * random files. One JSON object per line. */
@@ -10,6 +11,7 @@
 
 #include "lib/clock.h"
 #include "lib/fs.h"
+#include "lib/hash.h"
 #include "lib/lock.h"
 #include "lib/thread.h"
 
@@ -23,6 +25,7 @@
 #include <unistd.h>
 
 enum {
+	CHUNK = 256 * 1024,
 	MAX_THREADS = 256,
 	SAMPLES = 1 << 16
 };
@@ -243,6 +246,52 @@ put_op(struct run *r, unsigned thread, uint64_t n)
 }
 
 static void
+md5_op(struct run *r, unsigned thread, uint64_t n)
+{
+	struct hash_values v;
+	struct hashes h;
+
+	(void)thread;
+	(void)n;
+	hashes_init(&h, HASH_BIT(HASH_MD5));
+	for (size_t at = 0; at < r->size; at += CHUNK)
+		hashes_update(&h, r->body + at,
+		    r->size - at < CHUNK ? r->size - at : CHUNK);
+	hashes_final(&h, &v);
+}
+
+/* A stream as the gateway makes it: MD5, then on to the engine. */
+static void
+stream_op(struct run *r, unsigned thread, uint64_t n)
+{
+	struct engine_owner o = { .class = ENGINE_CLASS_S3,
+		.write_id = id128_new_ordered() };
+	struct engine_file_info i;
+	struct engine_upload *u;
+	struct err e = ERR_INIT;
+	struct hash_values v;
+	struct hashes h;
+	int rc = engine_upload_begin(r->g, &o, r->size, &u, &e);
+
+	(void)thread;
+	(void)n;
+	hashes_init(&h, HASH_BIT(HASH_MD5));
+	for (size_t at = 0; at < r->size && rc == 0; at += CHUNK) {
+		size_t len = r->size - at < CHUNK ? r->size - at : CHUNK;
+
+		hashes_update(&h, r->body + at, len);
+		rc = engine_upload_write(u, r->body + at, len, &e);
+	}
+	hashes_final(&h, &v);
+	if (rc == 0)
+		rc = engine_upload_commit(&u, "", &i, &e);
+	if (rc == 0)
+		rc = engine_delete(r->g, str_of(i.id), &e);
+	if (rc < 0 && atomic_fetch_add(&r->failed, 1) == 0)
+		fprintf(stderr, "stream: %s\n", e.msg);
+}
+
+static void
 read_op(struct run *r, unsigned thread, uint64_t n)
 {
 	static __thread char *buf;
@@ -343,11 +392,19 @@ main(int argc, char **argv)
 
 		if (n == 0 || n > MAX_THREADS)
 			break;
+		if (r.size > 1 << 20) {
+			r.op = md5_op;
+			measure(&r, "md5", n, seconds);
+			r.op = stream_op;
+			measure(&r, "stream", n, seconds);
+			goto next;
+		}
 		run_log(&r, dir, n, seconds);
 		r.op = put_op;
 		measure(&r, "put", n, seconds);
 		r.op = read_op;
 		measure(&r, "read", n < 4 ? n : 2, seconds);
+	next:
 		at = strchr(at, ',');
 		if (at == NULL)
 			break;

@@ -55,35 +55,36 @@ fs_pwrite_all(int fd, struct str data, uint64_t off, struct err *e)
 	return fs_pwritev_all(fd, &iov, 1, off, e);
 }
 
-/* Writes the first @len bytes of what is in @iov behind @done bytes. */
+enum {
+	PART = 256
+}; /* iovecs in one call; IOV_MAX is 1,024 */
+
+/* Writes the first @len bytes of what is in @iov. */
 static int
 write_range(int fd, const struct iovec *iov, int n, size_t len, uint64_t off)
 {
-	size_t done = 0;
+	size_t done = 0, skip = 0; /* of iov[at] */
+	int at = 0;
 
 	while (done < len) {
-		struct iovec part[16];
-		size_t skip = done, sum = 0;
+		struct iovec part[PART];
+		size_t sum = 0, in = skip;
 		int k = 0;
 		ssize_t w;
 
-		for (int i = 0;
-		     i < n && k < 16 && sum < len - done && sum < MAX_IO; i++) {
-			size_t left = iov[i].iov_len;
+		for (int i = at;
+		     i < n && k < PART && sum < len - done && sum < MAX_IO;
+		     i++) {
+			size_t left = iov[i].iov_len - in;
 
-			if (skip >= left) {
-				skip -= left;
-				continue;
-			}
-			left -= skip;
 			if (left > len - done - sum)
 				left = len - done - sum;
 			if (left > MAX_IO - sum)
 				left = MAX_IO - sum;
-			part[k].iov_base = (char *)iov[i].iov_base + skip;
+			part[k].iov_base = (char *)iov[i].iov_base + in;
 			part[k].iov_len = left;
 			sum += left;
-			skip = 0;
+			in = 0;
 			k++;
 		}
 		if (k == 1)
@@ -99,6 +100,10 @@ write_range(int fd, const struct iovec *iov, int n, size_t len, uint64_t off)
 		if (w == 0)
 			return EIO;
 		done += (size_t)w;
+		/* On to the first byte that is not written yet. */
+		skip += (size_t)w;
+		while (at < n && skip >= iov[at].iov_len)
+			skip -= iov[at++].iov_len;
 	}
 	return 0;
 }

@@ -294,6 +294,7 @@ struct path {
 	_Atomic uint64_t scrub_bytes, scrub_total, scrub_errors, scrub_passes;
 	_Atomic int64_t scrub_last_s;
 
+	struct large_io *io;
 	uint32_t dir_count;              /* large files: fan-out */
 	_Atomic uint8_t dirs[65536 / 8]; /* directories known to be there */
 };
@@ -327,6 +328,8 @@ int large_begin(struct path *p, uint64_t size_hint, struct large_writer **ret,
     struct err *e);
 int large_write(struct large_writer *w, const void *p, size_t len,
     struct err *e);
+/* Before large_crc32() and large_finish(): all is written. */
+int large_drain(struct large_writer *w, struct err *e);
 uint64_t large_size(const struct large_writer *w);
 uint32_t large_crc32(const struct large_writer *w);
 /* Makes the file durable under its name. @n: id, owner, ...; n_blocks is set
@@ -344,6 +347,26 @@ int large_read_sums(int fd, uint64_t size, uint32_t first, uint32_t n,
     uint8_t *dst, struct err *e);
 /* Settles what a crash left in tmp/. */
 int large_recover(struct path *p, struct err *e);
+
+/* --- largeio.c --- */
+
+#define LARGE_IO_BUF (512 * 1024)
+
+struct io_job {
+	struct io_job *next;
+	void (*fn)(struct io_job *j);
+	bool is_queued;
+};
+struct large_io;
+int large_io_start(struct path *p, struct err *e);
+void large_io_stop(struct path *p);
+void large_io_submit(struct path *p, struct io_job *j);
+/* Returns at once for one that was never submitted. */
+void large_io_wait(struct path *p, struct io_job *j);
+/* LARGE_IO_BUF bytes, aligned for O_DIRECT; NULL when all are lent. */
+void *large_io_buf_get(struct path *p);
+void large_io_buf_put(struct path *p, void *b);
+void large_io_trim(struct path *p); /* frees the idle ones */
 
 /* --- the whole --- */
 

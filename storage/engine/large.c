@@ -18,6 +18,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -29,14 +30,30 @@ enum {
 /* 256 GiB: the checksums of the blocks (16 MiB) are kept in memory. */
 #define MAX_SIZE (UINT64_C(256) << 30)
 
+/* From here on a file goes to the disk directly and by way of largeio.c: the
+ * page cache would cost more than the checksums. */
+#define DIRECT_MIN ((uint64_t)8 << 20)
+enum {
+	SECTOR = 4096
+};
+
 struct large_writer {
 	struct path *p;
-	int fd;
-	uint64_t size, started; /* bytes; given to the disk so far */
+	int fd, direct;         /* direct: O_DIRECT, or -1 */
+	uint64_t accepted;      /* bytes taken */
+	uint64_t size, started; /* bytes written; given to the disk so far */
 	uint32_t crc32;
 	uint32_t block; /* CRC32C of the unfinished block */
 	uint32_t *blocks;
 	size_t n_blocks, cap_blocks;
+	/* by way of largeio.c; all above but accepted is then the job's while
+	 * it is queued */
+	uint8_t *bufs[2];
+	size_t fill; /* of bufs[0] */
+	struct io_job job;
+	struct str job_data;
+	int job_rc;
+	struct err job_err;
 	char tmp[PATH_MAX], name[PATH_MAX]; /* name: "" until it is given */
 };
 
@@ -71,12 +88,43 @@ large_unlink(struct path *p, struct str id, struct err *e)
 
 /* --- writing --- */
 
+static int
+open_tmp(struct large_writer *w, uint64_t size_hint, struct err *e)
+{
+	int n = snprintf(w->tmp, sizeof(w->tmp), "%s/tmp/%016" PRIx64 ".up",
+	    w->p->dir, rand_u64());
+	int rc;
+
+	if (n < 0 || (size_t)n >= sizeof(w->tmp))
+		return err_set(e, ERR_TOO_BIG, "path too long");
+	rc = fs_open(w->tmp, O_RDWR | O_CREAT | O_EXCL, &w->fd, e);
+	if (rc < 0) {
+		w->tmp[0] = '\0';
+		return rc;
+	}
+	if (size_hint < DIRECT_MIN)
+		return 0;
+	if (size_hint != UINT64_MAX)
+		rc = fs_allocate(w->fd, 0, size_hint, e);
+	if (rc < 0)
+		return rc;
+	w->bufs[0] = large_io_buf_get(w->p);
+	w->bufs[1] = large_io_buf_get(w->p);
+	/* Not every file system has it. */
+	if (w->bufs[0] != NULL && w->bufs[1] != NULL &&
+	    fs_open(w->tmp, O_WRONLY | O_DIRECT, &w->direct, NULL) < 0)
+		w->direct = -1;
+	return 0;
+}
+
+static void run_job(struct io_job *j);
+
 int
 large_begin(struct path *p, uint64_t size_hint, struct large_writer **ret,
     struct err *e)
 {
 	struct large_writer *w;
-	int n, rc;
+	int rc;
 
 	if (size_hint != UINT64_MAX && size_hint > MAX_SIZE)
 		return err_set(e, ERR_TOO_BIG, "file over 256 GiB");
@@ -84,16 +132,11 @@ large_begin(struct path *p, uint64_t size_hint, struct large_writer **ret,
 	if (w == NULL)
 		return err_set(e, ERR_NO_MEMORY, NULL);
 	w->p = p;
-	w->fd = -1;
-	n = snprintf(w->tmp, sizeof(w->tmp), "%s/tmp/%016" PRIx64 ".up", p->dir,
-	    rand_u64());
-	if (n < 0 || (size_t)n >= sizeof(w->tmp)) {
-		free(w);
-		return err_set(e, ERR_TOO_BIG, "path too long");
-	}
-	rc = fs_open(w->tmp, O_RDWR | O_CREAT | O_EXCL, &w->fd, e);
+	w->fd = w->direct = -1;
+	w->job.fn = run_job;
+	rc = open_tmp(w, size_hint, e);
 	if (rc < 0) {
-		free(w);
+		large_end(&w, false);
 		return rc;
 	}
 	*ret = w;
@@ -103,12 +146,13 @@ large_begin(struct path *p, uint64_t size_hint, struct large_writer **ret,
 uint64_t
 large_size(const struct large_writer *w)
 {
-	return w->size;
+	return w->accepted;
 }
 
 uint32_t
 large_crc32(const struct large_writer *w)
 {
+	MUST(w->size == w->accepted); /* large_drain() */
 	return w->crc32;
 }
 
@@ -129,39 +173,134 @@ end_block(struct large_writer *w, struct err *e)
 	return 0;
 }
 
+/* Direct as far as it can be. */
+static int
+write_bytes(struct large_writer *w, struct str data, struct err *e)
+{
+	size_t whole = data.len - data.len % SECTOR;
+	struct err why = ERR_INIT;
+	int rc;
+
+	if (w->direct >= 0 && whole > 0) {
+		rc = fs_pwrite_all(w->direct, str_sub(data, 0, whole), w->size,
+		    &why);
+		if (rc == 0)
+			return whole == data.len
+			           ? 0
+			           : fs_pwrite_all(w->fd, str_skip(data, whole),
+					 w->size + whole, e);
+		if (why.sys_errno != EINVAL) {
+			if (e != NULL)
+				*e = why;
+			return rc;
+		}
+		fs_close(&w->direct); /* it can't after all */
+	}
+	rc = fs_pwrite_all(w->fd, data, w->size, e);
+	if (rc == 0 && w->size + data.len - w->started >= WRITEBACK) {
+		uint64_t end = w->size + data.len;
+
+		/* A hint: whether it works is for the sync to say. */
+		sync_file_range(w->fd, (off_t)w->started,
+		    (off_t)(end - w->started), SYNC_FILE_RANGE_WRITE);
+		w->started = end;
+	}
+	return rc;
+}
+
+static int
+write_now(struct large_writer *w, struct str data, struct err *e)
+{
+	int rc = write_bytes(w, data, e);
+
+	if (rc < 0)
+		return rc;
+	w->crc32 = hash_crc32(w->crc32, data.p, data.len);
+	while (data.len > 0) {
+		size_t left = ENGINE_BLOCK - (size_t)(w->size % ENGINE_BLOCK);
+		size_t n = data.len < left ? data.len : left;
+
+		w->block = hash_crc32c(w->block, data.p, n);
+		w->size += n;
+		data = str_skip(data, n);
+		rc = n == left ? end_block(w, e) : 0;
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+static void
+run_job(struct io_job *j)
+{
+	struct large_writer *w =
+	    (struct large_writer *)((char *)j -
+				    offsetof(struct large_writer, job));
+
+	w->job_rc = write_now(w, w->job_data, &w->job_err);
+}
+
+/* Result of what was given to largeio.c last. */
+static int
+wait_job(struct large_writer *w, struct err *e)
+{
+	large_io_wait(w->p, &w->job);
+	if (w->job_rc < 0 && e != NULL)
+		*e = w->job_err;
+	return w->job_rc;
+}
+
+static int
+push(struct large_writer *w, struct err *e)
+{
+	uint8_t *b = w->bufs[0];
+	int rc = wait_job(w, e);
+
+	if (rc < 0)
+		return rc;
+	w->job_data = str_mem(b, w->fill);
+	w->bufs[0] = w->bufs[1];
+	w->bufs[1] = b;
+	w->fill = 0;
+	large_io_submit(w->p, &w->job);
+	return 0;
+}
+
 int
 large_write(struct large_writer *w, const void *p, size_t len, struct err *e)
 {
-	const char *at = p;
-	int rc;
+	struct str data = str_mem(p, len);
+	int rc = 0;
 
-	if (len > MAX_SIZE - w->size)
+	if (len > MAX_SIZE - w->accepted)
 		return err_set(e, ERR_TOO_BIG, "file over 256 GiB");
-	rc = fs_pwrite_all(w->fd, str_mem(p, len), w->size, e);
-	if (rc < 0)
-		return rc;
-	w->crc32 = hash_crc32(w->crc32, p, len);
-	while (len > 0) {
-		size_t left = ENGINE_BLOCK - (size_t)(w->size % ENGINE_BLOCK);
-		size_t n = len < left ? len : left;
+	w->accepted += len;
+	if (w->bufs[1] == NULL)
+		return write_now(w, data, e);
+	while (data.len > 0 && rc == 0) {
+		size_t n = LARGE_IO_BUF - w->fill;
 
-		w->block = hash_crc32c(w->block, at, n);
-		w->size += n;
-		at += n;
-		len -= n;
-		if (n == left) {
-			rc = end_block(w, e);
-			if (rc < 0)
-				return rc;
-		}
+		if (n > data.len)
+			n = data.len;
+		memcpy(w->bufs[0] + w->fill, data.p, n);
+		w->fill += n;
+		data = str_skip(data, n);
+		if (w->fill == LARGE_IO_BUF)
+			rc = push(w, e);
 	}
-	if (w->size - w->started >= WRITEBACK) {
-		/* A hint: whether it works is for the sync to say. */
-		sync_file_range(w->fd, (off_t)w->started,
-		    (off_t)(w->size - w->started), SYNC_FILE_RANGE_WRITE);
-		w->started = w->size;
-	}
-	return 0;
+	return rc;
+}
+
+int
+large_drain(struct large_writer *w, struct err *e)
+{
+	int rc = 0;
+
+	if (w->bufs[1] == NULL)
+		return 0;
+	if (w->fill > 0)
+		rc = push(w, e);
+	return rc < 0 ? rc : wait_job(w, e);
 }
 
 static int
@@ -171,6 +310,7 @@ write_end(struct large_writer *w, struct needle *n, struct err *e)
 	uint8_t hdr[FMT_HDR_MAX], trailer[FMT_TRAILER];
 	struct iovec iov[3];
 	uint32_t len;
+	int rc;
 
 	for (size_t i = 0; i < w->n_blocks; i++)
 		put_le32(&w->blocks[i], fmt_block_sum(seed, i, w->blocks[i]));
@@ -178,6 +318,10 @@ write_end(struct large_writer *w, struct needle *n, struct err *e)
 	needle_encode(n, &w->p->ident, hdr, NULL);
 	needle_place(hdr, 0, 0, 0, fmt_large_salt);
 	fmt_trailer_encode(w->size, len, hdr, trailer);
+	/* More may have been allocated than came. */
+	rc = fs_truncate(w->fd, w->size, e);
+	if (rc < 0)
+		return rc;
 	iov[0] = (struct iovec){ w->blocks, w->n_blocks * 4 };
 	iov[1] = (struct iovec){ hdr, len };
 	iov[2] = (struct iovec){ trailer, sizeof(trailer) };
@@ -243,6 +387,7 @@ large_finish(struct large_writer *w, struct needle *n, struct err *e)
 		if (rc < 0)
 			return rc;
 	}
+	MUST(w->size == w->accepted);
 	n->type = NEEDLE_LARGE;
 	n->size = w->size;
 	n->payload_len = 0;
@@ -273,10 +418,15 @@ large_end(struct large_writer **wp, bool keep)
 	*wp = NULL;
 	if (w == NULL)
 		return;
+	large_io_wait(w->p, &w->job);
 	fs_close(&w->fd);
+	fs_close(&w->direct);
 	if (!keep && w->name[0] != '\0')
 		fs_unlink(w->name, NULL);
-	fs_unlink(w->tmp, NULL);
+	if (w->tmp[0] != '\0')
+		fs_unlink(w->tmp, NULL);
+	large_io_buf_put(w->p, w->bufs[0]);
+	large_io_buf_put(w->p, w->bufs[1]);
 	free(w->blocks);
 	free(w);
 }

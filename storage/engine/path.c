@@ -244,6 +244,7 @@ flusher_main(void *arg)
 		has_failed = rc < 0;
 		if (idle && !was_idle) {
 			vols_trim(p, 64);
+			large_io_trim(p);
 			malloc_trim(0);
 		}
 		was_idle = idle;
@@ -333,9 +334,10 @@ path_start_threads(struct path *p, struct err *e)
 		return rc;
 	p->has_writer = true;
 	rc = thread_start(&p->flusher, "store-index", flusher_main, p, e);
-	if (rc == 0)
-		p->has_flusher = true;
-	return rc;
+	if (rc < 0)
+		return rc;
+	p->has_flusher = true;
+	return large_io_start(p, e);
 }
 
 void
@@ -369,6 +371,7 @@ path_close(struct path **pp)
 		return;
 	OBJ_CHECK(p, PATH_MAGIC);
 	path_stop_threads(p);
+	large_io_stop(p);
 	for (size_t i = 0; i < p->n_vols; i++) {
 		MUST(p->vols[i]->refs == 1);
 		vol_free(p->vols[i]);

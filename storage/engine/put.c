@@ -367,13 +367,16 @@ commit_large(struct engine_upload *u, const char *ext,
 		.version = 1,
 		.index_id = u->index_id,
 		.write_id = u->write_id,
-		.crc32 = large_crc32(u->large),
 		.note = buf_str(&u->note) };
 	struct draw d = { .g = u->g, .p = u->p };
 	uint8_t hdr[FMT_HDR_MAX];
 	struct wreq r;
-	int rc = take_name(&d, &u->write_id, n.size, n.crc32, ext, ret, e);
+	int rc = large_drain(u->large, e);
 
+	if (rc == 0) {
+		n.crc32 = large_crc32(u->large);
+		rc = take_name(&d, &u->write_id, n.size, n.crc32, ext, ret, e);
+	}
 	if (rc != 0) {
 		large_end(&u->large, false);
 		return rc < 0 ? rc : 0;

@@ -3,6 +3,8 @@
 
 #include "fdfs/file_id.h"
 
+#include <errno.h>
+
 static const size_t sizes[] = { 0, 1, 7, 4095, 4096, 30000, 32768 - 250, 32768,
 	65535, 65536, 65537, 131072, 200001, 262143, 262144, 262145, 327680,
 	1000000 };
@@ -245,6 +247,84 @@ test_streams(void **state)
 }
 
 static int
+stream(struct engine *g, uint64_t seed, size_t size, uint64_t hint,
+    struct engine_file_info *ret)
+{
+	static const size_t chunks[] = { 262144, 10007, 1, 524288, 4096 };
+	static char part[524288];
+	struct engine_owner o = test_owner(seed);
+	struct engine_upload *u;
+	int rc = engine_upload_begin(g, &o, hint, &u, NULL);
+
+	if (rc < 0)
+		return rc;
+	for (size_t at = 0, k = 0; at < size && rc == 0; k++) {
+		size_t n =
+		    chunks[k % 5] < size - at ? chunks[k % 5] : size - at;
+
+		test_fill(part, seed, at, n);
+		rc = engine_upload_write(u, part, n, NULL);
+		at += n;
+	}
+	if (rc < 0) {
+		engine_upload_abort(&u);
+		return rc;
+	}
+	return engine_upload_commit(&u, "", ret, NULL);
+}
+
+/* Written directly, by other threads; on a real file system if there is one. */
+static void
+test_direct(void **state)
+{
+	static const size_t big[] = { (9 << 20) + 123, 8 << 20,
+		(8 << 20) + 4096 };
+	static const enum fault_kind kinds[] = { FAULT_WRITE, FAULT_OPEN,
+		FAULT_FALLOCATE, FAULT_SYNC, FAULT_TRUNCATE };
+	struct engine_conf c = test_conf(1);
+	struct engine_file_info i, f[6];
+	struct engine *g;
+
+	(void)state;
+	test_remove_dir();
+	setenv("TMPDIR", "/tmp", 0);
+	test_make_dir();
+	g = test_open(&c);
+	for (uint64_t k = 0; k < 6; k++) {
+		assert_int_equal(stream(g, k, big[k / 2],
+				     k % 2 ? UINT64_MAX : big[k / 2], &f[k]),
+		    0);
+		test_reads(g, f[k].id, k, big[k / 2]);
+	}
+	/* It may be less than was said, or more. */
+	assert_int_equal(stream(g, 50, 300000, 9 << 20, &i), 0);
+	test_reads(g, i.id, 50, 300000);
+	assert_int_equal(stream(g, 51, 9 << 20, 8 << 20, &i), 0);
+	test_reads(g, i.id, 51, 9 << 20);
+	for (uint64_t k = 0; k < 25; k++) {
+		struct id128 w = test_owner(100 + k).write_id;
+		int rc;
+
+		fault_arm(kinds[k % 5], 1 + k / 5 * 4, EIO, k % 2 == 1);
+		rc = stream(g, 100 + k, (8 << 20) + 99, (8 << 20) + 99, &i);
+		fault_disarm();
+		if (rc == 0)
+			test_reads(g, i.id, 100 + k, (8 << 20) + 99);
+		else
+			assert_int_equal(engine_find_write(g, &w, &i, NULL),
+			    ERR_NOT_FOUND);
+		if (rc != 0) { /* the path may be out of service */
+			engine_close(&g);
+			g = test_open(&c);
+		}
+	}
+	for (uint64_t k = 0; k < 6; k++)
+		test_reads(g, f[k].id, k, big[k / 2]);
+	engine_close(&g);
+	unsetenv("TMPDIR");
+}
+
+static int
 count_one(void *arg, const struct engine_file_info *f)
 {
 	size_t *n = arg;
@@ -285,7 +365,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, test_setup, test_teardown)
 	const struct CMUnitTest tests[] = { T(test_put_read_reopen),
 		T(test_ranges), T(test_deleting), T(test_write_id),
-		T(test_streams), T(test_each) };
+		T(test_streams), T(test_direct), T(test_each) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,173 @@
+/* storage/engine/largeio.c - threads that write large files while the uploader
+ * receives and hashes the next bytes, and the buffers in between.
+ *
+ * B1  Buffers are lent: at most MAX_BUFS per path. Who gets none writes itself.
+ * Threads: two per path; the rest any. */
+#include "storage/engine/engine_int.h"
+
+#include "lib/mem.h"
+#include "lib/thread.h"
+
+enum {
+	IO_THREADS = 2,
+	MAX_BUFS = 64,
+	KEPT_BUFS = 4,
+	BUF_ALIGN = 4096
+};
+
+struct large_io {
+	struct lock lock; /* LEAF */
+	struct cond more, done;
+	struct io_job *head, **tail;
+	bool stop;
+	pthread_t threads[IO_THREADS];
+	unsigned n_threads;
+	void *bufs[KEPT_BUFS]; /* idle ones */
+	unsigned n_idle, n_lent;
+};
+
+static void *
+io_main(void *arg)
+{
+	struct large_io *io = arg;
+
+	lock_take(&io->lock);
+	for (;;) {
+		struct io_job *j;
+
+		while (io->head == NULL && !io->stop)
+			cond_wait(&io->more, &io->lock);
+		j = io->head;
+		if (j == NULL)
+			break;
+		io->head = j->next;
+		if (io->head == NULL)
+			io->tail = &io->head;
+		lock_drop(&io->lock);
+		j->fn(j);
+		lock_take(&io->lock);
+		j->is_queued = false;
+		cond_broadcast(&io->done);
+	}
+	lock_drop(&io->lock);
+	return NULL;
+}
+
+int
+large_io_start(struct path *p, struct err *e)
+{
+	struct large_io *io = mem_zalloc(sizeof(*io));
+
+	if (io == NULL)
+		return err_set(e, ERR_NO_MEMORY, NULL);
+	p->io = io;
+	lock_init(&io->lock, LOCK_RANK_LEAF);
+	cond_init(&io->more);
+	cond_init(&io->done);
+	io->tail = &io->head;
+	for (; io->n_threads < IO_THREADS; io->n_threads++) {
+		int rc = thread_start(&io->threads[io->n_threads],
+		    "store-large", io_main, io, e);
+
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+void
+large_io_stop(struct path *p)
+{
+	struct large_io *io = p->io;
+
+	if (io == NULL)
+		return;
+	p->io = NULL;
+	lock_take(&io->lock);
+	MUST(io->head == NULL && io->n_lent == 0);
+	io->stop = true;
+	cond_broadcast(&io->more);
+	lock_drop(&io->lock);
+	for (unsigned i = 0; i < io->n_threads; i++)
+		thread_join(io->threads[i]);
+	for (unsigned i = 0; i < io->n_idle; i++)
+		free(io->bufs[i]);
+	lock_fini(&io->lock);
+	cond_fini(&io->more);
+	cond_fini(&io->done);
+	free(io);
+}
+
+void
+large_io_submit(struct path *p, struct io_job *j)
+{
+	struct large_io *io = p->io;
+
+	lock_take(&io->lock);
+	MUST(!j->is_queued);
+	j->is_queued = true;
+	j->next = NULL;
+	*io->tail = j;
+	io->tail = &j->next;
+	cond_signal(&io->more);
+	lock_drop(&io->lock);
+}
+
+void
+large_io_wait(struct path *p, struct io_job *j)
+{
+	struct large_io *io = p->io;
+
+	lock_take(&io->lock);
+	while (j->is_queued)
+		cond_wait(&io->done, &io->lock);
+	lock_drop(&io->lock);
+}
+
+void *
+large_io_buf_get(struct path *p)
+{
+	struct large_io *io = p->io;
+	void *b = NULL;
+
+	lock_take(&io->lock);
+	if (io->n_lent < MAX_BUFS) {
+		io->n_lent++;
+		if (io->n_idle > 0)
+			b = io->bufs[--io->n_idle];
+		else if (posix_memalign(&b, BUF_ALIGN, LARGE_IO_BUF) != 0)
+			b = NULL;
+		if (b == NULL)
+			io->n_lent--;
+	}
+	lock_drop(&io->lock);
+	return b;
+}
+
+void
+large_io_buf_put(struct path *p, void *b)
+{
+	struct large_io *io = p->io;
+
+	if (b == NULL)
+		return;
+	lock_take(&io->lock);
+	io->n_lent--;
+	if (io->n_idle < KEPT_BUFS) {
+		io->bufs[io->n_idle++] = b;
+		b = NULL;
+	}
+	lock_drop(&io->lock);
+	free(b);
+}
+
+void
+large_io_trim(struct path *p)
+{
+	struct large_io *io = p->io;
+
+	lock_take(&io->lock);
+	while (io->n_idle > 0)
+		free(io->bufs[--io->n_idle]);
+	lock_drop(&io->lock);
+}
