@@ -5,15 +5,12 @@
 
 #include "http/http.h"
 
-#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #define FAKE_HEADERS 64
 
@@ -38,7 +35,7 @@ fake_request(struct http_req *r, const char *method, const char *target,
 
 	memset(r, 0, sizeof(*r));
 	r->arena = arena_new(8 * 1024 * 1024);
-	assert_non_null(r->arena);
+	MUST(r->arena != NULL);
 	r->answer = BUF_CAP(1024 * 1024);
 	r->body = str_of(body);
 	r->info.method = str_of(method);
@@ -49,7 +46,7 @@ fake_request(struct http_req *r, const char *method, const char *target,
 	r->info.content_length = body == NULL ? -1 : (int64_t)strlen(body);
 	while (all.len > 0) {
 		line = str_split(&all, '\n');
-		assert_true(r->info.n_headers < FAKE_HEADERS);
+		MUST(r->info.n_headers < FAKE_HEADERS);
 		r->headers[r->info.n_headers].name = str_split(&line, ':');
 		r->headers[r->info.n_headers++].value = str_trim(line);
 	}
@@ -128,7 +125,7 @@ http_read(struct http_req *r, void *p, size_t len, size_t *ret_len,
 int
 http_set(struct http_req *r, const char *name, struct str value)
 {
-	assert_true(r->n_out < FAKE_HEADERS);
+	MUST(r->n_out < FAKE_HEADERS);
 	r->out[r->n_out].name = arena_str(r->arena, str_of(name));
 	r->out[r->n_out++].value = arena_str(r->arena, value);
 	return 0;
@@ -161,7 +158,7 @@ http_unset_all(struct http_req *r)
 int
 http_reply(struct http_req *r, int status, struct str body)
 {
-	assert_int_equal(r->status, 0);
+	MUST(r->status == 0);
 	r->status = status;
 	return buf_adds(&r->answer, body);
 }

@@ -9,6 +9,10 @@
 #include "lib/hash.h"
 #include "tests/unit/s3/fake_http.h"
 
+#include <setjmp.h>
+
+#include <cmocka.h>
+
 #include <errno.h>
 
 #define KEY "TESTROOTUSER"

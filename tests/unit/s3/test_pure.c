@@ -4,6 +4,10 @@
 #include "gateway/s3/token.h"
 #include "tests/unit/s3/fake_http.h"
 
+#include <setjmp.h>
+
+#include <cmocka.h>
+
 #include "gateway/s3/copy_source.h"
 
 static void

@@ -4,6 +4,10 @@
 #include "gateway/s3/headers.h"
 #include "tests/unit/s3/fake_http.h"
 
+#include <setjmp.h>
+
+#include <cmocka.h>
+
 static const char *const domains[] = { "localhost", "s3.example.com" };
 static struct s3 s3 = { .conf = { .domains = domains, .n_domains = 2 },
 	.region = "us-east-1",
