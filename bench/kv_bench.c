@@ -1,6 +1,7 @@
 /* bench/kv_bench.c - the index alone, against a bare group-synced log.
  *
  * kv_bench DIR [--records N] [--threads N] [--seconds N] [--table-mib N]
+ *     [--only RUN]
  * makes an index of N records below DIR (kept for the next run), then runs:
  *   bare    threads append records to a written file; one fdatasync a group
  *   update  threads run transactions of three keys, as a PUT does: read and
@@ -273,6 +274,7 @@ op_scan(struct worker *w)
 /* --- running --- */
 
 static void (*operation)(struct worker *w);
+static const char *only; /* --only NAME */
 
 static void *
 work(void *arg)
@@ -296,13 +298,16 @@ work(void *arg)
 static double
 run(const char *name, void (*op)(struct worker *w), unsigned threads)
 {
-	struct worker *ws = mem_zalloc(threads * sizeof(*ws));
+	struct worker *ws;
 	uint64_t ops = 0, max = 0, failed = 0, p50 = 0, p99 = 0, seen = 0;
 	double s;
 	int64_t t0;
 
+	if (only != NULL && strcmp(only, name) != 0)
+		return 1;
 	operation = op;
 	atomic_store(&stop, false);
+	ws = mem_zalloc(threads * sizeof(*ws));
 	t0 = clock_mono_ns();
 	for (unsigned i = 0; i < threads; i++) {
 		ws[i].rand = 88172645463325252ull * (i + 1) ^ (uint64_t)t0;
@@ -397,6 +402,7 @@ main(int argc, char **argv)
 		{ "threads", 1, NULL, 't' },
 		{ "seconds", 1, NULL, 's' },
 		{ "table-mib", 1, NULL, 'm' },
+		{ "only", 1, NULL, 'o' },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct kv_conf conf = { 0 };
@@ -414,6 +420,8 @@ main(int argc, char **argv)
 			n_threads = (unsigned)strtoul(optarg, NULL, 10);
 		else if (o == 's')
 			seconds = (unsigned)strtoul(optarg, NULL, 10);
+		else if (o == 'o')
+			only = optarg;
 		else if (o == 'm')
 			conf.table_max = strtoull(optarg, NULL, 10) << 20;
 		else
@@ -428,8 +436,14 @@ main(int argc, char **argv)
 	conf.dir = argv[optind];
 	conf.map_size = (uint64_t)64 << 30;
 	is_new = !fs_exists(conf.dir);
+	t0 = clock_mono_ns();
 	if (kv_open(&conf, &kv, &e) < 0)
 		die("open", &e);
+	kv_get_stat(kv, &st);
+	printf("{\"open_ms\":%.0f,\"replayed_mib\":%.1f}\n",
+	    (double)(clock_mono_ns() - t0) / 1e6,
+	    (double)st.table_bytes / (1 << 20));
+	fflush(stdout);
 	if (is_new) {
 		kv_close(&kv);
 		preload(conf.dir);
