@@ -17,7 +17,7 @@
 #define DEFAULT_SNAPSHOT ((uint64_t)1 << 30)
 #define DEFAULT_IDLE_MS 3000
 #define LOG_KEEP_MAX ((uint64_t)1 << 30)
-#define MIN_TABLE ((uint64_t)256 << 10)
+#define MIN_TABLE ((uint64_t)8 << 10)
 
 void
 kv_event(struct kv *k, int level, const char *fmt, ...)
