@@ -23,6 +23,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -296,11 +297,21 @@ work(void *arg)
 }
 
 static double
+cpu_s(void)
+{
+	struct rusage u;
+
+	getrusage(RUSAGE_SELF, &u);
+	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
+static double
 run(const char *name, void (*op)(struct worker *w), unsigned threads)
 {
 	struct worker *ws;
 	uint64_t ops = 0, max = 0, failed = 0, p50 = 0, p99 = 0, seen = 0;
-	double s;
+	double s, cpu;
 	int64_t t0;
 
 	if (only != NULL && strcmp(only, name) != 0)
@@ -308,6 +319,7 @@ run(const char *name, void (*op)(struct worker *w), unsigned threads)
 	operation = op;
 	atomic_store(&stop, false);
 	ws = mem_zalloc(threads * sizeof(*ws));
+	cpu = cpu_s();
 	t0 = clock_mono_ns();
 	for (unsigned i = 0; i < threads; i++) {
 		ws[i].rand = 88172645463325252ull * (i + 1) ^ (uint64_t)t0;
@@ -323,6 +335,7 @@ run(const char *name, void (*op)(struct worker *w), unsigned threads)
 			max = ws[i].ns_max;
 	}
 	s = (double)(clock_mono_ns() - t0) / 1e9;
+	cpu = cpu_s() - cpu;
 	for (int b = 0; b < 64; b++) {
 		for (unsigned i = 0; i < threads; i++)
 			seen += ws[i].hist[b];
@@ -333,9 +346,10 @@ run(const char *name, void (*op)(struct worker *w), unsigned threads)
 	}
 	printf("{\"run\":\"%s\",\"threads\":%u,\"per_s\":%.0f,"
 	       "\"p50_us_below\":%.1f,\"p99_us_below\":%.1f,"
-	       "\"max_us\":%.0f,\"failed\":%ju}\n",
+	       "\"max_us\":%.0f,\"cpu_us\":%.2f,\"failed\":%ju}\n",
 	    name, threads, (double)ops / s, (double)p50 / 1e3,
-	    (double)p99 / 1e3, (double)max / 1e3, (uintmax_t)failed);
+	    (double)p99 / 1e3, (double)max / 1e3, cpu * 1e6 / (double)ops,
+	    (uintmax_t)failed);
 	fflush(stdout);
 	mem_free(&ws);
 	return (double)ops / s;

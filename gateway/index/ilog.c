@@ -11,6 +11,8 @@
 
 #define RETRY_MS 500 /* after no segment could be made */
 
+static void note_low(struct ilog *l);
+
 /* One of an older epoch. A file that stays is dropped at the next open. */
 static void
 drop_spare(struct ilog *l, struct segment **sp)
@@ -65,6 +67,7 @@ keeper_main(void *arg)
 			l->spare = s;
 		else
 			drop_spare(l, &s);
+		note_low(l);
 		cond_broadcast(&l->cond);
 	}
 	lock_drop(&l->lock);
@@ -161,6 +164,7 @@ ilog_branch(struct ilog *l, uint64_t epoch, struct err *e)
 	l->epoch = epoch;
 	spare = l->spare;
 	l->spare = NULL;
+	note_low(l);
 	lock_drop(&l->lock);
 	drop_spare(l, &spare);
 	lock_take(&l->lock);
@@ -201,12 +205,15 @@ ilog_is_failed(struct ilog *l)
 bool
 ilog_is_low(struct ilog *l)
 {
-	bool r;
+	return atomic_load_explicit(&l->is_low, memory_order_relaxed);
+}
 
-	lock_take(&l->lock);
-	r = l->spare == NULL && l->make_err.code != 0;
-	lock_drop(&l->lock);
-	return r;
+/* Under the lock, after each change of what it depends on. */
+static void
+note_low(struct ilog *l)
+{
+	atomic_store_explicit(&l->is_low,
+	    l->spare == NULL && l->make_err.code != 0, memory_order_relaxed);
 }
 
 size_t
@@ -256,6 +263,7 @@ switch_segment(struct ilog *l, struct err *e)
 		l->active->next = l->spare;
 		l->active = l->spare;
 		l->spare = NULL;
+		note_low(l);
 		cond_broadcast(&l->cond);
 	} else if (l->make_err.code == ERR_NO_SPACE) {
 		rc = err_set(e, ERR_NO_SPACE, "index log: %s", l->make_err.msg);

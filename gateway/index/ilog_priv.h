@@ -5,6 +5,8 @@
 #include "gateway/index/ilog.h"
 #include "lib/lock.h"
 
+#include <stdatomic.h>
+
 #define ILOG_MAGIC 0x696c6f67
 
 struct segment {
@@ -28,7 +30,8 @@ struct ilog {
 	struct cond cond;               /* keeper wanted, spare ready */
 	struct segment *first, *active; /* active is the last */
 	struct segment *spare;
-	uint64_t epoch; /* of new segments */
+	_Atomic bool is_low; /* as ilog_is_low() says */
+	uint64_t epoch;      /* of new segments */
 	uint64_t next_number;
 	uint64_t seq;
 	char recycle[64]; /* name of one segment to reuse; "" = none */

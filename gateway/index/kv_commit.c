@@ -2,7 +2,11 @@
  * (gateway/index/kv.h, kv_priv.h).
  *
  * Waiters sleep on one of two futexes, in turn: all of a batch wake with one
- * system call, while those of the next one sleep on the other. */
+ * system call, while those of the next one sleep on the other.
+ *
+ * One thread runs and syncs. Running the next batch while another thread syncs
+ * was tried: batches become smaller and hands change more often, 12 to 18 us of
+ * CPU a transaction instead of 10.5, and no more of them on two cores. */
 #include "gateway/index/kv_priv.h"
 
 #include "lib/bytes.h"
@@ -59,16 +63,31 @@ gate_open(struct kv *k, unsigned gate)
 /* --- the caller's side --- */
 
 static bool
-is_full(struct kv *k)
+is_full(struct kv *k, unsigned flags)
 {
+	enum kv_fill fill =
+	    atomic_load_explicit(&k->fill, memory_order_relaxed);
+
+	/* What frees space may have to go on for the flush to. */
+	return fill == KV_FILL_OVER ||
+	       (fill == KV_FILL_FULL && !(flags & KV_FREES));
+}
+
+/* How full the tables are; after every change of them. */
+void
+kv_note_fill(struct kv *k)
+{
+	enum kv_fill fill = KV_FILL_ROOM;
 	size_t bytes;
-	bool full;
 
 	lock_take(&k->view_lock);
 	bytes = table_bytes(k->active);
-	full = bytes >= k->conf.table_max / 2 && k->flushing != NULL;
+	if (k->flushing != NULL && bytes >= k->conf.table_max)
+		fill = KV_FILL_OVER;
+	else if (k->flushing != NULL && bytes >= k->conf.table_max / 2)
+		fill = KV_FILL_FULL;
+	atomic_store_explicit(&k->fill, fill, memory_order_relaxed);
 	lock_drop(&k->view_lock);
-	return full;
 }
 
 /* Under queue_lock: may a transaction join? */
@@ -88,7 +107,7 @@ admit(struct kv *k, unsigned flags, struct err *e)
 				return err_set(e, ERR_NO_SPACE,
 				    "no space for the index");
 		}
-		if (!is_full(k))
+		if (!is_full(k, flags))
 			return 0;
 		if (deadline == 0)
 			deadline = clock_mono_ns() + BUSY_MS * 1000000ll;
@@ -439,6 +458,7 @@ after_batch(struct kv *k, bool wanted)
 			return;
 	}
 	rotate(k, wanted);
+	kv_note_fill(k);
 	lock_take(&k->queue_lock);
 	wake = k->last_write_ns == 0;
 	k->last_write_ns = clock_mono_ns();

@@ -228,6 +228,7 @@ drop_flushed(struct kv *k, uint64_t up_to)
 	more = table_bytes(k->active) >= k->conf.table_max / 2;
 	idle = table_is_empty(k->active);
 	lock_drop(&k->view_lock);
+	kv_note_fill(k);
 	table_unref(&t);
 	if (idle) {
 		lock_take(&k->tree_lock);

@@ -75,6 +75,12 @@ struct request {
 	_Atomic int is_done;
 };
 
+enum kv_fill {
+	KV_FILL_ROOM,
+	KV_FILL_FULL, /* writers wait */
+	KV_FILL_OVER, /* all do */
+};
+
 struct kv {
 	unsigned magic;
 	struct kv_conf conf;
@@ -106,6 +112,7 @@ struct kv {
 	unsigned gate;
 
 	_Atomic bool is_failed;
+	_Atomic int fill; /* enum kv_fill */
 
 	struct lock view_lock;
 	struct cond views_gone, grown;
@@ -141,6 +148,7 @@ int kv_set_fresh(struct kv *k, struct err *e);
 int kv_set_epoch(struct kv *k, uint64_t epoch, struct err *e);
 
 /* kv_commit.c */
+void kv_note_fill(struct kv *k);
 void *kv_committer_main(void *arg);
 /* Puts replayed transactions into the active table. */
 int kv_replay(void *arg, uint64_t first_seq, uint32_t n_tx, struct str payload,

@@ -1,10 +1,13 @@
 /* gateway/index/table.c - the ordered table in memory (gateway/index/table.h).
  *
  * The skip list is Pugh's (1990), written as one writer and many readers allow:
- * a node is complete before a release store links it, lowest level first. */
+ * a node is complete before a release store links it, lowest level first. The
+ * nodes hang in a hash table as well, in the same manner: most look-ups are of
+ * keys that are not there. */
 #include "gateway/index/table.h"
 
 #include "lib/fault.h"
+#include "lib/hash.h"
 #include "lib/mem.h"
 
 #include <stdatomic.h>
@@ -14,6 +17,7 @@
 #define MAX_HEIGHT 12           /* a quarter of the nodes rises: 4^12 keys */
 #define FIRST_CHUNK (64u << 10) /* an idle table is small */
 #define CHUNK (1u << 20)
+#define SLOTS 65536 /* of the hash table: pages untouched cost nothing */
 
 struct version {
 	struct version *older;
@@ -25,10 +29,14 @@ struct version {
 
 struct table_node {
 	_Atomic(struct version *) newest; /* NULL: all retracted */
+	struct table_node *chain;         /* of the same slot */
+	uint32_t hash;
 	uint16_t key_len;
 	uint8_t height;
 	_Atomic(struct table_node *) next[]; /* height of them, then the key */
 };
+
+#define SLOTS_BYTES (SLOTS * sizeof(_Atomic(struct table_node *)))
 
 struct chunk {
 	struct chunk *next;
@@ -45,6 +53,7 @@ struct table {
 	uint64_t rand;
 	_Atomic int height;
 	struct table_node *head;
+	_Atomic(struct table_node *) *slots;
 };
 
 static struct chunk *
@@ -149,9 +158,17 @@ table_new(void)
 	atomic_init(&t->refs, 1);
 	atomic_init(&t->height, 1);
 	t->rand = 0x9e3779b97f4a7c15;
-	t->head = node_new(t, STR_NULL, MAX_HEIGHT);
-	if (t->head == NULL)
+	t->slots = mmap(NULL, SLOTS_BYTES, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (t->slots == MAP_FAILED) {
 		mem_free(&t);
+		return NULL;
+	}
+	t->head = node_new(t, STR_NULL, MAX_HEIGHT);
+	if (t->head == NULL) {
+		munmap(t->slots, SLOTS_BYTES);
+		mem_free(&t);
+	}
 	return t;
 }
 
@@ -178,6 +195,7 @@ table_unref(struct table **tp)
 		next = c->next;
 		munmap(c, c->size);
 	}
+	munmap(t->slots, SLOTS_BYTES);
 	t->magic = 0;
 	mem_free(&t);
 }
@@ -231,6 +249,24 @@ find(const struct table *t, struct str key, struct table_node **prev)
 	}
 }
 
+/* The node of exactly this key, NULL: none. */
+static struct table_node *
+look_up(const struct table *t, struct str key, uint32_t hash)
+{
+	struct table_node *n =
+	    atomic_load_explicit(&t->slots[hash % SLOTS], memory_order_acquire);
+
+	while (n != NULL && (n->hash != hash || !str_eq(node_key(n), key)))
+		n = n->chain;
+	return n;
+}
+
+static uint32_t
+hash_of(struct str key)
+{
+	return (uint32_t)hash_xxh3(0, key.p, key.len);
+}
+
 static int
 random_height(struct table *t)
 {
@@ -251,6 +287,7 @@ table_put(struct table *t, struct str key, struct str raw, uint64_t seq,
 {
 	struct table_node *prev[MAX_HEIGHT], *n;
 	struct version *v, *older;
+	uint32_t hash = hash_of(key);
 	int height;
 
 	OBJ_CHECK(t, TABLE_MAGIC);
@@ -264,8 +301,8 @@ table_put(struct table *t, struct str key, struct str raw, uint64_t seq,
 	if (raw.len > 0)
 		memcpy(v->raw, raw.p, raw.len);
 
-	n = find(t, key, prev);
-	if (n != NULL && str_eq(node_key(n), key)) {
+	n = look_up(t, key, hash);
+	if (n != NULL) {
 		older = atomic_load_explicit(&n->newest, memory_order_relaxed);
 		MUST(older == NULL || older->seq <= seq); /* T2 */
 		v->older = older;
@@ -278,6 +315,10 @@ table_put(struct table *t, struct str key, struct str raw, uint64_t seq,
 		return err_set(e, ERR_NO_MEMORY, "index table");
 	v->older = NULL;
 	atomic_store_explicit(&n->newest, v, memory_order_relaxed);
+	n->hash = hash;
+	n->chain =
+	    atomic_load_explicit(&t->slots[hash % SLOTS], memory_order_relaxed);
+	find(t, key, prev);
 	for (int i = 0; i < height; i++) {
 		atomic_store_explicit(&n->next[i],
 		    atomic_load_explicit(&prev[i]->next[i],
@@ -286,6 +327,7 @@ table_put(struct table *t, struct str key, struct str raw, uint64_t seq,
 		atomic_store_explicit(&prev[i]->next[i], n,
 		    memory_order_release);
 	}
+	atomic_store_explicit(&t->slots[hash % SLOTS], n, memory_order_release);
 	if (height > atomic_load_explicit(&t->height, memory_order_relaxed))
 		atomic_store_explicit(&t->height, height, memory_order_relaxed);
 	atomic_fetch_add_explicit(&t->keys, 1, memory_order_relaxed);
@@ -299,8 +341,8 @@ table_retract(struct table *t, struct str key, uint64_t seq)
 	struct version *v;
 
 	OBJ_CHECK(t, TABLE_MAGIC);
-	n = find(t, key, NULL);
-	if (n == NULL || !str_eq(node_key(n), key))
+	n = look_up(t, key, hash_of(key));
+	if (n == NULL)
 		return;
 	v = atomic_load_explicit(&n->newest, memory_order_relaxed);
 	while (v != NULL && v->seq >= seq)
@@ -337,8 +379,8 @@ table_get(const struct table *t, struct str key, uint64_t seq,
 	OBJ_CHECK(t, TABLE_MAGIC);
 	if (table_is_empty(t))
 		return false;
-	n = find(t, key, NULL);
-	if (n == NULL || !str_eq(node_key(n), key))
+	n = look_up(t, key, hash_of(key));
+	if (n == NULL)
 		return false;
 	v = visible(n, seq);
 	if (v == NULL)

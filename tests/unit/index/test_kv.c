@@ -346,7 +346,7 @@ test_full_table(void **state)
 	}
 	assert_int_equal(rc, ERR_BUSY);
 	kv_get_stat(k, &st);
-	assert_true(st.table_bytes <= conf.table_max + 16384);
+	assert_true(st.table_bytes <= conf.table_max + 65536);
 	kv_view_close(&v);
 	OK(kv_update(k, one_fn, &o, &e)); /* it grows, and goes on */
 	OK(kv_flush(k, &e));
