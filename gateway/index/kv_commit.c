@@ -65,8 +65,7 @@ gate_open(struct kv *k, unsigned gate)
 static bool
 is_full(struct kv *k, unsigned flags)
 {
-	enum kv_fill fill =
-	    atomic_load_explicit(&k->fill, memory_order_relaxed);
+	int fill = atomic_load_explicit(&k->fill, memory_order_relaxed);
 
 	/* What frees space may have to go on for the flush to. */
 	return fill == KV_FILL_OVER ||
@@ -77,7 +76,7 @@ is_full(struct kv *k, unsigned flags)
 void
 kv_note_fill(struct kv *k)
 {
-	enum kv_fill fill = KV_FILL_ROOM;
+	int fill = KV_FILL_ROOM;
 	size_t bytes;
 
 	lock_take(&k->view_lock);
