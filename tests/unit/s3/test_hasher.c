@@ -2,6 +2,10 @@
 #include "gateway/s3/hasher.h"
 #include "tests/unit/s3/fake_http.h"
 
+#include <setjmp.h>
+
+#include <cmocka.h>
+
 #define MASK                                                                   \
 	(HASH_BIT(HASH_MD5) | HASH_BIT(HASH_SHA256) | HASH_BIT(HASH_CRC32C))
 
