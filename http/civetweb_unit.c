@@ -15,6 +15,9 @@
  *     before the first connection.
  * U6  pthread_create() tells us before the acceptor is started, which comes
  *     last and whose failure civetweb ignores.
+ * U7  The scan of a header block asks isprint() and tolower() for each byte:
+ *     ASCII's, inline, instead of the locale's by a call. (We never leave the
+ *     C locale, where they are the same.)
  * A changed upstream breaks this compile, not the behaviour. */
 #include <ctype.h>
 #include <poll.h>
@@ -42,6 +45,12 @@
 
 #undef isspace
 #define isspace(c) ((c) == '\n')
+#undef isprint
+#define isprint(c) ((unsigned)(c) - 0x20 < 0x5f)
+#undef isgraph
+#define isgraph(c) ((unsigned)(c) - 0x21 < 0x5e)
+#undef tolower
+#define tolower(c) ((unsigned)(c) - 'A' < 26 ? (c) + 32 : (c))
 
 static __thread void *accept_arg;
 static int unit_accept(int fd, struct sockaddr *sa, socklen_t *len);

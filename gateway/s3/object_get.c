@@ -133,18 +133,12 @@ send_headers(struct get *g, struct err *e)
 }
 
 static int
-send_body(struct get *g, int status, struct err *e)
+send_through(struct get *g, int status, void *buf, size_t size, struct err *e)
 {
-	struct s3 *s = g->r->s3;
-	size_t size = g->len < S3_IO_SIZE ? (size_t)g->len : S3_IO_SIZE;
 	uint64_t done = 0;
-	void *buf = NULL;
-	size_t n = 0;
-	int rc;
+	size_t n;
+	int rc = 0;
 
-	rc = s3_mem_get(s, size, &buf, e);
-	if (rc < 0)
-		return rc;
 	while (done < g->len) {
 		n = g->len - done < size ? (size_t)(g->len - done) : size;
 		rc = object_read(g->rd, g->off + done, buf, n, &n, e);
@@ -159,12 +153,31 @@ send_body(struct get *g, int status, struct err *e)
 			break;
 		done += n;
 	}
-	s3_mem_put(s, &buf, size);
 	if (rc == 0)
 		http_finish(g->r->http);
 	if (rc < 0 && done > 0 && rc != ERR_DISCONNECTED)
-		s3_event(s, 0, "request %s: reading breaks off at %ju: %s",
-		    g->r->info->id, (uintmax_t)(g->off + done), e->msg);
+		s3_event(g->r->s3, 0,
+		    "request %s: reading breaks off at %ju: %s", g->r->info->id,
+		    (uintmax_t)(g->off + done), e->msg);
+	return rc;
+}
+
+static int
+send_body(struct get *g, int status, struct err *e)
+{
+	struct s3 *s = g->r->s3;
+	size_t size = g->len < S3_IO_SIZE ? (size_t)g->len : S3_IO_SIZE;
+	char small[S3_SMALL];
+	void *buf = NULL;
+	int rc;
+
+	if (g->len <= sizeof(small))
+		return send_through(g, status, small, sizeof(small), e);
+	rc = s3_mem_get(s, size, &buf, e);
+	if (rc < 0)
+		return rc;
+	rc = send_through(g, status, buf, size, e);
+	s3_mem_put(s, &buf, size);
 	return rc;
 }
 

@@ -14,19 +14,12 @@ enum {
 };
 
 static int
-store_whole(struct s3_body *b, struct str key, struct put **ret, struct err *e)
+store_read(struct s3_body *b, struct str key, void *buf, struct put **ret,
+    struct err *e)
 {
-	struct s3 *s = b->r->s3;
-	size_t size = (size_t)b->size, alloc, n;
-	struct put *p = NULL;
-	void *buf = NULL;
-	int rc;
+	size_t size = (size_t)b->size, n;
+	int rc = s3_body_fill(b, buf, size, &n, e);
 
-	alloc = size == 0 ? 1 : size;
-	rc = s3_mem_get(s, alloc, &buf, e);
-	if (rc < 0)
-		return rc;
-	rc = s3_body_fill(b, buf, size, &n, e);
 	if (rc == 0 && n == size) { /* the end, and with it the checks */
 		char over;
 
@@ -34,10 +27,30 @@ store_whole(struct s3_body *b, struct str key, struct put **ret, struct err *e)
 		MUST(rc < 0 || n == 0);
 	}
 	if (rc == 0)
-		rc = put_begin(s->conf.store, &b->r->bucket, key, size, &p, e);
+		rc = put_begin(b->r->s3->conf.store, &b->r->bucket, key, size,
+		    ret, e);
 	if (rc == 0 && size > 0)
-		rc = put_write(p, buf, size, e);
-	s3_mem_put(s, &buf, alloc);
+		rc = put_write(*ret, buf, size, e);
+	return rc;
+}
+
+static int
+store_whole(struct s3_body *b, struct str key, struct put **ret, struct err *e)
+{
+	struct s3 *s = b->r->s3;
+	char small[S3_SMALL];
+	struct put *p = NULL;
+	void *buf = NULL;
+	int rc;
+
+	if (b->size <= sizeof(small)) {
+		rc = store_read(b, key, small, &p, e);
+	} else {
+		rc = s3_mem_get(s, (size_t)b->size, &buf, e);
+		if (rc == 0)
+			rc = store_read(b, key, buf, &p, e);
+		s3_mem_put(s, &buf, (size_t)b->size);
+	}
 	if (rc < 0)
 		put_abort(&p);
 	else
