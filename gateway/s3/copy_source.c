@@ -3,6 +3,8 @@
 
 #include "gateway/s3/conditions.h"
 
+#define HASH_COPY_MAX ((uint64_t)5 << 30)
+
 static int
 decode(struct str raw, struct arena *a, struct str *ret)
 {
@@ -122,6 +124,12 @@ s3_source_hash(struct s3_req *r, struct copy_source *s, uint64_t off,
 	size_t n;
 	int rc;
 
+	/* AWS's limit of a copy: here none but where the bytes must be read,
+	 * which takes longer than clients wait. */
+	if (len > HASH_COPY_MAX)
+		return err_set(e, ERR_INVALID_REQUEST,
+		    "The specified copy source is larger than the maximum "
+		    "allowable size for a copy source: 5368709120");
 	rc = s3_mem_get(r->s3, S3_IO_SIZE, &buf, e);
 	if (rc < 0)
 		return rc;
