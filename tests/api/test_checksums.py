@@ -211,3 +211,19 @@ def test_presigned_with_the_checksum_of_nothing(raw, bucket):
     r = raw.request("PUT", raw.presign("PUT", path, params=good), DATA, auth="none")
     assert r.status == 200
     assert raw.get(path)["x-amz-meta-m"] == "v"
+
+
+@pytest.mark.parametrize(
+    "alg,of_nothing",
+    [
+        ("xxhash64", "ef46db3751d8e999"),
+        ("xxhash3", "2d06800538d394c2"),
+        ("xxhash128", "99aa06d3014798d86001c324468d497f"),
+    ],
+)
+def test_xxhash(raw, bucket, alg, of_nothing):
+    path, name = "/%s/k" % bucket, "x-amz-checksum-" + alg
+    value = b64(bytes.fromhex(of_nothing))
+    assert raw.put(path, b"", [(name, value)]).status == 200
+    assert raw.head(path, [("x-amz-checksum-mode", "ENABLED")])[name] == value
+    is_error(raw.put(path, b"x", [(name, value)]), "BadDigest", 400)
