@@ -72,6 +72,7 @@ node_engine_conf(const struct conf *c, struct engine_conf *ret)
 		.scrub_interval_s = c->scrub_interval / 1000,
 		.write_queue_max = c->write_queue_max,
 		.compact_percent = (unsigned)c->compact_percent,
+		.compact_interval_s = (c->compact_interval + 999) / 1000,
 		.event = on_event,
 	};
 }
@@ -97,10 +98,36 @@ node_kv_conf(const struct conf *c, struct blob *archive,
 	return 0;
 }
 
-int
-node_open(const struct conf *c, struct store **ret, struct err *e)
+static void
+node_store_conf(const struct conf *c, struct store_conf *ret)
 {
-	struct store_conf sc = { 0 };
+	*ret = (struct store_conf){
+		.extent_size = c->extent_size,
+		.upload_expiry_s = c->upload_expiry / 1000,
+		.trash_s = c->trash_days * DAY_S,
+		.sweep_interval_s = (c->sweep_interval + 999) / 1000,
+		.background = true,
+		.region = c->region,
+		.event = on_event,
+	};
+}
+
+void
+node_tune(struct node *n, const struct conf *c)
+{
+	struct store_conf sc;
+	struct engine_conf ec;
+
+	node_engine_conf(c, &ec);
+	engine_tune(n->engine, &ec);
+	node_store_conf(c, &sc);
+	store_tune(n->store, &sc);
+}
+
+int
+node_open(const struct conf *c, struct node *ret, struct err *e)
+{
+	struct store_conf sc;
 	struct engine *engine = NULL;
 	char dir[NODE_PATH_MAX];
 	struct blob *blob = NULL;
@@ -123,17 +150,14 @@ node_open(const struct conf *c, struct store **ret, struct err *e)
 		rc = kv_open(&kc, &kv, e);
 	if (rc < 0)
 		goto out_blob;
+	node_store_conf(c, &sc);
 	sc.kv = kv;
 	sc.blob = blob;
-	sc.extent_size = c->extent_size;
-	sc.upload_expiry_s = c->upload_expiry / 1000;
-	sc.trash_s = c->trash_days * DAY_S;
-	sc.background = true;
-	sc.region = c->region;
-	sc.event = on_event;
-	rc = store_open(&sc, ret, e);
-	if (rc == 0)
+	rc = store_open(&sc, &ret->store, e);
+	if (rc == 0) {
+		ret->engine = engine;
 		return 0;
+	}
 	kv_close(&kv);
 out_blob:
 	blob_close(&blob);

@@ -19,7 +19,13 @@ void node_engine_conf(const struct conf *c, struct engine_conf *ret);
 /* @dir: room for the path of the index. */
 int node_kv_conf(const struct conf *c, struct blob *archive,
     char dir[NODE_PATH_MAX], struct kv_conf *ret, struct err *e);
-/* Opens all of it; store_close() closes all of it. */
-int node_open(const struct conf *c, struct store **ret, struct err *e);
+struct node {
+	struct store *store;   /* store_close() closes all of it */
+	struct engine *engine; /* for node_tune() */
+};
+
+int node_open(const struct conf *c, struct node *ret, struct err *e);
+/* What SIGHUP may change while it runs. */
+void node_tune(struct node *n, const struct conf *c);
 
 #endif

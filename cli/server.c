@@ -35,7 +35,7 @@ struct server {
 	bool creds_are_new, creds_from_file;
 	char token[65];
 	struct buf cors;
-	struct store *store;
+	struct node node;
 	struct s3 *s3;
 	struct admin *admin;
 	struct http_server *http;
@@ -149,11 +149,11 @@ static int
 start_s3(struct server *s, struct err *e)
 {
 	const struct conf *c = &s->conf;
-	struct admin_conf ac = { .store = s->store,
+	struct admin_conf ac = { .store = s->node.store,
 		.version = CREEL_VERSION,
 		.metrics_token = s->token,
 		.metrics_public = c->metrics_public };
-	struct s3_conf sc = { .store = s->store,
+	struct s3_conf sc = { .store = s->node.store,
 		.region = c->region,
 		.domains = c->domain.v,
 		.n_domains = c->domain.n,
@@ -234,9 +234,10 @@ start(struct server *s, struct err *e)
 	if (rc == 0)
 		rc = find_token(s, e);
 	if (rc == 0)
-		rc = node_open(&s->conf, &s->store, e);
+		rc = node_open(&s->conf, &s->node, e);
 	if (rc == 0)
-		rc = root_set(s->store, s->creds.user, s->creds.password, e);
+		rc = root_set(s->node.store, s->creds.user, s->creds.password,
+		    e);
 	if (rc == 0)
 		rc = start_s3(s, e);
 	if (rc == 0)
@@ -322,6 +323,7 @@ reload(struct server *s)
 	}
 	log_set_level((enum log_level)c.log_level);
 	admin_set_metrics_public(s->admin, c.metrics_public);
+	node_tune(&s->node, &c);
 	conf_fini(&c);
 	http_server_reopen_log(s->http);
 	if (s->conf.tls_cert[0] != '\0' &&
@@ -399,7 +401,7 @@ server_fini(struct server *s)
 		http_server_stop(&s->http);
 	s3_free(&s->s3);
 	admin_free(&s->admin);
-	store_close(&s->store);
+	store_close(&s->node.store);
 	buf_fini(&s->cors);
 	creds_wipe(&s->creds);
 	conf_fini(&s->conf);

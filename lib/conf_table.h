@@ -86,7 +86,7 @@ X(DURATION, index_archive_interval, "10s", SRV | GW, .max = DAY,
   .doc = "How far the copy of the index kept in the storage may lag behind; 0 = no copy.")
 X(SIZE, index_snapshot_every, "256M", SRV | GW, .min = MIB, .max = TIB,
   .doc = "Bytes of archived log after which the index is stored whole again.")
-X(INT, trash_days, "7", SRV | GW, .max = 3650, .attrs = CONF_RELOAD,
+X(INT, trash_days, "7", SRV | GW, .min = 1, .max = 3650, .attrs = CONF_RELOAD,
   .doc = "Days that bytes which the sweep found without an owner stay before they are deleted.")
 X(DURATION, sweep_interval, "1d", SRV | GW, .max = 3650 * DAY, .attrs = CONF_RELOAD,
   .doc = "From one sweep for bytes without an owner to the next; 0 = only by command.")

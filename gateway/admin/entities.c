@@ -1,8 +1,6 @@
 /* gateway/admin/entities.c - users, keys and buckets. */
 #include "gateway/admin/internal.h"
 
-#define BUCKET_PAGE 1000
-
 static json_t *
 user_json(const struct user *u)
 {

@@ -9,6 +9,7 @@
 
 #define ADMIN_MAGIC 0xad3170ffu
 #define ADMIN_BODY_MAX (64 * 1024)
+#define BUCKET_PAGE 1000 /* read at once */
 #define ADMIN_ANSWER_MAX (64 * 1024 * 1024)
 
 enum admin_job {

@@ -70,6 +70,38 @@ index_json(struct admin *a)
 	    "archived_at", (json_int_t)s.archived_at_s);
 }
 
+/* -1 when they cannot be counted. */
+static json_int_t
+count_buckets(struct admin *a)
+{
+	struct str after = STR_LIT("");
+	json_int_t count = 0;
+	char last[64] = "";
+	struct bucket *b;
+	bool more = true;
+	size_t n = 0;
+
+	while (more) {
+		struct arena *arena =
+		    arena_new(BUCKET_PAGE * 2 * sizeof(struct bucket));
+		int rc = arena == NULL
+		             ? ERR_NO_MEMORY
+		             : bucket_list(a->store, "", STR_LIT(""), after,
+				   BUCKET_PAGE, arena, &b, &n, &more, NULL);
+
+		if (rc == 0 && n > 0) {
+			memcpy(last, b[n - 1].name, sizeof(last));
+			after = str_of(last);
+		}
+		arena_free(&arena);
+		if (rc < 0)
+			return -1;
+		count += (json_int_t)n;
+		more = more && n > 0;
+	}
+	return count;
+}
+
 static json_t *
 objects_json(struct admin *a)
 {
@@ -77,7 +109,7 @@ objects_json(struct admin *a)
 
 	store_get_stat(a->store, &s);
 	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "buckets",
-	    (json_int_t)s.buckets, "garbage_rows", (json_int_t)s.garbage_rows,
+	    count_buckets(a), "garbage_rows", (json_int_t)s.garbage_rows,
 	    "garbage_bytes", (json_int_t)s.garbage_bytes, "collected",
 	    (json_int_t)s.collected_blobs, "last_collect",
 	    (json_int_t)s.last_collect_s, "last_sweep",

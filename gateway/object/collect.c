@@ -9,7 +9,7 @@
  *     an index rebuilt from there never names bytes that are gone; but not for
  *     long: where the archive cannot be written, deleting has to make room.
  * The thread here also ends abandoned uploads, forgets completed ones after a
- * day, and sweeps once a day. Nothing is locked and no view is open while blobs
+ * day, and sweeps every sweep_interval_s. Nothing is locked and no view is open while blobs
  * are deleted; one collector or sweep runs at a time. */
 #include "gateway/object/collect.h"
 
@@ -661,14 +661,14 @@ store_background(void *arg)
 {
 	struct store *s = arg;
 	int64_t hourly = clock_mono_ns() + HOUR_NS / 6;
-	int64_t daily = clock_mono_ns() + HOUR_NS;
+	int64_t swept = clock_mono_ns();
 	unsigned round = 0;
 	int last_collect = 0, last_expire = 0, last_sweep = 0;
 
 	lock_take(&s->lock);
 	while (!s->stop) {
 		struct err e = ERR_INIT;
-		int64_t now;
+		int64_t every = s->conf.sweep_interval_s, now;
 
 		lock_drop(&s->lock);
 		report(s, "collecting garbage",
@@ -680,11 +680,11 @@ store_background(void *arg)
 			report(s, "expiring uploads", store_expire(s, &e), &e,
 			    &last_expire);
 		}
-		if (now >= daily) {
+		if (every > 0 && now - swept >= every * 1000000000) {
 			struct sweep_report r;
 			int rc = store_sweep(s, false, &r, &e);
 
-			daily = now + 24 * HOUR_NS;
+			swept = now;
 			report(s, "sweep", rc, &e, &last_sweep);
 			if (rc == 0 && r.needs_confirm)
 				store_event(s, 1,

@@ -30,9 +30,10 @@ struct store_conf {
 	uint64_t extent_size; /* 64 MiB */
 	uint64_t
 	    inline_max; /* reserved; bodies up to this live in the index; 0 */
-	int64_t upload_expiry_s; /* abandoned multipart uploads; 0 = never */
-	int64_t trash_s;         /* sweep: time on the garbage list, 7 days */
-	bool background;         /* start the collector thread */
+	int64_t upload_expiry_s;  /* abandoned multipart uploads; 0 = never */
+	int64_t trash_s;          /* sweep: time on the garbage list, 7 days */
+	int64_t sweep_interval_s; /* of the background thread; 0 = no sweep */
+	bool background;          /* start the collector thread */
 	const char *region;
 	void (*event)(void *arg, int level, const char *text);
 	void *event_arg;
@@ -40,6 +41,8 @@ struct store_conf {
 
 int store_open(const struct store_conf *c, struct store **ret, struct err *e);
 void store_close(struct store **sp);
+/* From now on @c's trash_s and sweep_interval_s; the rest is not looked at. */
+void store_tune(struct store *s, const struct store_conf *c);
 struct kv *store_kv(struct store *s);
 struct blob *store_blob(struct store *s);
 
@@ -334,7 +337,7 @@ int upload_list(struct store *s, const struct bucket *b, struct str prefix,
 /* --- looking after --- */
 
 struct store_stat {
-	uint64_t buckets, garbage_rows, garbage_bytes, collected_blobs;
+	uint64_t garbage_rows, garbage_bytes, collected_blobs;
 	int64_t last_collect_s, last_sweep_s;
 };
 void store_get_stat(struct store *s, struct store_stat *ret);

@@ -115,6 +115,16 @@ store_blob(struct store *s)
 }
 
 void
+store_tune(struct store *s, const struct store_conf *c)
+{
+	OBJ_CHECK(s, STORE_MAGIC);
+	lock_take(&s->lock);
+	s->conf.trash_s = c->trash_s;
+	s->conf.sweep_interval_s = c->sweep_interval_s;
+	lock_drop(&s->lock);
+}
+
+void
 store_get_stat(struct store *s, struct store_stat *ret)
 {
 	OBJ_CHECK(s, STORE_MAGIC);

@@ -274,10 +274,12 @@ static int
 trash(struct sweep *w, uint64_t *ret_trashed, struct err *e)
 {
 	struct extent x[TRASH_BATCH];
-	struct trash c = { .x = { x, 0 },
-		.due_ns = clock_real_ns() + w->s->conf.trash_s * 1000000000 };
+	struct trash c = { .x = { x, 0 }, .due_ns = clock_real_ns() };
 	size_t i;
 
+	lock_take(&w->s->lock);
+	c.due_ns += w->s->conf.trash_s * 1000000000;
+	lock_drop(&w->s->lock);
 	for (i = 0; i < w->unknown.n; i++) {
 		struct blob_info info;
 		int rc = blob_find_write(w->s->blob, &w->unknown.v[i].write_id,

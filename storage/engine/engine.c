@@ -400,7 +400,7 @@ engine_path_stat(struct engine *g, size_t i, struct engine_path_stat *ret)
 		.is_read_only = p->is_failed || p->is_full,
 		.total = p->total,
 		.avail = p->avail,
-		.reserved = g->c.reserved,
+		.reserved = tuned(g->c.reserved),
 		.scrub_bytes = p->scrub_bytes,
 		.scrub_total = p->scrub_total,
 		.scrub_errors = p->scrub_errors,
@@ -424,7 +424,8 @@ engine_can_write(struct engine *g)
 		struct path *p = g->paths[i];
 
 		path_space(p);
-		if (!p->is_failed && atomic_load(&p->avail) > g->c.reserved)
+		if (!p->is_failed &&
+		    atomic_load(&p->avail) > tuned(g->c.reserved))
 			return true;
 	}
 	return false;

@@ -58,6 +58,9 @@ struct engine_conf {
 int engine_open(const struct engine_conf *c, struct engine **ret,
     struct err *e);
 void engine_close(struct engine **ep);
+/* From now on @c's reserved, scrub_rate, scrub_interval_s, compact_percent and
+ * compact_interval_s; the rest of @c is not looked at. 0 means 0 here. */
+void engine_tune(struct engine *g, const struct engine_conf *c);
 
 /* Who owns a file, kept in its needle (the owner record). */
 struct engine_owner {

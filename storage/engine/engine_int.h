@@ -386,6 +386,9 @@ enum {
 	MAX_PUNCHES = 4096
 };
 
+/* Settings that engine_tune() may change while others read them. */
+#define tuned(x) __atomic_load_n(&(x), __ATOMIC_RELAXED)
+
 struct engine {
 	uint32_t magic;
 	struct engine_conf c;

@@ -46,9 +46,10 @@ has_space(struct engine *g, struct path *p, uint64_t size)
 	/* Small files go into what a volume has allocated already; that runs
 	 * dry by itself. Half of the reserve is for the index, always. */
 	if (size <= g->c.small_limit)
-		return !p->is_full ? avail >= g->c.reserved / 2
-		                   : avail >= g->c.reserved + size;
-	return avail >= g->c.reserved && avail - g->c.reserved >= size;
+		return !p->is_full ? avail >= tuned(g->c.reserved) / 2
+		                   : avail >= tuned(g->c.reserved) + size;
+	return avail >= tuned(g->c.reserved) &&
+	       avail - tuned(g->c.reserved) >= size;
 }
 
 static int

@@ -40,14 +40,15 @@ compact_all(struct engine *g, struct err *e)
 	for (size_t i = 0; i < g->n_paths && !g->tidy_stop; i++) {
 		struct path *p = g->paths[i];
 		struct err why = ERR_INIT;
-		unsigned percent = g->c.compact_percent;
+		unsigned percent = tuned(g->c.compact_percent);
 		int one;
 
 		if (p->is_failed)
 			continue;
 		path_space(p);
 		/* Little space: what is less dead is worth it too. */
-		if (p->is_full || atomic_load(&p->avail) < 2 * g->c.reserved)
+		if (p->is_full ||
+		    atomic_load(&p->avail) < 2 * tuned(g->c.reserved))
 			percent = percent < 10 ? percent : 10;
 		one = compact_pass(p, percent, &why);
 		if (one < 0 && rc == 0) {
@@ -88,10 +89,10 @@ static void *
 compactor_main(void *arg)
 {
 	struct engine *g = arg;
-	int64_t every = g->c.compact_interval_s * 1000;
 	int64_t last = clock_mono_ns();
 
 	while (tidy_sleep(g, PUNCH_MS)) {
+		int64_t every = tuned(g->c.compact_interval_s) * 1000;
 		struct err e = ERR_INIT;
 
 		punch_all(g);
@@ -115,8 +116,8 @@ scrub_all(struct engine *g, uint64_t rate, bool forced, struct err *e)
 	for (size_t i = 0; i < g->n_paths && rc == 0 && !g->tidy_stop; i++) {
 		struct path *p = g->paths[i];
 
-		if (forced ||
-		    clock_real_s() - p->scrub_last_s >= g->c.scrub_interval_s)
+		if (forced || clock_real_s() - p->scrub_last_s >=
+				  tuned(g->c.scrub_interval_s))
 			rc = scrub_pass(p, rate, e);
 	}
 	lock_drop(&g->scrub_lock);
@@ -136,13 +137,28 @@ scrubber_main(void *arg)
 	struct engine *g = arg;
 
 	while (tidy_sleep(g, 60 * 1000)) {
+		uint64_t rate = tuned(g->c.scrub_rate);
 		struct err e = ERR_INIT;
 
-		if (scrub_all(g, g->c.scrub_rate, false, &e) < 0 &&
-		    g->c.event != NULL)
+		if (rate == 0)
+			continue;
+		if (scrub_all(g, rate, false, &e) < 0 && g->c.event != NULL)
 			g->c.event(g->c.event_arg, LOG_WARN, e.msg);
 	}
 	return NULL;
+}
+
+void
+engine_tune(struct engine *g, const struct engine_conf *c)
+{
+	OBJ_CHECK(g, ENGINE_MAGIC);
+#define TUNE(field) __atomic_store_n(&g->c.field, c->field, __ATOMIC_RELAXED)
+	TUNE(reserved);
+	TUNE(scrub_rate);
+	TUNE(scrub_interval_s);
+	TUNE(compact_percent);
+	TUNE(compact_interval_s);
+#undef TUNE
 }
 
 int
@@ -154,8 +170,6 @@ tidy_start(struct engine *g, struct err *e)
 	if (rc < 0)
 		return rc;
 	g->has_compactor = true;
-	if (g->c.scrub_rate == 0)
-		return 0;
 	rc = thread_start(&g->scrubber, "store-scrub", scrubber_main, g, e);
 	g->has_scrubber = rc == 0;
 	return rc;

@@ -133,7 +133,7 @@ seal(struct path *p)
 static uint64_t
 new_size(struct path *p, const struct wreq *r, uint64_t need)
 {
-	uint64_t floor = r->frees ? 0 : p->g->c.reserved, avail, size;
+	uint64_t floor = r->frees ? 0 : tuned(p->g->c.reserved), avail, size;
 	uint64_t least =
 	    FMT_VOL_HEADER + FMT_HDR_MAX + need + path_tail_reserve(p);
 
@@ -145,7 +145,7 @@ new_size(struct path *p, const struct wreq *r, uint64_t need)
 	size = p->g->c.volume_size;
 	if (size > (avail - floor) / 4)
 		size = (avail - floor) / 4;
-	if (r->frees && avail < p->g->c.reserved)
+	if (r->frees && avail < tuned(p->g->c.reserved))
 		size = least; /* no more of the reserve than that */
 	return size > least ? size : least;
 }

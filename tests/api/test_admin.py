@@ -153,6 +153,9 @@ def test_status_and_bucket_list(server):
     text = admin(server, "status")
     assert "ready" in text and server.data in text
     j = json.loads(admin(server, "status", "--json"))
+    assert j["objects"]["buckets"] == len(
+        json.loads(admin(server, "bucket", "list", "--json"))["buckets"]
+    )
     assert j["paths"][0]["files"] >= 5 and j["http"]["max_connections"] == 1000
 
 

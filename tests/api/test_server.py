@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import sys
@@ -271,6 +272,47 @@ def test_sighup_reads_settings_again(tmp_path):
         s.process.send_signal(signal.SIGHUP)
         wait_for(lambda: "unchanged" in s.tail(), s)
         assert fetch(url)[0] == 200
+
+
+def test_sighup_changes_the_store_too(tmp_path):
+    conf = tmp_path / "conf"
+    conf.write_text("reserved_space = 60T\n")
+    with Server(args=["--config", str(conf)]) as s:
+        c = client(s)
+        assert c.put("/full").status == 200
+        assert c.put("/full/key", b"x" * 1000).status == 507
+        conf.write_text("reserved_space = 1M\nscrub_rate = 0\n")
+        s.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: c.put("/full/key", b"x" * 1000).status == 200, s)
+
+
+def certificate(folder, name):
+    crt, key = str(folder / "crt"), str(folder / "key")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+         "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", crt,
+         "-days", "1", "-subj", "/CN=" + name],
+        check=True, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    return crt, key
+
+
+def test_sighup_takes_a_renewed_certificate(tmp_path):
+    with Server(tls=certificate(tmp_path, "first")) as s:
+        address = ("127.0.0.1", s.port)
+        first = ssl.get_server_certificate(address)
+        with Client(*address, ACCESS_KEY, SECRET, tls=True).connect() as kept:
+            certificate(tmp_path, "second")
+            assert ssl.get_server_certificate(address) == first
+            s.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: ssl.get_server_certificate(address) != first, s)
+            second = ssl.get_server_certificate(address)
+            kept.send(b"GET /-/health/live HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert kept.response().status == 200
+            (tmp_path / "crt").write_text("not a certificate")
+            s.process.send_signal(signal.SIGHUP)
+            wait_for(lambda: "old certificate stays" in s.tail(), s)
+            assert ssl.get_server_certificate(address) == second
 
 
 def test_sigterm_lets_a_request_finish():
