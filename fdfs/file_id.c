@@ -206,12 +206,11 @@ fdfs_id_format(const struct fdfs_file_id *id, char dst[FDFS_ID_MAX + 1])
 }
 
 static bool
-parse_remote(struct str s, struct fdfs_file_id *ret)
+parse_remote(struct str s, size_t tail, struct fdfs_file_id *ret)
 {
 	uint8_t raw[20];
 
-	if (s.len < REMOTE_HEAD + B64_MAIN + FDFS_TAIL ||
-	    s.len > FDFS_REMOTE_MAX)
+	if (s.len < REMOTE_HEAD + B64_MAIN + tail || s.len > FDFS_REMOTE_MAX)
 		return false;
 	if (s.p[0] != 'M' || s.p[3] != '/' || s.p[6] != '/' || s.p[9] != '/' ||
 	    !hex_parse(s.p + 1, &ret->path) ||
@@ -226,7 +225,7 @@ parse_remote(struct str s, struct fdfs_file_id *ret)
 	ret->crc32 = get_be32(raw + 16);
 	s = str_skip(s, B64_MAIN);
 	if (ret->size_field & FDFS_SIZE_TRUNK) {
-		if (s.len < B64_TRUNK + FDFS_TAIL ||
+		if (s.len < B64_TRUNK + tail ||
 		    !b64_decode(s.p, B64_TRUNK, raw))
 			return false;
 		ret->trunk_file = get_be32(raw);
@@ -251,9 +250,21 @@ fdfs_id_parse(struct str text, struct fdfs_file_id *ret, struct err *e)
 	if (slash < 1 || !fdfs_group_is_valid(str_sub(text, 0, (size_t)slash)))
 		return err_set(e, ERR_INVALID, "file ID without a group");
 	memcpy(id.group, text.p, (size_t)slash);
-	if (!parse_remote(str_skip(text, (size_t)slash + 1), &id))
+	if (!parse_remote(str_skip(text, (size_t)slash + 1), FDFS_TAIL, &id))
 		return err_set(e, ERR_INVALID, "not a file ID: %.*s",
 		    (int)(text.len < 160 ? text.len : 160), text.p);
+	*ret = id;
+	return 0;
+}
+
+int
+fdfs_remote_parse(struct str name, struct fdfs_file_id *ret, struct err *e)
+{
+	struct fdfs_file_id id = { 0 };
+
+	if (!parse_remote(name, 1, &id))
+		return err_set(e, ERR_INVALID, "not a file name: %.*s",
+		    (int)(name.len < 160 ? name.len : 160), name.p);
 	*ret = id;
 	return 0;
 }

@@ -63,5 +63,9 @@ size_t fdfs_id_format(const struct fdfs_file_id *id, char dst[FDFS_ID_MAX + 1]);
 /* Strict; the text that fdfs_id_format() makes of the result is @text again.
  * ret->tail is a view into @text. ERR_INVALID. */
 int fdfs_id_parse(struct str text, struct fdfs_file_id *ret, struct err *e);
+/* The same for what stands behind the group's slash: ret->group is "". Takes
+ * a tail of 1 to 6 characters too: a slave whose prefix and extension are
+ * shorter than the master's extension has one. */
+int fdfs_remote_parse(struct str name, struct fdfs_file_id *ret, struct err *e);
 
 #endif
