@@ -162,10 +162,26 @@ push_log(struct archive *a, uint64_t up_to, struct err *e)
 /* --- snapshots --- */
 
 struct upload {
+	struct archive *archive;
+	int64_t pushed_ns;
 	struct blob_put *put;
 	struct snapshot_writer *writer;
 	struct buf b;
 };
+
+/* The log goes on being archived meanwhile: a snapshot may take minutes. */
+static int
+push_meanwhile(struct upload *u, struct err *e)
+{
+	struct archive *a = u->archive;
+	int64_t now = clock_mono_ns();
+
+	if (a->need_snapshot ||
+	    now - u->pushed_ns < a->kv->conf.archive_interval_s * 1000000000ll)
+		return 0;
+	u->pushed_ns = now;
+	return push_log(a, durable_seq(a->kv), e);
+}
 
 static int
 flush_upload(struct upload *u, struct err *e)
@@ -181,10 +197,14 @@ static int
 sink(void *arg, const void *p, size_t len, struct err *e)
 {
 	struct upload *u = arg;
+	int rc;
 
 	if (buf_add(&u->b, p, len) < 0)
 		return err_set(e, ERR_NO_MEMORY, NULL);
-	return u->b.len < WRITE_BYTES ? 0 : flush_upload(u, e);
+	if (u->b.len < WRITE_BYTES)
+		return 0;
+	rc = push_meanwhile(u, e);
+	return rc < 0 ? rc : flush_upload(u, e);
 }
 
 static int
@@ -208,7 +228,9 @@ store_snapshot(struct archive *a, uint64_t seq, struct archived *ret_what,
 		.epoch = what.epoch,
 		.seq = seq,
 		.created_ns = k->created_ns };
-	struct upload u = { .b = BUF_CAP(4u << 20) };
+	struct upload u = { .archive = a,
+		.pushed_ns = clock_mono_ns(),
+		.b = BUF_CAP(4u << 20) };
 	struct blob_owner owner;
 	struct blob_info info;
 	char note[128];

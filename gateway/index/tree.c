@@ -77,8 +77,10 @@ fail(struct err *e, int rc, const char *what)
 	case MDB_CORRUPTED:
 	case MDB_PAGE_NOTFOUND:
 	case MDB_INVALID:
-	case MDB_PANIC:
 		return err_set(e, ERR_CORRUPT, "index: %s: %s", what,
+		    mdb_strerror(rc));
+	case MDB_PANIC: /* a meta page's write failed before */
+		return err_set(e, ERR_FAILED, "index: %s: %s", what,
 		    mdb_strerror(rc));
 	case MDB_VERSION_MISMATCH:
 		return err_set(e, ERR_VERSION, "index: %s: %s", what,
