@@ -18,6 +18,10 @@
  * U7  The scan of a header block asks isprint() and tolower() for each byte:
  *     ASCII's, inline, instead of the locale's by a call. (We never leave the
  *     C locale, where they are the same.)
+ * U8  poll() before recv() is left out on a plain connection from its second
+ *     request on: recv() waits itself, with the same time-out. That is one
+ *     system call less for each request. The rest of http/ never relies on
+ *     these sockets being non-blocking (MSG_DONTWAIT).
  * A changed upstream breaks this compile, not the behaviour. */
 #include <ctype.h>
 #include <poll.h>
@@ -25,6 +29,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 
@@ -46,21 +51,23 @@
 #undef isspace
 #define isspace(c) ((c) == '\n')
 #undef isprint
-#define isprint(c) ((unsigned)(c) - 0x20 < 0x5f)
+#define isprint(c) ((unsigned)(c)-0x20 < 0x5f)
 #undef isgraph
-#define isgraph(c) ((unsigned)(c) - 0x21 < 0x5e)
+#define isgraph(c) ((unsigned)(c)-0x21 < 0x5e)
 #undef tolower
 #define tolower(c) ((unsigned)(c) - 'A' < 26 ? (c) + 32 : (c))
 
 static __thread void *accept_arg;
 static int unit_accept(int fd, struct sockaddr *sa, socklen_t *len);
 static ssize_t unit_recv(int fd, void *p, size_t len, int flags);
+static int unit_poll(struct pollfd *p, nfds_t n, int ms);
 static int unit_thread(pthread_t *t, const pthread_attr_t *attr,
     void *(*fn)(void *), void *arg);
 static void *unit_malloc(size_t n);
 static void unit_free(void *p);
 #define accept(fd, sa, len) unit_accept(fd, sa, len)
 #define recv(fd, p, len, flags) unit_recv(fd, p, len, flags)
+#define poll(p, n, ms) unit_poll(p, n, ms)
 #define pthread_create(t, attr, fn, arg) unit_thread(t, attr, fn, arg)
 #define malloc(n) unit_malloc(n)
 #define free(p) unit_free(p)
@@ -69,15 +76,62 @@ static void unit_free(void *p);
 
 #undef accept
 #undef recv
+#undef poll
 #undef pthread_create
 #undef malloc
 #undef free
 #undef calloc /* civetweb forbids it behind its own */
 #undef mg_cry
 
+/* The worker's connection, if its socket blocks (U8). */
+static __thread struct {
+	int fd1; /* descriptor + 1; 0 = none */
+	int ms;  /* time-out that it has now; 0 = none yet */
+	int want_ms;
+} blocking;
+
+void
+unit_block(const struct mg_connection *conn)
+{
+	int off = 0;
+
+	if (conn->ssl != NULL || blocking.fd1 == conn->client.sock + 1)
+		return;
+	if (ioctl(conn->client.sock, FIONBIO, &off) == 0) {
+		blocking.fd1 = conn->client.sock + 1;
+		blocking.ms = 0;
+	}
+}
+
+void
+unit_unblock(void)
+{
+	blocking.fd1 = 0;
+}
+
+static int
+unit_poll(struct pollfd *p, nfds_t n, int ms)
+{
+	if (n == 1 && p->fd + 1 == blocking.fd1 && ms > 0 &&
+	    (p->events & (POLLIN | POLLOUT)) == POLLIN) {
+		blocking.want_ms = ms;
+		p->revents = POLLIN;
+		return 1;
+	}
+	return poll(p, n, ms);
+}
+
 static ssize_t
 unit_recv(int fd, void *p, size_t len, int flags)
 {
+	if (fd + 1 == blocking.fd1 && blocking.ms != blocking.want_ms) {
+		struct timeval t = { .tv_sec = blocking.want_ms / 1000,
+			.tv_usec = blocking.want_ms % 1000 * 1000 };
+
+		if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)) != 0)
+			return -1;
+		blocking.ms = blocking.want_ms;
+	}
 	return recv(fd, p, len < 8192 ? len : 8192, flags);
 }
 

@@ -58,6 +58,11 @@ bool unit_is_open(const struct mg_connection *conn);
 unsigned unit_n_workers(const struct mg_context *ctx);  /* really started */
 void unit_wake_listeners(const struct mg_context *ctx); /* and refuse */
 
+/* This connection, if it is a plain one, is waited for in recv(2); at its end
+ * unit_unblock() on the same thread. */
+void unit_block(const struct mg_connection *conn);
+void unit_unblock(void);
+
 /* The connection closes: gives the pages of its request buffer back. */
 void unit_drop_buffer(const struct mg_connection *conn);
 

@@ -1,6 +1,6 @@
 /* http/io.c - bytes from and to a connection, plain or TLS, with time-outs.
  *
- * Sockets are non-blocking: try first, wait only when there is nothing. Only
+ * No read or write blocks: try first, wait only when there is nothing. Only
  * time spent waiting for the peer counts for the minimal rate, over windows of
  * five minutes. http_server_cut() shuts the socket down, which ends a wait.
  * Threads: the connection's worker. */
@@ -89,7 +89,7 @@ http_io_read(struct http_req *r, void *p, size_t len, int idle_ms,
 				}
 			}
 		} else {
-			n = recv(r->fd, p, len, 0);
+			n = recv(r->fd, p, len, MSG_DONTWAIT);
 			if (n == 0) {
 				*ret_len = 0;
 				return 0;
@@ -148,7 +148,7 @@ send_some(struct http_req *r, struct iovec *iov, int n, short *ret_want)
 	*ret_want = POLLOUT;
 	if (r->ssl != NULL)
 		return send_tls(r, iov, n, ret_want);
-	sent = sendmsg(r->fd, &m, MSG_NOSIGNAL);
+	sent = sendmsg(r->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (sent >= 0)
 		return sent;
 	return errno == EAGAIN || errno == EINTR ? 0 : -1;

@@ -329,6 +329,7 @@ on_close(const struct mg_connection *c)
 	struct err e = ERR_INIT;
 	struct http_req *r;
 
+	unit_unblock();
 	if (slot == NULL)
 		return;
 	/* civetweb closes without a word after `GET http://...` and `*`. */
