@@ -242,8 +242,8 @@ flusher_main(void *arg)
 		if (rc < 0 && !has_failed)
 			path_event(p, LOG_ERROR, "file index: %s", e.msg);
 		has_failed = rc < 0;
+		vols_trim(p, idle ? 64 : 512);
 		if (idle && !was_idle) {
-			vols_trim(p, 64);
 			large_io_trim(p);
 			malloc_trim(0);
 		}

@@ -6,7 +6,8 @@
 #include "lib/thread.h"
 
 enum {
-	PUNCH_MS = 1000
+	PUNCH_MS = 1000,
+	PRESSED_MS = 5000
 };
 
 bool
@@ -85,6 +86,19 @@ engine_compact_now(struct engine *g, struct err *e)
 	return 0;
 }
 
+/* A full path with dead bytes does not wait for its turn. */
+static bool
+is_pressed(struct engine *g)
+{
+	for (size_t i = 0; i < g->n_paths; i++) {
+		struct path *p = g->paths[i];
+
+		if (p->is_full && !p->is_failed)
+			return true;
+	}
+	return false;
+}
+
 static void *
 compactor_main(void *arg)
 {
@@ -96,7 +110,11 @@ compactor_main(void *arg)
 		struct err e = ERR_INIT;
 
 		punch_all(g);
-		if (every == 0 || clock_mono_ns() - last < every * 1000000)
+		if (every == 0)
+			continue;
+		if (clock_mono_ns() - last <
+		    (is_pressed(g) && every > PRESSED_MS ? PRESSED_MS : every) *
+			1000000)
 			continue;
 		if (compact_all(g, &e) < 0 && g->c.event != NULL)
 			g->c.event(g->c.event_arg, LOG_WARN, e.msg);
