@@ -346,10 +346,15 @@ vol_remove(struct vol *v, struct err *e)
 		rc = fs_unlink(name, e);
 	if (rc < 0 && rc != ERR_NOT_FOUND)
 		return rc;
-	/* Before a tombstone that belongs to it may be dropped. */
+	/* Before a tombstone that belongs to it may be dropped. No sync is
+	 * tried twice: what this one left in doubt, a start settles. */
 	rc = fs_sync_parent(name, e);
-	if (rc < 0)
+	if (rc < 0) {
+		p->is_failed = true;
+		path_event(p, LOG_ERROR, "taken out of service: %s",
+		    e == NULL ? err_text(rc) : e->msg);
 		return rc;
+	}
 	lock_take(&p->vlock);
 	if (p->n_removed == p->cap_removed) {
 		size_t cap = p->cap_removed == 0 ? 16 : 2 * p->cap_removed;
