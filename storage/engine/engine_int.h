@@ -294,6 +294,7 @@ struct path {
 	_Atomic uint64_t scrub_bytes, scrub_total, scrub_errors, scrub_passes;
 	_Atomic int64_t scrub_last_s;
 
+	struct zeroer *zeroer;
 	struct large_io *io;
 	uint32_t dir_count;              /* large files: fan-out */
 	_Atomic uint8_t dirs[65536 / 8]; /* directories known to be there */
@@ -347,6 +348,17 @@ int large_read_sums(int fd, uint64_t size, uint32_t first, uint32_t n,
     uint8_t *dst, struct err *e);
 /* Settles what a crash left in tmp/. */
 int large_recover(struct path *p, struct err *e);
+
+/* --- zero.c --- */
+
+int zero_start(struct path *p, struct err *e);
+void zero_stop(struct path *p);
+/* The writer is about to write up to @end. */
+void zero_guard(struct path *p, uint64_t end);
+/* It has written needles of about @needle bytes. */
+void zero_ahead(struct path *p, struct vol *v, size_t needle);
+/* It is done with the volume. */
+void zero_end(struct path *p);
 
 /* --- largeio.c --- */
 

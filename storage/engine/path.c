@@ -328,7 +328,11 @@ path_open(struct engine *g, unsigned no, const char *dir, int lock_fd,
 int
 path_start_threads(struct path *p, struct err *e)
 {
-	int rc = thread_start(&p->writer, "store-write", writer_main, p, e);
+	int rc = zero_start(p, e);
+
+	if (rc < 0)
+		return rc;
+	rc = thread_start(&p->writer, "store-write", writer_main, p, e);
 
 	if (rc < 0)
 		return rc;
@@ -371,6 +375,7 @@ path_close(struct path **pp)
 		return;
 	OBJ_CHECK(p, PATH_MAGIC);
 	path_stop_threads(p);
+	zero_stop(p);
 	large_io_stop(p);
 	for (size_t i = 0; i < p->n_vols; i++) {
 		MUST(p->vols[i]->refs == 1);

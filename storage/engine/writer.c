@@ -117,6 +117,7 @@ seal(struct path *p)
 
 	if (v == NULL)
 		return;
+	zero_end(p);
 	/* Gives the unused rest back; where it stays, it is of no harm. */
 	fs_truncate(v->fd, v->end, NULL);
 	lock_take(&p->vlock);
@@ -250,6 +251,11 @@ write_group(struct path *p, struct wreq *group, uint64_t *ret_end,
 	uint64_t off = p->cur->end, start = off;
 	int n = 0;
 
+	for (struct wreq *r = group; r != NULL; r = r->next)
+		off += weight(r);
+	zero_guard(p, off);
+	off = start;
+
 	for (struct wreq *r = group; r != NULL; r = r->next) {
 		size_t len = r->hdr_len + r->payload.len;
 		size_t pad = (size_t)(weight(r) - len);
@@ -357,6 +363,7 @@ run_group(struct path *p, struct wreq *group, size_t n)
 	struct wreq start;
 	struct wreq *all = group;
 	uint64_t end;
+	size_t mean;
 	int rc = findex_reserve(p->fx, n, &e);
 
 	if (rc < 0) {
@@ -377,7 +384,9 @@ run_group(struct path *p, struct wreq *group, size_t n)
 		return;
 	}
 	p->has_started = true;
+	mean = (size_t)((end - p->cur->end) / n);
 	publish(p, all, end);
+	zero_ahead(p, p->cur, mean);
 }
 
 static void
