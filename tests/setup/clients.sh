@@ -63,3 +63,29 @@ setup_js() {
 		die "npm ci failed: see $to/npm.log"
 	}
 }
+
+# --full: today's aws, s3cmd and mc, in a chroot of Debian 13.
+TRIXIE_ROOT=${CREEL_CACHE_DIR:-$HOME/.cache/creel}/trixie
+
+setup_trixie() {
+	local mirror
+	[ ! -f "$TRIXIE_ROOT/.done" ] || return 0
+	[ "$(id -u)" -eq 0 ] ||
+		die "--full needs root for a Debian 13 chroot in $TRIXIE_ROOT"
+	mirror=$(apt-get indextargets --format '$(REPO_URI)' \
+		"Created-By: Packages" "Origin: Debian" 2>/dev/null |
+		grep -v security | sort -u | head -n 1)
+	mirror=${mirror:-http://deb.debian.org/debian/}
+	say "making a Debian 13 chroot in $TRIXIE_ROOT"
+	rm -rf --one-file-system "$TRIXIE_ROOT"
+	mkdir -p "$TRIXIE_ROOT"
+	debootstrap --variant=minbase --include=ca-certificates trixie \
+		"$TRIXIE_ROOT" "$mirror" >"$TRIXIE_ROOT.log" 2>&1 ||
+		die "debootstrap failed: see $TRIXIE_ROOT.log"
+	cp /etc/resolv.conf /etc/hosts "$TRIXIE_ROOT/etc/"
+	chroot "$TRIXIE_ROOT" env DEBIAN_FRONTEND=noninteractive apt-get \
+		install -q -y --no-install-recommends awscli s3cmd \
+		minio-client </dev/null >>"$TRIXIE_ROOT.log" 2>&1 ||
+		die "packages of the chroot: see $TRIXIE_ROOT.log"
+	touch "$TRIXIE_ROOT/.done"
+}
