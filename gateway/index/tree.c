@@ -213,8 +213,6 @@ tree_open(const char *path, uint64_t map_size, bool create,
 	if (rc == TREE_MAP_FULL)
 		rc = err_set(e, ERR_NO_SPACE, "index: map of %ju bytes",
 		    (uintmax_t)t->map_size);
-	if (rc == 0 && create)
-		rc = fs_sync_parent(path, e);
 	if (rc < 0)
 		goto out_close;
 	*ret = t;

@@ -29,7 +29,7 @@ struct tree_meta {
 };
 
 /* @path is the file; the lock file is beside it. Creates it when @create, with
- * the given *meta; else reads *meta. ERR_NOT_FOUND, ERR_VERSION, ERR_CORRUPT;
+ * the given *meta (its name is durable once the caller syncs the directory); else reads *meta. ERR_NOT_FOUND, ERR_VERSION, ERR_CORRUPT;
  * ERR_CONFIG when this LMDB's keys are too short. @map_size grows to what the
  * file needs. */
 int tree_open(const char *path, uint64_t map_size, bool create,
