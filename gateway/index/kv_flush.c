@@ -60,6 +60,20 @@ reserve_use(struct kv *k)
 		fs_unlink(path, NULL);
 }
 
+/* What LMDB can use again of its own file. */
+static uint64_t
+free_inside(struct kv *k)
+{
+	struct kv_view *v;
+	uint64_t bytes;
+
+	if (kv_view_open(k, &v, NULL) < 0)
+		return 0;
+	bytes = tree_free(v->reader);
+	kv_view_close(&v);
+	return bytes;
+}
+
 static void
 set_stuck(struct kv *k, bool stuck, const struct err *e)
 {
@@ -76,6 +90,18 @@ set_stuck(struct kv *k, bool stuck, const struct err *e)
 			? "no space for the index, only deletes are accepted: %s"
 			: "space for the index again%s",
 		    stuck ? e->msg : "");
+}
+
+static void
+check_space(struct kv *k)
+{
+	struct err e = ERR_INIT;
+	int rc = reserve_make(k, &e);
+
+	if (rc == ERR_NO_SPACE && free_inside(k) >= 2 * RESERVE)
+		rc = 0; /* the disk is full, the index is not */
+	if (rc == 0 || rc == ERR_NO_SPACE)
+		set_stuck(k, rc == ERR_NO_SPACE, &e);
 }
 
 /* X3: waits until nobody reads; then twice the map. */
@@ -269,9 +295,7 @@ flush_one(struct kv *k, struct table *t, uint64_t up_to)
 	}
 	drop_flushed(k, up_to);
 	kv_retire_log(k);
-	rc = reserve_make(k, &e);
-	if (rc == 0 || rc == ERR_NO_SPACE)
-		set_stuck(k, rc == ERR_NO_SPACE, &e);
+	check_space(k);
 }
 
 /* The committer is gone: nobody else changes the tables. */
@@ -342,26 +366,19 @@ kv_flusher_main(void *arg)
 	struct kv *k = arg;
 	struct table *t;
 	uint64_t up_to;
-	struct err e = ERR_INIT;
 	bool more;
-	int rc;
 
-	rc = reserve_make(k, &e);
-	if (rc == ERR_NO_SPACE)
-		set_stuck(k, true, &e);
+	check_space(k);
 	for (;;) {
 		lock_take(&k->queue_lock);
 		more = wait_for_work(k, &t, &up_to);
 		lock_drop(&k->queue_lock);
 		if (!more)
 			break;
-		if (t != NULL) {
+		if (t != NULL)
 			flush_one(k, t, up_to);
-		} else {
-			rc = reserve_make(k, &e);
-			if (rc == 0 || rc == ERR_NO_SPACE)
-				set_stuck(k, rc == ERR_NO_SPACE, &e);
-		}
+		else
+			check_space(k);
 	}
 	lock_take(&k->queue_lock);
 	k->is_flusher_gone = true;

@@ -260,6 +260,30 @@ tree_bytes(struct tree_reader *r)
 }
 
 uint64_t
+tree_free(struct tree_reader *r)
+{
+	MDB_val k, v;
+	MDB_cursor *c;
+	MDB_stat st;
+	uint64_t pages = 0;
+	size_t n;
+
+	MUST(r->is_open);
+	/* Database 0 is LMDB's list of free pages: each record a count and
+	 * that many page numbers. */
+	if (mdb_env_stat(r->tree->env, &st) != 0 ||
+	    mdb_cursor_open(r->txn, 0, &c) != 0)
+		return 0;
+	while (mdb_cursor_get(c, &k, &v, MDB_NEXT) == 0 &&
+	       v.mv_size >= sizeof(n)) {
+		memcpy(&n, v.mv_data, sizeof(n));
+		pages += n;
+	}
+	mdb_cursor_close(c);
+	return pages * st.ms_psize;
+}
+
+uint64_t
 tree_map_size(struct tree *t)
 {
 	return t->map_size;

@@ -39,6 +39,7 @@ void tree_close(struct tree **tp); /* all readers and writers gone */
 /* On a renewed reader. */
 uint64_t tree_records(struct tree_reader *r);
 uint64_t tree_bytes(struct tree_reader *r); /* of the file */
+uint64_t tree_free(struct tree_reader *r);  /* of that, to be used again */
 uint64_t tree_map_size(struct tree *t);
 /* Twice the map. R3. */
 int tree_grow(struct tree *t, struct err *e);

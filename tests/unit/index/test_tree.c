@@ -197,6 +197,17 @@ test_limits_and_growth(void **state)
 		    1);
 		assert_true(str_eq(raw, str_mem(value, KV_VALUE_MAX + 8)));
 	}
+	assert_true(tree_free(r) < 1u << 20);
+	tree_reader_reset(r);
+	OK(tree_write_begin(t, &w, &e));
+	for (int i = 0; i < 12; i++) {
+		key[KV_KEY_MAX - 1] = (char)i;
+		OK(tree_write_del(w, str_mem(key, KV_KEY_MAX), &e));
+	}
+	OK(tree_write_commit(&w, NULL, &e));
+	OK(tree_reader_renew(r, &e));
+	assert_int_equal(tree_records(r), 0);
+	assert_true(tree_free(r) >= 12u << 20);
 	tree_reader_reset(r);
 	tree_reader_free(&r);
 	tree_trim(t);
