@@ -87,6 +87,8 @@ int kv_tx_del(struct kv_tx *tx, struct str key, struct err *e); /* absent: 0 */
 
 /* --- reading --- */
 
+/* About a microsecond. Close it before anything slow: while it is open LMDB
+ * cannot use old pages again, nor its map grow. ERR_BUSY: thousands are open. */
 int kv_view_open(struct kv *k, struct kv_view **ret, struct err *e);
 void kv_view_close(struct kv_view **vp);
 uint64_t kv_view_seq(const struct kv_view *v); /* newest transaction in it */
