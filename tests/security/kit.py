@@ -212,8 +212,7 @@ class Site:
         return s
 
     def stored(self):
-        """(files, bytes) in the storage once the garbage is gone. The index's
-        own archive is left out by counting before and after only."""
+        """(files in the storage, rows of garbage) once the garbage is gone."""
         end = time.monotonic() + 20
         while time.monotonic() < end:
             self.admin("POST", "collect")
