@@ -67,8 +67,7 @@ struct engine_owner {
 	uint8_t class;         /* enum engine_class */
 	struct id128 index_id; /* UUID of the index that names it */
 	struct id128 write_id; /* E5 */
-	struct str
-	    note; /* opaque to the engine, <= 2048 bytes: salvage hints */
+	struct str note;       /* opaque, <= 2048 bytes: hints for salvage */
 };
 
 struct engine_file_info {

@@ -145,9 +145,9 @@ new_size(struct path *p, const struct wreq *r, uint64_t need)
 		return 0;
 	size = p->g->c.volume_size;
 	if (size > (avail - floor) / 4)
-		size = (avail - floor) / 4;
+		size = (avail - floor) / 4; /* the rest comes back at sealing */
 	if (r->frees && avail < tuned(p->g->c.reserved))
-		size = least; /* no more of the reserve than that */
+		size /= 4; /* go easy on the reserve */
 	return size > least ? size : least;
 }
 
