@@ -338,7 +338,7 @@ stop_http(void *arg)
 {
 	struct server *s = arg;
 
-	http_server_stop(&s->http);
+	http_server_drain(s->http);
 	atomic_store(&s->stopped, true);
 	return NULL;
 }
@@ -349,7 +349,6 @@ static bool
 stop(struct server *s, const sigset_t *signals)
 {
 	const struct timespec tick = { .tv_nsec = 50 * 1000 * 1000 };
-	struct http_server *http = s->http;
 	struct err e = ERR_INIT;
 	int64_t limit =
 	    clock_mono_ns() + (s->conf.stop_timeout + STOP_GRACE_MS) * 1000000;
@@ -358,7 +357,7 @@ stop(struct server *s, const sigset_t *signals)
 	admin_set_stopping(s->admin);
 	admin_set_server(s->admin, NULL);
 	if (thread_start(&t, "stop", stop_http, s, &e) < 0) {
-		http_server_stop(&s->http);
+		http_server_drain(s->http);
 		return true;
 	}
 	while (!atomic_load(&s->stopped)) {
@@ -367,7 +366,7 @@ stop(struct server *s, const sigset_t *signals)
 		if ((sig == SIGTERM || sig == SIGINT) &&
 		    !atomic_load(&s->stopped)) {
 			log_info("second signal: cutting what is under way");
-			http_server_cut(http);
+			http_server_cut(s->http);
 		}
 		if (clock_mono_ns() > limit)
 			return false;

@@ -63,6 +63,9 @@ void http_server_reopen_log(struct http_server *s);
  * http_server_cut() from another thread ends the wait at once; it may come too
  * late, when the server is gone already. */
 void http_server_stop(struct http_server **sp);
+/* The waiting part of http_server_stop(), which is still to be called: until
+ * then the server is there for http_server_cut(). */
+void http_server_drain(struct http_server *s);
 void http_server_cut(struct http_server *s);
 struct http_counts {
 	unsigned connections, busy, max_connections;

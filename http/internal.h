@@ -117,7 +117,7 @@ struct http_server {
 	unsigned n_held;
 	bool is_released;
 	pthread_t ticker;
-	bool has_ticker, is_stopping, is_stopped;
+	bool has_ticker, is_stopping, is_stopped, drained;
 	int64_t stop_at_ns;
 };
 

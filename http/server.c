@@ -724,13 +724,11 @@ http_server_cut(struct http_server *s)
 }
 
 void
-http_server_stop(struct http_server **sp)
+http_server_drain(struct http_server *s)
 {
-	struct http_server *s = *sp;
-
-	if (s == NULL)
-		return;
 	OBJ_CHECK(s, HTTP_SERVER_MAGIC);
+	if (s->drained)
+		return;
 	/* From here answers say `Connection: close`. mg_stop() ends the
 	 * acceptor and waits for the workers; requests under way do not notice
 	 * it, since their bodies do not go through civetweb. The ticker shuts
@@ -748,5 +746,14 @@ http_server_stop(struct http_server **sp)
 		if (atomic_load(&s->slots[i].state) != SLOT_FREE)
 			close(s->slots[i].fd);
 	}
+	s->drained = true;
+}
+
+void
+http_server_stop(struct http_server **sp)
+{
+	if (*sp == NULL)
+		return;
+	http_server_drain(*sp);
 	free_server(sp);
 }
