@@ -79,7 +79,7 @@ fdfs_groups_decode(struct str body, struct fdfs_group *ret, size_t max,
     size_t *ret_n, struct err *e)
 {
 	struct fdfs_reader in = fdfs_reader(body);
-	size_t n;
+	size_t n = 0;
 	int rc = count(body, FDFS_GROUP_RECORD, max, &n, e);
 
 	if (rc < 0)
@@ -199,7 +199,7 @@ fdfs_storages_decode(struct str body, struct fdfs_storage *ret, size_t max,
 {
 	struct fdfs_reader in = fdfs_reader(body);
 	bool narrow = body.len % STORAGE_NARROW == 0;
-	size_t n;
+	size_t n = 0;
 	int rc =
 	    count(body, narrow ? STORAGE_NARROW : STORAGE_WIDE, max, &n, e);
 
@@ -270,7 +270,7 @@ fdfs_tracker_stat_decode(struct str body, struct fdfs_node *ret, size_t max,
 {
 	struct fdfs_reader in = fdfs_reader(body);
 	uint8_t said = fdfs_take_u8(&in);
-	size_t n;
+	size_t n = 0;
 	int rc = count(str_skip(body, 1), TRACKER_NODE, max, &n, e);
 
 	if (rc < 0)
@@ -320,7 +320,7 @@ fdfs_storage_stat_decode(struct str body, struct fdfs_node *ret, size_t max,
 	bool use_id = fdfs_take_u8(&in) != 0,
 	     use_trunk = fdfs_take_u8(&in) != 0;
 	uint32_t said = fdfs_take_u32(&in);
-	size_t n;
+	size_t n = 0;
 	int rc = count(str_skip(body, 6), STORAGE_NODE, max, &n, e);
 
 	if (rc < 0)
@@ -375,7 +375,7 @@ fdfs_volume_stat_decode(struct str body, struct fdfs_volume *ret, size_t max,
 	struct fdfs_reader in = fdfs_reader(body);
 	bool use_trunk = fdfs_take_u8(&in) != 0;
 	uint32_t said = fdfs_take_u32(&in);
-	size_t n;
+	size_t n = 0;
 	int rc = count(str_skip(body, 5), VOLUME_RECORD, max, &n, e);
 
 	if (rc < 0)

@@ -1,0 +1,514 @@
+/* fdfs/client.c - pool of connections and calls on them. */
+#include "fdfs/client.h"
+
+#include "fdfs/net.h"
+
+#include "lib/clock.h"
+#include "lib/lock.h"
+#include "lib/mem.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+enum {
+	CLIENT_MAGIC = 0x4664666c,
+	CALL_MAGIC = 0x4664664b
+};
+
+struct idle {
+	struct fdfs_addr to;
+	int fd;
+	int64_t since;
+};
+
+struct fdfs_client {
+	unsigned magic;
+	struct fdfs_client_opts o;
+	struct lock lock;  /* the fields below; no I/O */
+	struct idle *idle; /* oldest first */
+	unsigned n_idle;
+	uint64_t connects, reused, stale;
+};
+
+struct fdfs_call {
+	unsigned magic;
+	struct fdfs_client *c;
+	struct fdfs_addr to;
+	int fd;
+	bool from_pool; /* and nothing was sent on it yet */
+	bool was_sent;
+	bool broken;      /* L2 */
+	bool has_answer;  /* its header was read */
+	uint64_t content; /* still to be written */
+	uint64_t answer;  /* still to be read */
+	struct str head;  /* unsent; points into head_copy */
+	char head_copy[];
+};
+
+/* --- the pool --- */
+
+int
+fdfs_client_open(const struct fdfs_client_opts *o, struct fdfs_client **ret,
+    struct err *e)
+{
+	struct fdfs_client *c = mem_zalloc(sizeof(*c));
+
+	if (c == NULL)
+		return err_set(e, ERR_NO_MEMORY, "FastDFS client");
+	c->magic = CLIENT_MAGIC;
+	if (o != NULL)
+		c->o = *o;
+	if (c->o.connect_ms == 0)
+		c->o.connect_ms = 5000;
+	if (c->o.io_ms == 0)
+		c->o.io_ms = 30000;
+	if (c->o.idle_ms == 0)
+		c->o.idle_ms = 60000;
+	if (c->o.max_idle_each == 0)
+		c->o.max_idle_each = 16;
+	if (c->o.max_idle == 0)
+		c->o.max_idle = 256;
+	c->idle = mem_alloc(c->o.max_idle * sizeof(*c->idle));
+	if (c->idle == NULL) {
+		mem_free(&c);
+		return err_set(e, ERR_NO_MEMORY, "FastDFS client");
+	}
+	lock_init(&c->lock, LOCK_RANK_LEAF);
+	*ret = c;
+	return 0;
+}
+
+/* Says goodbye, if it can be said at once. */
+static void
+hang_up(int fd)
+{
+	static const struct fdfs_header quit = { 0, FDFS_QUIT, 0 };
+	uint8_t raw[FDFS_HEADER];
+
+	fdfs_header_put(raw, &quit);
+	(void)send(fd, raw, sizeof(raw), MSG_NOSIGNAL | MSG_DONTWAIT);
+	close(fd);
+}
+
+void
+fdfs_client_close(struct fdfs_client **cp)
+{
+	struct fdfs_client *c = *cp;
+
+	if (c == NULL)
+		return;
+	OBJ_CHECK(c, CLIENT_MAGIC);
+	*cp = NULL;
+	for (unsigned i = 0; i < c->n_idle; i++)
+		hang_up(c->idle[i].fd);
+	lock_fini(&c->lock);
+	mem_free(&c->idle);
+	mem_free(&c);
+}
+
+void
+fdfs_client_stat(struct fdfs_client *c, struct fdfs_client_stat *ret)
+{
+	OBJ_CHECK(c, CLIENT_MAGIC);
+	lock_take(&c->lock);
+	*ret = (struct fdfs_client_stat){ .connects = c->connects,
+		.reused = c->reused,
+		.stale = c->stale,
+		.idle = c->n_idle };
+	lock_drop(&c->lock);
+}
+
+static bool
+is_same(const struct fdfs_addr *a, const struct fdfs_addr *b)
+{
+	return a->port == b->port && strcmp(a->ip, b->ip) == 0;
+}
+
+/* With the lock held. Returns its socket. */
+static int
+remove_idle(struct fdfs_client *c, unsigned i)
+{
+	int fd = c->idle[i].fd;
+
+	c->n_idle--;
+	memmove(&c->idle[i], &c->idle[i + 1],
+	    (c->n_idle - i) * sizeof(*c->idle));
+	return fd;
+}
+
+/* The one used last; -1 when there is none. */
+static int
+take_idle(struct fdfs_client *c, const struct fdfs_addr *to)
+{
+	int fd = -1;
+
+	lock_take(&c->lock);
+	for (unsigned i = c->n_idle; i > 0 && fd < 0; i--) {
+		if (is_same(&c->idle[i - 1].to, to))
+			fd = remove_idle(c, i - 1);
+	}
+	lock_drop(&c->lock);
+	return fd;
+}
+
+/* The oldest, if it has rested for too long; -1. */
+static int
+take_expired(struct fdfs_client *c)
+{
+	int64_t old = clock_mono_ns() - (int64_t)c->o.idle_ms * 1000000;
+	int fd = -1;
+
+	lock_take(&c->lock);
+	if (c->n_idle > 0 && c->idle[0].since < old)
+		fd = remove_idle(c, 0);
+	lock_drop(&c->lock);
+	return fd;
+}
+
+static void
+drop_expired(struct fdfs_client *c)
+{
+	int fd;
+
+	while ((fd = take_expired(c)) >= 0)
+		hang_up(fd);
+}
+
+/* Into the pool; the oldest of its address, or of all, makes room. */
+static void
+put_idle(struct fdfs_client *c, const struct fdfs_addr *to, int fd)
+{
+	unsigned same = 0, first = 0;
+	int old = -1;
+
+	drop_expired(c);
+	lock_take(&c->lock);
+	for (unsigned i = c->n_idle; i > 0; i--) {
+		if (is_same(&c->idle[i - 1].to, to)) {
+			same++;
+			first = i - 1;
+		}
+	}
+	if (same >= c->o.max_idle_each)
+		old = remove_idle(c, first);
+	else if (c->n_idle >= c->o.max_idle)
+		old = remove_idle(c, 0);
+	c->idle[c->n_idle++] =
+	    (struct idle){ .to = *to, .fd = fd, .since = clock_mono_ns() };
+	lock_drop(&c->lock);
+	if (old >= 0)
+		hang_up(old);
+}
+
+static void
+count(struct fdfs_client *c, uint64_t *counter)
+{
+	lock_take(&c->lock);
+	(*counter)++;
+	lock_drop(&c->lock);
+}
+
+/* --- calls --- */
+
+static int
+connect_new(struct fdfs_call *call, struct err *e)
+{
+	int rc;
+
+	call->from_pool = false;
+	rc = fdfs_net_connect(call->to.ip, call->to.port, call->c->o.connect_ms,
+	    &call->fd, e);
+	if (rc == 0)
+		count(call->c, &call->c->connects);
+	return rc;
+}
+
+/* From the pool while one there lives, else a new one. */
+static int
+get_connection(struct fdfs_call *call, struct err *e)
+{
+	struct fdfs_client *c = call->c;
+	int fd;
+
+	drop_expired(c);
+	while ((fd = take_idle(c, &call->to)) >= 0) {
+		if (fdfs_net_is_quiet(fd)) {
+			call->fd = fd;
+			call->from_pool = true;
+			count(c, &c->reused);
+			return 0;
+		}
+		close(fd);
+		count(c, &c->stale);
+	}
+	return connect_new(call, e);
+}
+
+/* The answer's header. */
+static int
+read_header(struct fdfs_call *call, struct fdfs_header *ret, struct err *e)
+{
+	uint8_t raw[FDFS_HEADER];
+	size_t have = 0, n;
+	int rc;
+
+	while (have < sizeof(raw)) {
+		rc = fdfs_net_recv(call->fd, raw + have, sizeof(raw) - have,
+		    call->c->o.io_ms, &n, e);
+		if (rc == 0 && n == 0)
+			rc = err_set(e, ERR_DISCONNECTED,
+			    "%s port %u closed without an answer", call->to.ip,
+			    call->to.port);
+		if (rc < 0)
+			return rc;
+		have += n;
+	}
+	rc = fdfs_header_get(raw, ret, e);
+	if (rc == 0 && (ret->command != FDFS_RESPONSE ||
+			   (ret->status != 0 && ret->len != 0)))
+		rc = err_set(e, ERR_INVALID, "%s port %u: not an answer",
+		    call->to.ip, call->to.port);
+	return rc;
+}
+
+/* The server has answered or gone while we were sending. */
+static int
+early_answer(struct fdfs_call *call, struct err *e)
+{
+	struct fdfs_header h;
+	int rc;
+
+	call->broken = true;
+	rc = read_header(call, &h, e);
+	if (rc < 0)
+		return rc;
+	if (h.status != 0)
+		return fdfs_status_err(h.status, e);
+	return err_set(e, ERR_INVALID, "answer before the end of the request");
+}
+
+/* A connection of the pool turned out dead before it took a byte (L1). */
+static int
+replace_stale(struct fdfs_call *call, struct err *e)
+{
+	close(call->fd);
+	call->fd = -1;
+	count(call->c, &call->c->stale);
+	return connect_new(call, e);
+}
+
+/* The unsent head and @p. */
+static int
+send_out(struct fdfs_call *call, const void *p, size_t len, struct err *e)
+{
+	struct err why = ERR_INIT, early = ERR_INIT;
+	bool input;
+	size_t sent;
+	int rc;
+
+	for (;;) {
+		struct iovec iov[2] = {
+			{ (char *)(uintptr_t)call->head.p, call->head.len },
+			{ (char *)(uintptr_t)p, len },
+		};
+
+		rc = fdfs_net_send(call->fd, iov, 2, call->c->o.io_ms, true,
+		    &sent, &input, &why);
+		call->was_sent |= sent > 0;
+		if (rc == 0 && !input)
+			break;
+		if (!call->from_pool || call->was_sent)
+			goto stopped;
+		rc = replace_stale(call, e);
+		if (rc < 0) {
+			call->broken = true;
+			return rc;
+		}
+	}
+	call->from_pool = false;
+	call->head = STR_NULL;
+	return 0;
+stopped:
+	/* Why the server takes no more may stand in its answer. */
+	call->broken = true;
+	if (rc == 0)
+		return early_answer(call, e);
+	if (why.sys_errno != ETIMEDOUT &&
+	    early_answer(call, &early) != ERR_DISCONNECTED)
+		why = early;
+	if (e != NULL)
+		*e = why;
+	return why.code;
+}
+
+int
+fdfs_call_open(struct fdfs_client *c, const struct fdfs_addr *to,
+    struct str head, struct fdfs_call **ret, struct err *e)
+{
+	struct fdfs_header h;
+	struct fdfs_call *call;
+	int rc;
+
+	OBJ_CHECK(c, CLIENT_MAGIC);
+	MUST(head.len >= FDFS_HEADER);
+	rc = fdfs_header_get((const uint8_t *)head.p, &h, e);
+	if (rc < 0)
+		return rc;
+	MUST(h.len >= head.len - FDFS_HEADER);
+	call = mem_alloc(sizeof(*call) + head.len);
+	if (call == NULL)
+		return err_set(e, ERR_NO_MEMORY, "call");
+	*call = (struct fdfs_call){ .magic = CALL_MAGIC,
+		.c = c,
+		.to = *to,
+		.fd = -1,
+		.content = h.len - (head.len - FDFS_HEADER) };
+	memcpy(call->head_copy, head.p, head.len);
+	call->head = str_mem(call->head_copy, head.len);
+	rc = get_connection(call, e);
+	if (rc < 0) {
+		call->broken = true;
+		fdfs_call_close(&call);
+		return rc;
+	}
+	*ret = call;
+	return 0;
+}
+
+int
+fdfs_call_write(struct fdfs_call *call, const void *p, size_t len,
+    struct err *e)
+{
+	int rc;
+
+	OBJ_CHECK(call, CALL_MAGIC);
+	if (call->broken)
+		return err_set(e, ERR_CLOSED, "call on a broken connection");
+	if (len > call->content)
+		return err_set(e, ERR_INVALID, "more content than announced");
+	if (len == 0)
+		return 0;
+	rc = send_out(call, p, len, e);
+	if (rc < 0)
+		call->broken = true;
+	else
+		call->content -= len;
+	return rc;
+}
+
+int
+fdfs_call_answer(struct fdfs_call *call, uint64_t max, uint64_t *ret_len,
+    struct err *e)
+{
+	struct fdfs_header h;
+	int rc;
+
+	OBJ_CHECK(call, CALL_MAGIC);
+	if (call->broken)
+		return err_set(e, ERR_CLOSED, "call on a broken connection");
+	if (call->content > 0) {
+		call->broken = true;
+		return err_set(e, ERR_INVALID, "less content than announced");
+	}
+	if (call->head.len > 0) { /* no content took it along */
+		rc = send_out(call, NULL, 0, e);
+		if (rc < 0)
+			return rc;
+	}
+	rc = read_header(call, &h, e);
+	if (rc == 0 && h.len > max)
+		rc = err_set(e, ERR_TOO_BIG, "answer of %ju bytes",
+		    (uintmax_t)h.len);
+	if (rc < 0) {
+		call->broken = true;
+		return rc;
+	}
+	call->has_answer = true;
+	call->answer = h.len;
+	*ret_len = h.len;
+	/* A storage closes after this one: no use in keeping it. */
+	if (h.status == FDFS_EINVAL)
+		call->broken = true;
+	return fdfs_status_err(h.status, e);
+}
+
+int
+fdfs_call_read(struct fdfs_call *call, void *p, size_t len, size_t *ret,
+    struct err *e)
+{
+	size_t n = 0;
+	int rc;
+
+	OBJ_CHECK(call, CALL_MAGIC);
+	if (call->broken || !call->has_answer)
+		return err_set(e, ERR_CLOSED, "call without an answer");
+	if (len > call->answer)
+		len = (size_t)call->answer;
+	if (len > 0) {
+		rc = fdfs_net_recv(call->fd, p, len, call->c->o.io_ms, &n, e);
+		if (rc == 0 && n == 0)
+			rc = err_set(e, ERR_DISCONNECTED,
+			    "%s port %u closed within its answer", call->to.ip,
+			    call->to.port);
+		if (rc < 0) {
+			call->broken = true;
+			return rc;
+		}
+	}
+	call->answer -= n;
+	*ret = n;
+	return 0;
+}
+
+bool
+fdfs_call_was_sent(const struct fdfs_call *call)
+{
+	OBJ_CHECK(call, CALL_MAGIC);
+	return call->was_sent;
+}
+
+void
+fdfs_call_close(struct fdfs_call **cp)
+{
+	struct fdfs_call *call = *cp;
+
+	if (call == NULL)
+		return;
+	OBJ_CHECK(call, CALL_MAGIC);
+	*cp = NULL;
+	if (call->fd >= 0) {
+		if (!call->broken && call->has_answer && call->answer == 0)
+			put_idle(call->c, &call->to, call->fd);
+		else
+			close(call->fd);
+	}
+	mem_free(&call);
+}
+
+int
+fdfs_exchange(struct fdfs_client *c, const struct fdfs_addr *to,
+    struct str head, size_t max, struct buf *b, struct err *e)
+{
+	struct fdfs_call *call = NULL;
+	uint64_t len;
+	size_t n;
+	int rc;
+
+	MUST(b != NULL || max == 0);
+	rc = fdfs_call_open(c, to, head, &call, e);
+	if (rc == 0)
+		rc = fdfs_call_answer(call, max, &len, e);
+	if (rc == 0 && len > 0) {
+		rc = buf_reserve(b, (size_t)len);
+		if (rc < 0)
+			err_set(e, rc, "answer of %ju bytes", (uintmax_t)len);
+	}
+	while (rc == 0 && call->answer > 0) {
+		rc = fdfs_call_read(call, b->p + b->len, (size_t)call->answer,
+		    &n, e);
+		if (rc == 0)
+			b->len += n;
+	}
+	fdfs_call_close(&call);
+	return rc;
+}

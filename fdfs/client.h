@@ -1,0 +1,67 @@
+/* fdfs/client.h - FastDFS's client side: connections in a pool, and calls.
+ *
+ * A call is one request and its answer on one connection.
+ * L1  A call is sent again, on a new connection, only when not one byte of it
+ *     was taken by the old one: what may have been done is not repeated.
+ * L2  A connection returns to the pool only when its answer was read to the
+ *     end; after any failure it is closed.
+ * L3  Content and answers stream: memory does not grow with them.
+ * fdfs/ops.h has the commands on top of it.
+ * Threads: a client may be used by many, a call by one at a time. */
+#ifndef FDFS_CLIENT_H
+#define FDFS_CLIENT_H
+
+#include "fdfs/proto.h"
+
+struct fdfs_client;
+struct fdfs_call;
+
+struct fdfs_client_opts {
+	/* 0 is the default. */
+	int connect_ms; /* 5 s */
+	int io_ms;      /* without a byte moving: 30 s */
+	int idle_ms;    /* in the pool, then closed: 60 s */
+	/* Resting connections, of one address and of all; more are closed. */
+	unsigned max_idle_each, max_idle; /* 16, 256 */
+};
+
+/* @o may be NULL. ERR_NO_MEMORY. */
+int fdfs_client_open(const struct fdfs_client_opts *o, struct fdfs_client **ret,
+    struct err *e);
+/* All calls must be closed. NULL in *cp is fine. */
+void fdfs_client_close(struct fdfs_client **cp);
+
+struct fdfs_client_stat {
+	uint64_t connects, reused, stale; /* stale: found dead in the pool */
+	unsigned idle;
+};
+void fdfs_client_stat(struct fdfs_client *c, struct fdfs_client_stat *ret);
+
+/* Begins a call with @head: header and head, as the codec makes them (copied).
+ * Content follows by fdfs_call_write() if the header says so. The head goes
+ * out with the first of it, or in fdfs_call_answer(): a failure here means
+ * that nothing was sent (ERR_DISCONNECTED: nobody listens). */
+int fdfs_call_open(struct fdfs_client *c, const struct fdfs_addr *to,
+    struct str head, struct fdfs_call **ret, struct err *e);
+/* A server that answers before it has all of the content ends the call: its
+ * status is the error. */
+int fdfs_call_write(struct fdfs_call *call, const void *p, size_t len,
+    struct err *e);
+/* After all of the content. A status other than 0 is returned as its code with
+ * the status in e->sys_errno. An answer of over @max bytes is ERR_TOO_BIG. */
+int fdfs_call_answer(struct fdfs_call *call, uint64_t max, uint64_t *ret_len,
+    struct err *e);
+/* The answer's body, up to @len bytes of it; 0 at its end. */
+int fdfs_call_read(struct fdfs_call *call, void *p, size_t len, size_t *ret,
+    struct err *e);
+/* Whether a byte of the request may have reached the server. */
+bool fdfs_call_was_sent(const struct fdfs_call *call);
+/* NULL in *cp is fine. */
+void fdfs_call_close(struct fdfs_call **cp);
+
+/* A call without content in one: the body, at most @max bytes, is appended to
+ * @b, which may be NULL if @max is 0. */
+int fdfs_exchange(struct fdfs_client *c, const struct fdfs_addr *to,
+    struct str head, size_t max, struct buf *b, struct err *e);
+
+#endif

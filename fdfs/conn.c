@@ -1,0 +1,411 @@
+/* fdfs/conn.c - the serving half of the server loop: one connection.
+ *
+ * K1  c->content is what the peer has yet to send of this request, whether or
+ *     not some of it is in c->in already.
+ * K2  Once `answered`, exactly one header was sent or waits in c->header, and
+ *     c->answer bytes of its body are owed; the next request is read only
+ *     when content and answer are both 0.
+ * Threads: its own. */
+#include "fdfs/server_impl.h"
+
+#include "fdfs/net.h"
+
+#include "lib/clock.h"
+#include "lib/mem.h"
+
+#define RATE_AFTER_NS (INT64_C(300) * 1000000000)
+
+/* --- input --- */
+
+static size_t
+buffered(const struct fdfs_conn *c)
+{
+	return c->in_len - c->in_pos;
+}
+
+/* Into the read-ahead buffer, which must be empty. *ret false: the end. */
+static int
+fill(struct fdfs_conn *c, int timeout_ms, bool *ret, struct err *e)
+{
+	size_t n;
+	int rc = fdfs_net_recv(c->fd, c->in, sizeof(c->in), timeout_ms, &n, e);
+
+	if (rc < 0)
+		return rc;
+	c->in_pos = 0;
+	c->in_len = n;
+	*ret = n > 0;
+	return 0;
+}
+
+static size_t
+take_buffered(struct fdfs_conn *c, void *p, size_t len)
+{
+	size_t n = buffered(c) < len ? buffered(c) : len;
+
+	if (n > 0)
+		memcpy(p, c->in + c->in_pos, n);
+	c->in_pos += n;
+	return n;
+}
+
+/* Exactly @len bytes before @deadline (clock_mono_ns()). */
+static int
+read_all(struct fdfs_conn *c, void *p, size_t len, int64_t deadline,
+    struct err *e)
+{
+	size_t have = take_buffered(c, p, len);
+
+	while (have < len) {
+		int64_t left = (deadline - clock_mono_ns()) / 1000000;
+		bool more;
+		int rc;
+
+		if (left <= 0)
+			return err_set(e, ERR_DISCONNECTED, "request too slow");
+		rc = fill(c, (int)left, &more, e);
+		if (rc < 0)
+			return rc;
+		if (!more)
+			return err_set(e, ERR_DISCONNECTED,
+			    "the peer closed within a request");
+		have += take_buffered(c, (char *)p + have, len - have);
+	}
+	return 0;
+}
+
+/* After @n more bytes since @start: is the peer alive, or just not dead? */
+static int
+check_rate(struct fdfs_conn *c, int64_t start, size_t n, struct err *e)
+{
+	c->waited_ns += clock_mono_ns() - start;
+	c->moved += n;
+	if (c->waited_ns < RATE_AFTER_NS ||
+	    c->moved / (uint64_t)(c->waited_ns / 1000000000) >=
+		c->s->o.min_rate)
+		return 0;
+	return err_set(e, ERR_DISCONNECTED, "content too slow");
+}
+
+int
+fdfs_conn_read(struct fdfs_conn *c, void *p, size_t len, size_t *ret,
+    struct err *e)
+{
+	int64_t start;
+	size_t n;
+	int rc;
+
+	OBJ_CHECK(c, CONN_MAGIC);
+	if (len > c->content)
+		len = (size_t)c->content;
+	n = take_buffered(c, p, len);
+	if (n == 0 && len > 0) {
+		start = clock_mono_ns();
+		rc = fdfs_net_recv(c->fd, p, len, c->s->o.io_ms, &n, e);
+		if (rc == 0 && n == 0)
+			rc = err_set(e, ERR_DISCONNECTED,
+			    "the peer closed within content");
+		if (rc == 0)
+			rc = check_rate(c, start, n, e);
+		if (rc < 0) {
+			c->hang_up = true;
+			return rc;
+		}
+	}
+	c->content -= n;
+	*ret = n;
+	return 0;
+}
+
+/* --- output --- */
+
+/* The waiting header, if any, and @p. */
+static int
+send_out(struct fdfs_conn *c, const void *p, size_t len, struct err *e)
+{
+	struct iovec iov[2];
+	int64_t start = clock_mono_ns();
+	size_t sent;
+	bool input;
+	int n = 0, rc;
+
+	if (c->has_header)
+		iov[n++] = (struct iovec){ c->header, FDFS_HEADER };
+	if (len > 0)
+		iov[n++] = (struct iovec){ (char *)(uintptr_t)p, len };
+	c->has_header = false;
+	rc = fdfs_net_send(c->fd, iov, n, c->s->o.io_ms, false, &sent, &input,
+	    e);
+	if (rc == 0)
+		rc = check_rate(c, start, sent, e);
+	if (rc < 0)
+		c->hang_up = true;
+	return rc;
+}
+
+static void
+put_header(struct fdfs_conn *c, uint8_t status, uint64_t len)
+{
+	struct fdfs_header h = { len, FDFS_RESPONSE, status };
+
+	MUST(!c->answered);
+	fdfs_header_put(c->header, &h);
+	c->has_header = true;
+	c->answered = true;
+	c->status = status;
+	c->answer = len;
+}
+
+int
+fdfs_conn_reply(struct fdfs_conn *c, struct str body, struct err *e)
+{
+	OBJ_CHECK(c, CONN_MAGIC);
+	put_header(c, 0, body.len);
+	c->answer = 0;
+	return send_out(c, body.p, body.len, e);
+}
+
+int
+fdfs_conn_reply_status(struct fdfs_conn *c, uint8_t status, struct err *e)
+{
+	OBJ_CHECK(c, CONN_MAGIC);
+	MUST(status > 0 && status <= INT8_MAX);
+	put_header(c, status, 0);
+	return send_out(c, NULL, 0, e);
+}
+
+int
+fdfs_conn_reply_begin(struct fdfs_conn *c, uint64_t len, struct err *e)
+{
+	OBJ_CHECK(c, CONN_MAGIC);
+	MUST(len <= INT64_MAX);
+	put_header(c, 0, len);
+	return len == 0 ? send_out(c, NULL, 0, e) : 0;
+}
+
+int
+fdfs_conn_write(struct fdfs_conn *c, const void *p, size_t len, struct err *e)
+{
+	OBJ_CHECK(c, CONN_MAGIC);
+	MUST(c->answered && len <= c->answer);
+	if (len == 0)
+		return 0;
+	c->answer -= len;
+	return send_out(c, p, len, e);
+}
+
+void
+fdfs_conn_hang_up(struct fdfs_conn *c)
+{
+	OBJ_CHECK(c, CONN_MAGIC);
+	c->hang_up = true;
+}
+
+const struct fdfs_addr *
+fdfs_conn_peer(const struct fdfs_conn *c)
+{
+	OBJ_CHECK(c, CONN_MAGIC);
+	return &c->peer;
+}
+
+/* --- a request --- */
+
+static void
+free_head(struct fdfs_conn *c)
+{
+	if (c->big_head == NULL)
+		return;
+	atomic_fetch_sub(&c->s->memory, c->big_size);
+	mem_free(&c->big_head);
+	c->big_size = 0;
+}
+
+/* Where a head of @len goes; NULL when memory is used up. */
+static char *
+head_room(struct fdfs_conn *c, size_t len)
+{
+	if (len <= CONN_HEAD)
+		return c->head;
+	if (atomic_fetch_add(&c->s->memory, len) + len <= c->s->o.max_memory)
+		c->big_head = mem_alloc(len);
+	if (c->big_head == NULL) {
+		atomic_fetch_sub(&c->s->memory, len);
+		return NULL;
+	}
+	c->big_size = len;
+	return c->big_head;
+}
+
+/* Reads the head; c->content is then what follows it. */
+static int
+read_head(struct fdfs_conn *c, const struct fdfs_command *cmd, int64_t deadline,
+    struct fdfs_incoming *in, struct err *e)
+{
+	size_t fixed = 0, len;
+	char *head;
+	int rc;
+
+	if (cmd->shape == FDFS_SHAPE_NAMED) {
+		if (c->content < cmd->fixed)
+			return err_set(e, ERR_INVALID, "%s: too short",
+			    cmd->name);
+		MUST(cmd->fixed <= CONN_HEAD);
+		fixed = cmd->fixed;
+		rc = read_all(c, c->head, fixed, deadline, e);
+		if (rc < 0)
+			return rc;
+		c->content -= fixed;
+	}
+	rc = fdfs_head_len(cmd, in->header.len, (const uint8_t *)c->head, &len,
+	    e);
+	if (rc < 0)
+		return rc;
+	head = head_room(c, len);
+	if (head == NULL)
+		return err_set(e, ERR_RETRY, "out of memory for requests");
+	if (head != c->head)
+		memcpy(head, c->head, fixed);
+	rc = read_all(c, head + fixed, len - fixed, deadline, e);
+	if (rc < 0)
+		return rc;
+	c->content -= len - fixed;
+	in->head = str_mem(head, len);
+	in->content = c->content;
+	in->command = cmd;
+	return 0;
+}
+
+static int
+run_handler(struct fdfs_conn *c, struct fdfs_incoming *in, int64_t deadline,
+    struct err *e)
+{
+	const struct fdfs_route *r = &c->s->route[in->header.command];
+	int rc;
+
+	if (in->header.command == FDFS_ACTIVE_TEST)
+		return c->content == 0 ? 0 : ERR_INVALID;
+	if (r->fn == NULL)
+		return err_set(e, ERR_INVALID, "unknown command");
+	rc = read_head(c, r->command, deadline, in, e);
+	if (rc < 0)
+		return rc;
+	return r->fn(c->s->o.arg, c, in, e);
+}
+
+/* Reads past up to @max bytes that nobody wants. */
+static bool
+drain(struct fdfs_conn *c, uint64_t max)
+{
+	char junk[4096];
+	struct err e;
+	size_t n;
+
+	if (c->content > max)
+		return false;
+	while (c->content > 0) {
+		if (fdfs_conn_read(c, junk, sizeof(junk), &n, &e) < 0)
+			return false;
+	}
+	return true;
+}
+
+/* Answers what the handler left, brings the stream to the next request.
+ * False: close. */
+static bool
+finish(struct fdfs_conn *c, int rc, struct err *e)
+{
+	atomic_fetch_add(&c->s->requests, 1);
+	if (rc == ERR_DISCONNECTED && !c->answered)
+		c->hang_up = true; /* the peer, or one behind it */
+	if (c->answered && (rc < 0 || c->answer > 0 || c->has_header))
+		c->hang_up = true;
+	else if (!c->answered && rc == 0)
+		fdfs_conn_reply(c, STR_NULL, e);
+	else if (!c->answered)
+		fdfs_conn_reply_status(c, fdfs_status_of(rc), e);
+	if (c->status != 0)
+		atomic_fetch_add(&c->s->failed, 1);
+	if (c->status == FDFS_EINVAL && c->s->o.kind == FDFS_STORAGE)
+		c->hang_up = true; /* as FastDFS's storage does */
+	return !c->hang_up && drain(c, CONN_DRAIN);
+}
+
+/* One request. False: close. */
+static bool
+serve_one(struct fdfs_conn *c)
+{
+	int64_t deadline = clock_mono_ns() + (int64_t)c->s->o.head_ms * 1000000;
+	struct fdfs_incoming in = { 0 };
+	uint8_t raw[FDFS_HEADER];
+	struct err e = ERR_INIT;
+	bool go_on;
+	int rc;
+
+	c->answered = c->has_header = c->hang_up = false;
+	c->answer = 0;
+	c->status = 0;
+	c->waited_ns = 0;
+	c->moved = 0;
+	if (read_all(c, raw, sizeof(raw), deadline, &e) < 0)
+		return false;
+	rc = fdfs_header_get(raw, &in.header, &e);
+	if (rc < 0) {
+		c->content =
+		    INT64_MAX; /* where the next one is, nobody knows */
+		finish(c, rc, &e);
+		return false;
+	}
+	c->content = in.header.len;
+	if (in.header.command == FDFS_QUIT)
+		return false;
+	rc = run_handler(c, &in, deadline, &e);
+	go_on = finish(c, rc, &e);
+	free_head(c);
+	return go_on;
+}
+
+/* The peer may still be sending: were the socket closed with unread bytes,
+ * the answer could be lost on its way. Reads on for a while. */
+static void
+linger(struct fdfs_conn *c)
+{
+	int64_t end = clock_mono_ns() + INT64_C(2000000000);
+	uint64_t left = 1 << 20;
+	char junk[4096];
+	struct err e;
+	size_t n;
+
+	shutdown(c->fd, SHUT_WR);
+	while (left > 0 && clock_mono_ns() < end) {
+		if (fdfs_net_recv(c->fd, junk, sizeof(junk), 500, &n, &e) < 0 ||
+		    n == 0)
+			return;
+		left -= n < left ? n : left;
+	}
+}
+
+void *
+fdfs_conn_run(void *arg)
+{
+	struct fdfs_conn *c = arg;
+	struct err e;
+	bool more;
+
+	OBJ_CHECK(c, CONN_MAGIC);
+	for (;;) {
+		if (buffered(c) == 0) {
+			if (!fdfs_conn_set_idle(c, true) ||
+			    fill(c, c->s->o.idle_ms, &more, &e) < 0 || !more)
+				break;
+		}
+		if (!fdfs_conn_set_idle(c, false))
+			break;
+		if (!serve_one(c)) {
+			if (c->answered && (c->content > 0 || buffered(c) > 0))
+				linger(c);
+			break;
+		}
+	}
+	fdfs_conn_leave(c);
+	return NULL;
+}

@@ -1,0 +1,96 @@
+/* fdfs/server.h - a server loop for FastDFS's protocol.
+ *
+ * Takes connections, reads each request's header and head, calls the handler
+ * of its command and sees to it that exactly one answer goes out.
+ * S1  Connections, and the memory that peers can make it hold, are bounded:
+ *     a head is read only as far as its command's limit, and only within
+ *     max_memory; content never.
+ * S2  Header and first bytes of an answer go out in one send.
+ * S3  After an answer the stream stands at the next request, or is closed.
+ * S4  QUIT, ACTIVE_TEST and unknown commands are answered here. A storage
+ *     closes after status 22, a tracker does not, as FastDFS's do.
+ * When all connections are taken the one that was idle longest makes room; is
+ * none idle, the new one is closed.
+ * Threads: one that accepts, one per connection; handlers run on the latter. */
+#ifndef FDFS_SERVER_H
+#define FDFS_SERVER_H
+
+#include "fdfs/proto.h"
+
+struct fdfs_server;
+struct fdfs_conn;
+
+struct fdfs_incoming {
+	struct fdfs_header header;
+	const struct fdfs_command *command;
+	struct str head;  /* valid during the call */
+	uint64_t content; /* bytes to be had from fdfs_conn_read() */
+};
+
+/* Answers through @c, or returns a negative code for which the loop does, or
+ * 0 without an answer: status 0, no body. A failure after an answer was begun
+ * closes the connection. What it leaves unread of the content is dropped. */
+typedef int fdfs_handler(void *arg, struct fdfs_conn *c,
+    const struct fdfs_incoming *in, struct err *e);
+
+struct fdfs_route {
+	/* fdfs_command()'s, or a command of the caller's own. */
+	const struct fdfs_command *command;
+	fdfs_handler *fn;
+};
+
+struct fdfs_server_opts {
+	enum fdfs_server_kind kind; /* TRACKER or STORAGE: how it closes */
+	const char *host;           /* "" for all addresses */
+	uint16_t port;              /* 0 draws one */
+	const struct fdfs_route *routes;
+	size_t n_routes;
+	void *arg; /* the handlers' first */
+	/* May be NULL: everybody. Called on the accepting thread. */
+	bool (*allow)(void *arg, const struct fdfs_addr *peer);
+	/* 0 is the default. */
+	unsigned max_connections; /* 1000 */
+	size_t max_memory;        /* of heads over 512 bytes: 64 MiB */
+	int idle_ms;              /* between requests: 1 hour */
+	int head_ms;              /* for all of a header and head: 30 s */
+	int io_ms;                /* without a byte moving: 30 s */
+	/* Content slower than this, in bytes/s over at least 5 minutes of
+	 * waiting for it, closes: 1024. */
+	unsigned min_rate;
+};
+
+/* Listens and starts. */
+int fdfs_server_open(const struct fdfs_server_opts *o, struct fdfs_server **ret,
+    struct err *e);
+uint16_t fdfs_server_port(const struct fdfs_server *s);
+/* Closes idle connections, waits up to @drain_ms for requests under way, cuts
+ * the rest, returns when all threads are gone. NULL in *sp is fine. */
+void fdfs_server_close(struct fdfs_server **sp, int drain_ms);
+
+struct fdfs_server_stat {
+	unsigned connections, most, limit;
+	uint64_t accepted, refused, requests, failed; /* failed: status not 0 */
+	size_t memory;
+};
+void fdfs_server_stat(struct fdfs_server *s, struct fdfs_server_stat *ret);
+
+/* --- for handlers --- */
+
+const struct fdfs_addr *fdfs_conn_peer(const struct fdfs_conn *c);
+/* Up to @len bytes of content; *ret is 0 when all was read. A peer that stops
+ * is ERR_DISCONNECTED. */
+int fdfs_conn_read(struct fdfs_conn *c, void *p, size_t len, size_t *ret,
+    struct err *e);
+/* Status 0 and a body, in one. */
+int fdfs_conn_reply(struct fdfs_conn *c, struct str body, struct err *e);
+/* A status that no ERR_* code stands for; not 0. */
+int fdfs_conn_reply_status(struct fdfs_conn *c, uint8_t status, struct err *e);
+/* Status 0 and @len bytes, which fdfs_conn_write() gives. The header waits
+ * for the first of them. */
+int fdfs_conn_reply_begin(struct fdfs_conn *c, uint64_t len, struct err *e);
+int fdfs_conn_write(struct fdfs_conn *c, const void *p, size_t len,
+    struct err *e);
+/* Close after this request. */
+void fdfs_conn_hang_up(struct fdfs_conn *c);
+
+#endif
