@@ -75,7 +75,7 @@ setup_trixie() {
 	mirror=$(apt-get indextargets --format '$(REPO_URI)' \
 		"Created-By: Packages" "Origin: Debian" 2>/dev/null |
 		grep -v security | sort -u | head -n 1)
-	mirror=${mirror:-http://deb.debian.org/debian/}
+	[ -n "$mirror" ] || die "--full: apt knows no Debian mirror for the chroot"
 	say "making a Debian 13 chroot in $TRIXIE_ROOT"
 	rm -rf --one-file-system "$TRIXIE_ROOT"
 	mkdir -p "$TRIXIE_ROOT"
