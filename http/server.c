@@ -541,7 +541,7 @@ start_civetweb(struct http_server *s, const char *ports, struct err *e)
 	if (!unit_init())
 		return err_set(e, ERR_NO_MEMORY, "civetweb");
 	hold_threads(s);
-	sigfillset(&all);
+	thread_signal_mask(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	s->ctx = mg_start2(&init, &error);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -1,14 +1,24 @@
 /* lib/thread.c - starting threads. */
 #include "lib/thread.h"
 
-#include <signal.h>
-
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||           \
     !defined(NDEBUG)
 #define STACK_SIZE ((size_t)2 << 20)
 #else
 #define STACK_SIZE ((size_t)256 << 10)
 #endif
+
+void
+thread_signal_mask(sigset_t *ret)
+{
+	/* Blocked, a fault ends the process without its handler (the index's
+	 * guard, the sanitizers). */
+	static const int own[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
+
+	sigfillset(ret);
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		sigdelset(ret, own[i]);
+}
 
 int
 thread_start(pthread_t *ret, const char *name, void *(*fn)(void *), void *arg,
@@ -23,7 +33,7 @@ thread_start(pthread_t *ret, const char *name, void *(*fn)(void *), void *arg,
 	if (err != 0)
 		return err_set_errno(e, err, "thread %s", name);
 	MUST(pthread_attr_setstacksize(&attr, STACK_SIZE) == 0);
-	sigfillset(&all);
+	thread_signal_mask(&all);
 	MUST(pthread_sigmask(SIG_SETMASK, &all, &before) == 0);
 	err = pthread_create(&t, &attr, fn, arg);
 	MUST(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);

@@ -1,15 +1,19 @@
 /* lib/thread.h - starting threads.
  * They have a name (15 characters), a stack of 256 KiB (more with sanitizers),
- * and all signals blocked: those are for main. */
+ * and all signals blocked but those that a thread raises itself by a fault:
+ * the others are for main. */
 #ifndef LIB_THREAD_H
 #define LIB_THREAD_H
 
 #include "lib/err.h"
 
 #include <pthread.h>
+#include <signal.h>
 
 int thread_start(pthread_t *ret, const char *name, void *(*fn)(void *),
     void *arg, struct err *e);
+/* The mask for threads that are started elsewhere. */
+void thread_signal_mask(sigset_t *ret);
 void thread_join(pthread_t t);
 
 #endif
