@@ -9,6 +9,7 @@
 #include "lib/bytes.h"
 #include "lib/fs.h"
 #include "lib/hash.h"
+#include "lib/lmdb_guard.h"
 #include "lib/lmdb_trim.h"
 #include "lib/mem.h"
 
@@ -28,6 +29,7 @@
 struct tree {
 	unsigned magic;
 	MDB_env *env;
+	struct lmdb_guard *guard;
 	MDB_dbi data, meta;
 	uint64_t map_size;
 	char path[4096];
@@ -77,6 +79,7 @@ fail(struct err *e, int rc, const char *what)
 	case MDB_CORRUPTED:
 	case MDB_PAGE_NOTFOUND:
 	case MDB_INVALID:
+	case MDB_BAD_TXN: /* one of these before, in the same transaction */
 		return err_set(e, ERR_CORRUPT, "index: %s: %s", what,
 		    mdb_strerror(rc));
 	case MDB_PANIC: /* a meta page's write failed before */
@@ -169,6 +172,29 @@ open_dbs(struct tree *t, bool create, struct tree_meta *meta, struct err *e)
 	return rc == 0 ? 0 : fail(e, rc, "commit");
 }
 
+/* Before anything but the meta pages is read: see that the rest is there, and
+ * say which file it was if it is not. */
+static int
+guard(struct tree *t, struct err *e)
+{
+	char text[4096 + 128];
+	bool is_cut;
+	int rc;
+
+	snprintf(text, sizeof(text),
+	    "creel: the index %s is cut off or damaged: move it away, then "
+	    "`creel admin rebuild index`",
+	    t->path);
+	t->guard = lmdb_guard_begin(t->env, text);
+	if (t->guard == NULL)
+		return err_set(e, ERR_NO_MEMORY, NULL);
+	rc = lmdb_is_cut(t->env, &is_cut);
+	if (rc != 0)
+		return fail(e, rc, t->path);
+	return is_cut ? err_set(e, ERR_CORRUPT, "index: %s is cut off", t->path)
+	              : 0;
+}
+
 int
 tree_open(const char *path, uint64_t map_size, bool create,
     struct tree_meta *meta, struct tree **ret, struct err *e)
@@ -209,7 +235,9 @@ tree_open(const char *path, uint64_t map_size, bool create,
 		goto out_close;
 	}
 	t->map_size = info.me_mapsize;
-	rc = open_dbs(t, create, meta, e);
+	rc = guard(t, e);
+	if (rc == 0)
+		rc = open_dbs(t, create, meta, e);
 	if (rc == TREE_MAP_FULL)
 		rc = err_set(e, ERR_NO_SPACE, "index: map of %ju bytes",
 		    (uintmax_t)t->map_size);
@@ -218,6 +246,7 @@ tree_open(const char *path, uint64_t map_size, bool create,
 	*ret = t;
 	return 0;
 out_close:
+	lmdb_guard_end(&t->guard);
 	mdb_env_close(t->env);
 	mem_free(&t);
 	return rc;
@@ -232,6 +261,7 @@ tree_close(struct tree **tp)
 	if (t == NULL)
 		return;
 	OBJ_CHECK(t, TREE_MAGIC);
+	lmdb_guard_end(&t->guard);
 	mdb_env_close(t->env);
 	t->magic = 0;
 	mem_free(&t);

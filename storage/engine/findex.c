@@ -13,10 +13,12 @@
 #include "lib/fault.h"
 #include "lib/fs.h"
 #include "lib/hash.h"
+#include "lib/lmdb_guard.h"
 #include "lib/mem.h"
 
 #include <errno.h>
 #include <lmdb.h>
+#include <stdio.h>
 
 enum {
 	VAL_FILE = 44,
@@ -34,6 +36,7 @@ struct reader { /* a read transaction, reset between uses */
 struct findex {
 	uint32_t magic;
 	MDB_env *env;
+	struct lmdb_guard *guard;
 	MDB_dbi files, writes, vols, meta;
 	size_t table_max;
 
@@ -46,7 +49,7 @@ struct findex {
 };
 
 static const char damaged[] =
-    "file index: damaged record; `creel admin rebuild` makes it again";
+    "file index: damaged record; `creel admin rebuild files` makes it again";
 
 static int
 fail(struct err *e, int mdb, const char *what)
@@ -57,8 +60,8 @@ fail(struct err *e, int mdb, const char *what)
 		return err_set(e, ERR_NO_SPACE, "file index: %s: %s", what,
 		    mdb_strerror(mdb));
 	return err_set(e, ERR_CORRUPT,
-	    "file index: %s: %s; `creel admin rebuild` makes it again", what,
-	    mdb_strerror(mdb));
+	    "file index: %s: %s; `creel admin rebuild files` makes it again",
+	    what, mdb_strerror(mdb));
 }
 
 /* --- opening --- */
@@ -97,6 +100,32 @@ open_env(struct findex *f, const char *dir, struct err *e)
 	return rc == 0 ? 0 : fail(e, rc, dir);
 }
 
+/* See that the file is whole, and say which it was if it proves not to be. */
+static int
+guard(struct findex *f, const char *dir, struct err *e)
+{
+	char text[PATH_MAX + 128];
+	bool is_cut;
+	int rc;
+
+	snprintf(text, sizeof(text),
+	    "creel: the file index %s is cut off or damaged: `creel admin "
+	    "rebuild files` makes it again",
+	    dir);
+	f->guard = lmdb_guard_begin(f->env, text);
+	if (f->guard == NULL)
+		return err_set(e, ERR_NO_MEMORY, NULL);
+	rc = lmdb_is_cut(f->env, &is_cut);
+	if (rc != 0)
+		return fail(e, rc, dir);
+	if (!is_cut)
+		return 0;
+	return err_set(e, ERR_CORRUPT,
+	    "file index: %s is cut off; `creel admin rebuild files` makes it "
+	    "again",
+	    dir);
+}
+
 static int
 check_format(struct findex *f, MDB_txn *t, struct err *e)
 {
@@ -114,7 +143,7 @@ check_format(struct findex *f, MDB_txn *t, struct err *e)
 		return fail(e, rc, "format");
 	if (v.mv_size != 4 || get_le32(v.mv_data) != FINDEX_FORMAT)
 		return err_set(e, ERR_VERSION,
-		    "the file index has another format: run `creel admin rebuild`");
+		    "the file index has another format: run `creel admin rebuild files`");
 	return 0;
 }
 
@@ -167,6 +196,8 @@ findex_open(const char *dir, size_t table_max, struct findex **ret,
 	if (rc == 0)
 		rc = open_env(f, dir, e);
 	if (rc == 0)
+		rc = guard(f, dir, e);
+	if (rc == 0)
 		rc = open_tables(f, e);
 	if (rc < 0) {
 		findex_close(&f);
@@ -192,6 +223,7 @@ findex_close(struct findex **fp)
 		mdb_txn_abort(r->txn);
 		free(r);
 	}
+	lmdb_guard_end(&f->guard);
 	if (f->env != NULL)
 		mdb_env_close(f->env);
 	ftab_free(&f->active);
