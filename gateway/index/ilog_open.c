@@ -101,7 +101,7 @@ check_contiguous(const struct ilog *l, const struct ilog_conf *c,
 		return 0;
 	return err_set(e, ERR_CORRUPT,
 	    "the index log has a gap: transaction "
-	    "%ju follows %ju: rebuild the index",
+	    "%ju follows %ju",
 	    (uintmax_t)s->first_seq, (uintmax_t)before);
 }
 
@@ -235,8 +235,7 @@ check_end(struct ilog *l, struct err *e)
 		if (s->after_seq > l->seq)
 			return err_set(e, ERR_CORRUPT,
 			    "the index log ends at "
-			    "transaction %ju, but there was %ju: rebuild the "
-			    "index",
+			    "transaction %ju, but there was %ju",
 			    (uintmax_t)l->seq, (uintmax_t)s->after_seq);
 	}
 	return 0;
@@ -260,7 +259,7 @@ ilog_recover(struct ilog *l, const struct ilog_conf *c, ilog_replay_fn fn,
 	if (epoch < c->epoch)
 		return err_set(e, ERR_CORRUPT,
 		    "the newest part of the index "
-		    "log is missing from %.150s: rebuild the index",
+		    "log is missing from %.120s",
 		    l->dir);
 	l->epoch = epoch + 1;
 	rc = scan_all(l, c, fn, arg, &last, &dirty, e);

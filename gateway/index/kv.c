@@ -90,9 +90,14 @@ open_tree(struct kv *k, struct err *e)
 		if (rc > 0)
 			return err_set(e, ERR_CORRUPT,
 			    "%.100s has an index "
-			    "log but no index: rebuild it",
+			    "log but no index",
 			    k->dir);
 	}
+	if (k->conf.is_expected)
+		return err_set(e, ERR_CONFIG,
+		    "%.100s holds no index, but there is data that belongs to "
+		    "one: mount its disk, or `creel admin rebuild index`",
+		    k->dir);
 	k->meta = (struct tree_meta){ .index_id = id128_new(),
 		.created_ns = clock_real_ns(),
 		.is_fresh = true };
@@ -199,6 +204,21 @@ init(struct kv *k)
 		k->pins[i] = KV_PIN_NONE;
 }
 
+/* What can be done about an index that cannot be used. */
+static void
+advise(int rc, struct err *e)
+{
+	char msg[sizeof(e->msg)];
+
+	if (rc != ERR_CORRUPT || e == NULL)
+		return;
+	memcpy(msg, e->msg, sizeof(msg));
+	err_set(e, rc,
+	    "%.150s; move the index's directory away, then `creel admin "
+	    "rebuild index`",
+	    msg);
+}
+
 int
 kv_open(const struct kv_conf *c, struct kv **ret, struct err *e)
 {
@@ -236,6 +256,7 @@ kv_open(const struct kv_conf *c, struct kv **ret, struct err *e)
 		rc = start(k, e);
 	}
 	if (rc != 0) {
+		advise(rc, e);
 		kv_close(&k);
 		return rc;
 	}

@@ -41,6 +41,7 @@ struct kv_conf {
 	    archive_interval_s; /* how far the archive may lag; 0 = archive off */
 	uint64_t
 	    snapshot_every; /* archived log bytes after which a snapshot is due */
+	bool is_expected;   /* there is data: a lost index is not made anew */
 	struct blob
 	    *archive; /* snapshots and sealed log go there; NULL = none */
 	void (*event)(void *arg, int level, const char *text);

@@ -578,12 +578,33 @@ test_faults(void **state)
 	model_fini(&m);
 }
 
+/* Data without an index: its disk is not mounted, or it is lost. */
+static void
+test_expected(void **state)
+{
+	struct err e = ERR_INIT;
+	struct kv *k = NULL;
+
+	(void)state;
+	conf.is_expected = true;
+	assert_int_equal(kv_open(&conf, &k, &e), ERR_CONFIG);
+	assert_non_null(strstr(e.msg, "creel admin rebuild index"));
+	assert_null(k);
+	conf.is_expected = false;
+	OK(kv_open(&conf, &k, &e));
+	kv_close(&k);
+	conf.is_expected = true;
+	OK(kv_open(&conf, &k, &e));
+	kv_close(&k);
+}
+
 int
 main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_limits),
+		TEST(test_expected),
 		TEST(test_big_transactions),
 		TEST(test_log_failure),
 		TEST(test_answers_wait),
