@@ -237,7 +237,7 @@ take_conf(struct engine *g, const struct engine_conf *c, struct err *e)
 	if (d->compact_percent == 0)
 		d->compact_percent = 50;
 	if (d->index_table_max == 0)
-		d->index_table_max = 16384;
+		d->index_table_max = 8192;
 	if (d->small_limit > 8 << 20)
 		return err_set(e, ERR_CONFIG, "small files are 8 MiB at most");
 	if (d->volume_size < 2 * d->small_limit + 64 * 1024 ||

@@ -47,7 +47,7 @@ struct engine_conf {
 	unsigned
 	    compact_percent; /* dead bytes that make a sealed volume mostly dead */
 	int64_t compact_interval_s; /* 0 = none in the background */
-	size_t index_table_max;     /* locations kept in memory; 0 = 16,384 */
+	size_t index_table_max;     /* locations kept in memory; 0 = 8,192 */
 	/* Events for the shell's log (failed path, quarantine, ...); any thread. */
 	void (*event)(void *arg, int level, const char *text);
 	void *event_arg;
