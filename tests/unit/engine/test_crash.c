@@ -343,7 +343,7 @@ test_bit_flips(void **state)
 	flip_walk(name, 4801, s, 4, true);
 	flip_walk(large, 5003, s, 4, false);
 	snprintf(name, sizeof(name), "%s/findex/data.mdb", test_paths[0]);
-	flip_walk(name, 611, s, 0, false);
+	flip_walk(name, 611, s, 4, false);
 }
 
 /* Every byte of one small needle: header, file ID, sums, payload. */
