@@ -213,13 +213,21 @@ count(struct fdfs_client *c, uint64_t *counter)
 static int
 connect_new(struct fdfs_call *call, struct err *e)
 {
-	int rc;
+	struct fdfs_client *c = call->c;
+	int rc, fd;
 
 	call->from_pool = false;
-	rc = fdfs_net_connect(call->to.ip, call->to.port, call->c->o.connect_ms,
-	    &call->fd, e);
-	if (rc == 0)
-		count(call->c, &call->c->connects);
+	rc = fdfs_net_connect(call->to.ip, call->to.port, c->o.connect_ms, &fd,
+	    e);
+	if (rc < 0)
+		return rc;
+	count(c, &c->connects);
+	if (c->o.greet != NULL)
+		rc = c->o.greet(c->o.arg, fd, &call->to, e);
+	if (rc < 0)
+		close(fd);
+	else
+		call->fd = fd;
 	return rc;
 }
 
@@ -491,7 +499,7 @@ fdfs_exchange(struct fdfs_client *c, const struct fdfs_addr *to,
 {
 	struct fdfs_call *call = NULL;
 	uint64_t len;
-	size_t n;
+	size_t n = 0;
 	int rc;
 
 	MUST(b != NULL || max == 0);

@@ -23,6 +23,11 @@ struct fdfs_client_opts {
 	int idle_ms;    /* in the pool, then closed: 60 s */
 	/* Resting connections, of one address and of all; more are closed. */
 	unsigned max_idle_each, max_idle; /* 16, 256 */
+	/* May be NULL. Called on each new connection before its first request,
+	 * to introduce itself with fdfs/net.h; a failure is the call's. */
+	int (*greet)(void *arg, int fd, const struct fdfs_addr *to,
+	    struct err *e);
+	void *arg;
 };
 
 /* @o may be NULL. ERR_NO_MEMORY. */

@@ -208,6 +208,23 @@ fdfs_conn_peer(const struct fdfs_conn *c)
 	return &c->peer;
 }
 
+void *
+fdfs_conn_data(const struct fdfs_conn *c)
+{
+	OBJ_CHECK(c, CONN_MAGIC);
+	return c->data;
+}
+
+void
+fdfs_conn_set_data(struct fdfs_conn *c, void *data, void (*fini)(void *))
+{
+	OBJ_CHECK(c, CONN_MAGIC);
+	if (c->data != NULL && c->data_fini != NULL)
+		c->data_fini(c->data);
+	c->data = data;
+	c->data_fini = fini;
+}
+
 /* --- a request --- */
 
 static void
@@ -406,6 +423,7 @@ fdfs_conn_run(void *arg)
 			break;
 		}
 	}
+	fdfs_conn_set_data(c, NULL, NULL);
 	fdfs_conn_leave(c);
 	return NULL;
 }

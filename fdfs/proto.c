@@ -145,7 +145,7 @@ fdfs_field(const void *p, size_t width)
 {
 	const char *s = p;
 
-	return str_mem(s, strnlen(s, width));
+	return width == 0 ? STR_LIT("") : str_mem(s, strnlen(s, width));
 }
 
 int

@@ -255,6 +255,7 @@ fdfs_server_open(const struct fdfs_server_opts *o, struct fdfs_server **ret,
 	s->magic = SERVER_MAGIC;
 	s->o = *o;
 	set_defaults(&s->o);
+	s->o.routes = NULL; /* the caller's; copied below */
 	for (size_t i = 0; i < o->n_routes; i++)
 		s->route[o->routes[i].command->number] = o->routes[i];
 	lock_init(&s->lock, LOCK_RANK_LEAF);

@@ -92,5 +92,10 @@ int fdfs_conn_write(struct fdfs_conn *c, const void *p, size_t len,
     struct err *e);
 /* Close after this request. */
 void fdfs_conn_hang_up(struct fdfs_conn *c);
+/* What a handler keeps with the connection (who is at its other end, for one):
+ * NULL at first; @fini, which may be NULL, is called at its end or when it is
+ * replaced. */
+void *fdfs_conn_data(const struct fdfs_conn *c);
+void fdfs_conn_set_data(struct fdfs_conn *c, void *data, void (*fini)(void *));
 
 #endif

@@ -56,7 +56,9 @@ struct fdfs_conn {
 	bool has_header; /* unsent, in header[] */
 	uint8_t header[FDFS_HEADER];
 	uint64_t answer; /* bytes of the body still to come */
-	char *big_head;  /* reserved in s->memory */
+	void *data;      /* the handlers' */
+	void (*data_fini)(void *);
+	char *big_head; /* reserved in s->memory */
 	size_t big_size;
 	char head[CONN_HEAD];
 	char in[CONN_INPUT];

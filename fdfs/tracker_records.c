@@ -159,7 +159,8 @@ int
 fdfs_storage_encode(const struct fdfs_storage *s, enum fdfs_form form,
     struct buf *b, struct err *e)
 {
-	int rc = buf_reserve(b, STORAGE_WIDE);
+	int rc =
+	    buf_reserve(b, form == FDFS_WIDE ? STORAGE_WIDE : STORAGE_NARROW);
 
 	if (rc < 0)
 		return err_set(e, rc, "answer");

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Independent probe of the FastDFS wire protocol, written from the spec in FASTDFS.md.
 usage: probe.py TRACKER_HOST TRACKER_PORT   (prints request/response hex and decoded fields)"""
-import socket,struct,sys,base64,binascii,time
+import os,socket,struct,sys,base64,binascii,time
+WAIT=float(os.environ.get('PROBE_WAIT') or 0.3) # for the server to close
 TH,TP=sys.argv[1],int(sys.argv[2])
 def rx(s,n):
     b=b''
@@ -20,7 +21,7 @@ def call(addr,cmd,body=b'',status=0,quiet=False,label='',sock=None):
         print('   resp len=%d cmd=%d status=%d body=%s%s'%(ln,rc,st,rb[:120].hex(),'...' if len(rb)>120 else ''))
     closed=None
     if sock is None:
-        s.settimeout(0.3)
+        s.settimeout(WAIT)
         try: closed = (s.recv(1)==b'')
         except socket.timeout: closed=False
         except ConnectionResetError: closed=True

@@ -150,7 +150,11 @@ memory_upload(struct memory *m, struct fdfs_conn *c,
 	f = memory_new(m, name);
 	if (f == NULL)
 		return ERR_NO_SPACE;
-	buf_adds(&f->data, buf_str(data));
+	rc = buf_adds(&f->data, buf_str(data));
+	if (rc < 0) {
+		memory_free(f);
+		return rc;
+	}
 	return memory_answer_file(c, name, e);
 }
 
@@ -315,6 +319,54 @@ memory_lists(struct memory *m, uint8_t command, struct buf *b, struct err *e)
 		fdfs_group_encode(&g, b, e);
 }
 
+/* The views and identities: one tracker, one storage, no server IDs. */
+static inline int
+memory_views(struct memory *m, const struct fdfs_tracker_req *r, struct buf *b,
+    struct err *e)
+{
+	struct fdfs_addr tracker = { .ip = "127.0.0.1",
+		.port = fdfs_server_port(m->tracker) };
+	struct fdfs_addr storage = { .ip = "127.0.0.1",
+		.port = fdfs_server_port(m->storage) };
+	struct fdfs_node node = { .id = "127.0.0.1",
+		.is_leader = true,
+		.is_active = true,
+		.state = FDFS_STATE_ACTIVE,
+		.version = "6.16.1" };
+	struct fdfs_volume volume = { .group = "group1",
+		.total_mb = 1000,
+		.disk_available = true };
+	struct fdfs_brief brief = { .state = FDFS_STATE_ACTIVE,
+		.port = storage.port,
+		.id = "127.0.0.1",
+		.ip = "127.0.0.1" };
+	struct fdfs_tracker_status status = { .is_leader = true };
+
+	switch (r->command) {
+	case FDFS_LEADER:
+		return fdfs_leader_encode(&tracker, b, e);
+	case FDFS_TRACKER_STAT:
+		fdfs_addr_text(&tracker, node.host);
+		return fdfs_tracker_stat_encode(&node, 1, b, e);
+	case FDFS_STORAGE_STAT:
+		fdfs_addr_text(&storage, node.host);
+		return fdfs_storage_stat_encode(&node, 1, false, false, b, e);
+	case FDFS_VOLUME_STAT:
+		return fdfs_volume_stat_encode(&volume, 1, false, b, e);
+	case FDFS_STATUS:
+		return fdfs_tracker_status_encode(&status, b, e);
+	case FDFS_SERVER_ID:
+		return fdfs_id_answer_encode(STR_LIT("127.0.0.1"), false, b, e);
+	case FDFS_SERVER_STATUS:
+		return fdfs_brief_encode(&brief, b, e);
+	case FDFS_STORAGE_IDS:
+		return r->allow_empty ? fdfs_ids_encode(0, 0, STR_LIT(""), b, e)
+		                      : ERR_NOT_IMPLEMENTED;
+	default:
+		return ERR_NOT_IMPLEMENTED;
+	}
+}
+
 static inline int
 memory_tracker(void *arg, struct fdfs_conn *c, const struct fdfs_incoming *in,
     struct err *e)
@@ -332,6 +384,9 @@ memory_tracker(void *arg, struct fdfs_conn *c, const struct fdfs_incoming *in,
 		return ERR_NOT_FOUND;
 	s.addr[0] = (struct fdfs_addr){ .ip = "127.0.0.1",
 		.port = fdfs_server_port(m->storage) };
+	if (r.command == FDFS_LIST_STORAGES && r.id.len > 0 &&
+	    !str_eqz(r.id, "127.0.0.1"))
+		return ERR_NOT_FOUND;
 	switch (r.command) {
 	case FDFS_STORE_ONE:
 	case FDFS_STORE_GROUP_ONE:
@@ -356,7 +411,8 @@ memory_tracker(void *arg, struct fdfs_conn *c, const struct fdfs_incoming *in,
 	case FDFS_DELETE_STORAGE:
 		return fdfs_conn_reply_status(c, FDFS_EBUSY, e);
 	default:
-		return ERR_NOT_IMPLEMENTED;
+		rc = memory_views(m, &r, &b, e);
+		break;
 	}
 	if (rc == 0)
 		rc = fdfs_conn_reply(c, buf_str(&b), e);

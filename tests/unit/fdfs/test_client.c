@@ -18,6 +18,8 @@
 
 #include "fdfs/net.h"
 
+#include "lib/fault.h"
+
 static void
 test_own(void **state)
 {
@@ -380,6 +382,141 @@ test_too_much(void **state)
 	buf_fini(&b);
 }
 
+/* --- a command of our own, behind an introduction --- */
+
+static const struct fdfs_command own = { .number = 120,
+	.servers = FDFS_BOTH,
+	.shape = FDFS_SHAPE_CONTENT,
+	.fixed = 4,
+	.limit = 4,
+	.name = "OWN" };
+static atomic_int forgotten;
+
+static void
+forget(void *data)
+{
+	atomic_fetch_add(&forgotten, 1);
+	free(data);
+}
+
+static int
+own_handler(void *arg, struct fdfs_conn *c, const struct fdfs_incoming *in,
+    struct err *e)
+{
+	(void)arg;
+	if (str_eqz(in->head, "helo")) {
+		fdfs_conn_set_data(c, calloc(1, 1), forget);
+		return 0;
+	}
+	if (fdfs_conn_data(c) == NULL)
+		return err_set(e, ERR_ACCESS_DENIED, "who is it");
+	return fdfs_conn_reply(c, in->head, e);
+}
+
+static int
+greet(void *arg, int fd, const struct fdfs_addr *to, struct err *e)
+{
+	struct iovec iov = { (char *)(uintptr_t) "\0\0\0\0\0\0\0\4\x78\0helo",
+		14 };
+	uint8_t raw[FDFS_HEADER];
+	size_t n;
+	bool input;
+
+	(void)to;
+	(*(int *)arg)++;
+	MUST(fdfs_net_send(fd, &iov, 1, 5000, false, &n, &input, e) == 0);
+	MUST(fdfs_net_recv(fd, raw, sizeof(raw), 5000, &n, e) == 0);
+	assert_int_equal(n, sizeof(raw));
+	return fdfs_status_err(raw[9], e);
+}
+
+static void
+test_greeting(void **state)
+{
+	static const struct fdfs_route route = { &own, own_handler };
+	struct fdfs_server_opts so = { .kind = FDFS_STORAGE,
+		.host = "127.0.0.1",
+		.routes = &route,
+		.n_routes = 1 };
+	struct str question = STR_LIT("\0\0\0\0\0\0\0\4\x78\0what");
+	int greeted = 0;
+	struct fdfs_client_opts co = { .greet = greet, .arg = &greeted };
+	struct fdfs_addr to = { .ip = "127.0.0.1" };
+	struct buf b = BUF_CAP(64);
+	struct fdfs_server *s;
+	struct fdfs_client *c;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	OK(fdfs_server_open(&so, &s, &e));
+	to.port = fdfs_server_port(s);
+	OK(fdfs_client_open(NULL, &c, &e));
+	assert_int_equal(fdfs_exchange(c, &to, question, 64, &b, &e),
+	    ERR_ACCESS_DENIED);
+	fdfs_client_close(&c);
+	OK(fdfs_client_open(&co, &c, &e));
+	OK(fdfs_exchange(c, &to, question, 64, &b, &e));
+	OK(fdfs_exchange(c, &to, question, 64, &b, &e));
+	assert_true(str_eqz(buf_str(&b), "whatwhat"));
+	assert_int_equal(greeted, 1);
+	fdfs_client_close(&c);
+	fdfs_server_close(&s, 1000);
+	assert_int_equal(atomic_load(&forgotten), 1);
+	buf_fini(&b);
+}
+
+/* Each allocation of both sides fails once: an error, no crash, no leak. */
+static void
+test_no_memory(void **state)
+{
+	struct fdfs_storage_req r = req(FDFS_UPLOAD, NULL);
+	struct scenario s = { .storage = { .ip = "127.0.0.1" } };
+	struct err e = ERR_INIT;
+	struct memory m;
+	bool fired = true;
+	unsigned n;
+
+	(void)state;
+	r.path = FDFS_ANY_PATH;
+	memory_open(&m, FDFS_NARROW, NULL);
+	s.storage.port = fdfs_server_port(m.storage);
+	for (n = 1; fired && n < 100; n++) {
+		struct buf b = BUF_CAP(64);
+		struct fdfs_file f;
+		uint64_t len;
+		int rc;
+
+		fault_arm(FAULT_ALLOC, n, 12, false);
+		rc = fdfs_client_open(NULL, &s.c, &e);
+		if (rc == 0)
+			rc = send_text(&s, r, "some", &f, &e);
+		if (rc == 0) {
+			struct fdfs_storage_req d = req(FDFS_DOWNLOAD, &f);
+
+			rc = fdfs_download(s.c, &s.storage, &d, buf_sink, &b,
+			    &len, &e);
+		}
+		if (rc == 0) {
+			struct fdfs_storage_req d = req(FDFS_DELETE, &f);
+
+			rc = fdfs_do(s.c, &s.storage, &d, &e);
+		}
+		fault_disarm();
+		fired = fault_fired();
+		/* What fired may have hit the end of the last round. */
+		assert_true(fired || rc == 0);
+		fdfs_client_close(&s.c);
+		buf_fini(&b);
+		/* The server may still be at it. */
+		pthread_mutex_lock(&m.lock);
+		for (size_t i = 0; i < MEMORY_FILES; i++)
+			memory_free(&m.file[i]);
+		pthread_mutex_unlock(&m.lock);
+	}
+	assert_true(n >= 12 && n < 100);
+	memory_close(&m);
+}
+
 int
 main(void)
 {
@@ -392,6 +529,8 @@ main(void)
 		cmocka_unit_test(test_bad_answers),
 		cmocka_unit_test(test_dead_peers),
 		cmocka_unit_test(test_too_much),
+		cmocka_unit_test(test_greeting),
+		cmocka_unit_test(test_no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
