@@ -22,11 +22,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #define RESERVE 32u
 #define QUEUE 64u
+#define STACK_KEEP 16384u
 #define MAX_FD (1 << 18)
 #define TICK_MS 1000
 #define STOP_TICK_MS 20
@@ -319,6 +321,30 @@ on_error(struct mg_connection *conn, int status, const char *text)
 	return 0;
 }
 
+/* What a request has used of this worker's stack, below all that is in use now:
+ * else a thousand idle threads would keep the depth of their busiest day. */
+static void
+drop_stack(void)
+{
+	static __thread uintptr_t low;
+	pthread_attr_t attr;
+	uintptr_t top;
+	size_t size;
+	void *p;
+
+	if (low == 0) {
+		if (pthread_getattr_np(pthread_self(), &attr) != 0)
+			return;
+		if (pthread_attr_getstack(&attr, &p, &size) == 0)
+			low = (uintptr_t)p;
+		pthread_attr_destroy(&attr);
+	}
+	top = ((uintptr_t)__builtin_frame_address(0) - STACK_KEEP) &
+	      ~(uintptr_t)4095;
+	if (low != 0 && top > low)
+		madvise((void *)low, top - low, MADV_DONTNEED);
+}
+
 static void
 on_close(const struct mg_connection *c)
 {
@@ -342,6 +368,7 @@ on_close(const struct mg_connection *c)
 	if (worker_req != NULL) {
 		http_req_idle(worker_req);
 		unit_drop_buffer(conn);
+		drop_stack();
 	}
 	slot_free(s, slot);
 }
