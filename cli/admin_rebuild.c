@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "cli/node.h"
 
+#include "lib/fs.h"
 #include "lib/log.h"
 
 #include <stdio.h>
@@ -52,6 +53,26 @@ rebuild_index(const struct conf *c, struct err *e)
 	return rc;
 }
 
+/* Opening one that is none would make a new one. */
+static int
+check_store_paths(const struct conf *c, struct err *e)
+{
+	char path[NODE_PATH_MAX];
+	size_t i;
+	int rc;
+
+	for (i = 0; i < c->args.n; i++) {
+		rc = fs_join(path, sizeof(path), c->args.v[i], "creel.json", e);
+		if (rc < 0)
+			return rc;
+		if (!fs_exists(path))
+			return err_set(e, ERR_CONFIG,
+			    "%s is no store path: it holds no creel.json",
+			    c->args.v[i]);
+	}
+	return 0;
+}
+
 int
 admin_rebuild(struct admin_options *o, int argc, char **argv)
 {
@@ -76,7 +97,9 @@ admin_rebuild(struct admin_options *o, int argc, char **argv)
 		return cli_fail("rebuild", &e);
 	}
 	log_set_level((enum log_level)c.log_level);
-	rc = files ? rebuild_files(&c, &e) : rebuild_index(&c, &e);
+	rc = check_store_paths(&c, &e);
+	if (rc == 0)
+		rc = files ? rebuild_files(&c, &e) : rebuild_index(&c, &e);
 	conf_fini(&c);
 	if (rc < 0) {
 		e.code = rc;

@@ -28,6 +28,7 @@ node_home(const struct conf *c)
 static int
 check_dir(const char *dir, struct err *e)
 {
+	char minio[NODE_PATH_MAX];
 	int rc = fs_mkdir_p(dir, e);
 
 	if (rc < 0)
@@ -41,7 +42,13 @@ check_dir(const char *dir, struct err *e)
 		    "user id %ju may not write to %s (chown it, or run as its "
 		    "owner)",
 		    (uintmax_t)geteuid(), dir);
-	return 0;
+	rc = fs_join(minio, sizeof(minio), dir, ".minio.sys", e);
+	if (rc == 0 && fs_exists(minio))
+		rc = err_set(e, ERR_CONFIG,
+		    "%s holds MinIO's data, which cannot be taken over: give "
+		    "an empty directory and copy it with a client",
+		    dir);
+	return rc;
 }
 
 int

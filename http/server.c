@@ -528,6 +528,25 @@ unit_on_workers_started(void *user_data)
 	release_threads(user_data);
 }
 
+/* Why civetweb did not start; its text on an address holds its own spelling of
+ * it ("cannot bind to IPv6 +9000: 98 (Address already in use)"). */
+static int
+start_error(const struct http_server *s, const char *text, struct err *e)
+{
+	const char *m = s->start_message[0] != '\0' ? s->start_message : text;
+	struct str why = str_of(m);
+	ptrdiff_t open = str_rchr(why, '(');
+
+	if (strncmp(m, "cannot bind to ", 15) != 0 || open < 0)
+		return err_set(e, ERR_CONFIG, "%s", m);
+	why = str_skip(why, (size_t)open + 1);
+	if (why.len > 0)
+		why.len--;
+	return err_set(e, ERR_CONFIG, "cannot listen on %s%s: " STR_FMT,
+	    s->c.addresses[0], s->c.n_addresses > 1 ? ", ..." : "",
+	    STR_ARG(why));
+}
+
 static int
 start_civetweb(struct http_server *s, const char *ports, struct err *e)
 {
@@ -574,8 +593,7 @@ start_civetweb(struct http_server *s, const char *ports, struct err *e)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	release_threads(s); /* when it failed before it came to that */
 	if (s->ctx == NULL)
-		return err_set(e, ERR_CONFIG, "%s",
-		    s->start_message[0] != '\0' ? s->start_message : text);
+		return start_error(s, text, e);
 	atomic_store(&s->is_up, true);
 	if (!unit_has_acceptor(s->ctx)) {
 		unit_abandon(s->ctx);

@@ -9,6 +9,7 @@
 #include "lib/fs.h"
 #include "lib/mem.h"
 
+#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -40,8 +41,12 @@ tls_error(struct err *e, const char *what)
 	char text[160] = "";
 	unsigned long code = ERR_get_error();
 
-	if (code != 0)
+	if (ERR_SYSTEM_ERROR(code)) {
+		errno = ERR_GET_REASON(code);
+		snprintf(text, sizeof(text), "%m");
+	} else if (code != 0) {
 		ERR_error_string_n(code, text, sizeof(text));
+	}
 	ERR_clear_error();
 	return err_set(e, ERR_CONFIG, "%s: %s", what, text);
 }
@@ -243,7 +248,8 @@ load_all(const struct tls *t, struct certs *ret, struct err *e)
 			rc = err_set(e, ERR_CONFIG,
 			    "%s: no NAME.crt with NAME.key", t->cert);
 	} else if (t->key == NULL) {
-		rc = err_set(e, ERR_CONFIG, "%s: no key given", t->cert);
+		rc = err_set(e, ERR_CONFIG,
+		    "%s needs its key: tls_key is not given", t->cert);
 	} else {
 		rc = load_cert(&c, "default", t->cert, t->key, e);
 	}

@@ -195,6 +195,55 @@ def test_two_servers_do_not_share_a_directory():
         assert s.data in text
 
 
+def test_a_lost_index_is_not_replaced_by_an_empty_one(tmp_path):
+    """Nobody is told that there is nothing; and a rebuild brings it back."""
+    env = {"CREEL_ROOT_USER": ACCESS_KEY, "CREEL_ROOT_PASSWORD": SECRET}
+    with Server() as s:
+        c = client(s)
+        assert c.put("/kept").status == 200
+        assert c.put("/kept/key", b"value").status == 200
+        s.stop()
+        os.rename(os.path.join(s.data, "index"), tmp_path / "index")
+        address = "127.0.0.1:%d" % free_port()
+        text = refused(s.data, "--address", address, env=env)
+        assert "rebuild index" in text and s.data in text
+        text = refused(s.data, "--index", tmp_path / "new", "--address", address, env=env)
+        assert "rebuild index" in text and str(tmp_path / "new") in text
+        creel("admin", "rebuild", "index", s.data)
+        s.start()
+        assert client(s).get("/kept/key").body == b"value"
+
+
+def test_rebuild_makes_no_store_path(tmp_path):
+    for what in ("files", "index"):
+        code, text = creel("admin", "rebuild", what, tmp_path / "none", check=False)
+        assert code == 1 and str(tmp_path / "none") in text
+        assert len(text.strip().split("\n")) == 1
+    assert not os.path.exists(tmp_path / "none")
+
+
+def test_minio_data_is_left_alone(tmp_path):
+    (tmp_path / ".minio.sys").mkdir()
+    assert "MinIO" in refused(tmp_path)
+    assert os.listdir(tmp_path) == [".minio.sys"]
+
+
+def test_an_address_in_use(tmp_path):
+    env = {"CREEL_ROOT_USER": ACCESS_KEY, "CREEL_ROOT_PASSWORD": SECRET}
+    with Server() as s:
+        address = "127.0.0.1:%d" % s.port
+        text = refused(tmp_path / "d", "--address", address, env=env)
+        assert text == "creel: server: cannot listen on %s: Address already in use\n" % address
+
+
+def test_certificates_that_are_not_there(tmp_path):
+    env = {"CREEL_ROOT_USER": ACCESS_KEY, "CREEL_ROOT_PASSWORD": SECRET}
+    args = ["--address", "127.0.0.1:%d" % free_port(), "--tls-cert", "/none"]
+    assert "tls_key" in refused(tmp_path / "d", *args, env=env)
+    text = refused(tmp_path / "d", *args, "--tls-key", "/none", env=env)
+    assert text == "creel: server: /none: No such file or directory\n"
+
+
 def test_minio_command_line():
     with Server(args=["--console-address", ":9001"]) as s:
         for path in ("live", "ready", "cluster"):
