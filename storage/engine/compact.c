@@ -21,7 +21,8 @@
 enum {
 	MOVES = 64,
 	MOVE_BYTES = 4 << 20,
-	PUNCH_BLOCK = 4096
+	PUNCH_BLOCK = 4096,
+	MOSTLY_DEAD = 90, /* percent, holes included */
 };
 
 struct move {
@@ -282,20 +283,29 @@ compact_volume(struct path *p, uint64_t no, struct move *moves, struct err *e)
 
 /* --- choosing --- */
 
+/* Holes are not there any more, neither as dead bytes nor as bytes. But a
+ * volume that is little more than holes is still a file, and what lives in it
+ * is soon moved. */
 static bool
 is_victim(const struct path *p, size_t i, unsigned percent)
 {
 	const struct vol *v = p->vols[i];
 	uint64_t size = atomic_load(&v->durable), dead = v->n.dead_bytes;
+	uint64_t holes = v->n.punched;
 
 	if (!v->n.sealed || v->n.has_gap || v->n.has_unknown)
 		return false;
-	size = size > FMT_VOL_HEADER ? size - FMT_VOL_HEADER : 0;
-	dead = dead > v->n.punched ? dead - v->n.punched : 0;
 	/* The oldest can do without tombstones; one that was begun is ended. */
 	if (v->n.live == 0 && (v->n.tombs == 0 || i == 0))
 		return true;
-	return v->n.is_drained || (dead > 0 && dead * 100 >= percent * size);
+	if (v->n.is_drained)
+		return true;
+	size = size > FMT_VOL_HEADER ? size - FMT_VOL_HEADER : 0;
+	if (percent < 100 && dead > 0 && dead * 100 >= MOSTLY_DEAD * size)
+		return true;
+	dead = dead > holes ? dead - holes : 0;
+	size = size > holes ? size - holes : 0;
+	return dead > 0 && dead * 100 >= percent * size;
 }
 
 int
