@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 #define RESERVE 32u
-#define QUEUE 64u
+#define QUEUE 256u /* a burst that the workers have yet to look at */
 #define STACK_KEEP 16384u
 #define MAX_FD (1 << 18)
 #define TICK_MS 1000
