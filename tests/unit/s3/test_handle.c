@@ -88,12 +88,14 @@ prepare(const char *method, const char *target, const char *headers,
 	struct err e = ERR_INIT;
 	char all[4096], date[17], hex[65];
 	uint8_t hash[32];
+	int64_t now =
+	    clock_real_s(); /* one date, also over the turn of a second */
 	size_t n;
 
 	hash_sha256(body, strlen(body), hash);
 	hex_encode(hash, 32, hex);
 	hex[64] = '\0';
-	clock_fmt_basic(clock_real_s(), date);
+	clock_fmt_basic(now, date);
 	snprintf(all, sizeof(all),
 	    "host: h\nx-amz-content-sha256: %s\nx-amz-date: %s\n%s", hex, date,
 	    headers);
@@ -104,8 +106,8 @@ prepare(const char *method, const char *target, const char *headers,
 	qsort(h, n, sizeof(*h), by_name);
 	assert_int_equal(auth_sign(http.info.method, http.info.path,
 			     http.info.query, h, n, STR_LIT(KEY),
-			     STR_LIT(SECRET), STR_LIT("us-east-1"),
-			     clock_real_s(), &value, &e),
+			     STR_LIT(SECRET), STR_LIT("us-east-1"), now, &value,
+			     &e),
 	    0);
 	http.headers[n].name = STR_LIT("Authorization");
 	http.headers[n].value = arena_str(http.arena, buf_str(&value));
@@ -284,7 +286,8 @@ torture(const struct torture *t)
 	}
 	if (fired)
 		fail_msg("%s %s: still failing", t->method, t->target);
-	assert_true(n > 3); /* some were there to fail */
+	assert_true(n > 1); /* some were there to fail; the arena is one of them
+	                       without sanitizers */
 	if (status != t->ok)
 		fail_msg("%s %s: %d", t->method, t->target, status);
 }
