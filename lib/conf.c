@@ -488,6 +488,14 @@ unknown_flag(const char *arg, struct err *e)
 	    arg);
 }
 
+static bool
+is_bool_word(const char *s)
+{
+	bool b;
+
+	return (*s < '0' || *s > '9') && conf_parse_bool(str_of(s), &b);
+}
+
 /* One argument that starts with "--"; *i moves on over its value. @c is NULL on
  * the first pass, which looks for --config alone. */
 static int
@@ -514,6 +522,9 @@ take_flag(struct conf *c, enum conf_daemon daemon, int argc,
 		    arg + 2);
 	if (!is_config && d->type == CONF_BOOL && value.p == NULL) {
 		value = no ? STR_LIT("no") : STR_LIT("yes");
+		/* `--flag yes` is no directory of that name */
+		if (!no && *i + 1 < argc && is_bool_word(argv[*i + 1]))
+			value = str_of(argv[++*i]);
 	} else if (value.p == NULL) {
 		if (*i + 1 >= argc)
 			return err_set(e, ERR_CONFIG, "%.60s needs a value",

@@ -304,8 +304,15 @@ def test_metrics():
         assert 'creel_path_files{path="%s"} 1' % s.data in text
         assert "creel_request_duration_seconds_bucket" in text
         assert "metered" not in text.replace(s.data, "")
-    with Server(args=["--metrics-public"]) as s:
-        assert fetch(s.endpoint + "/-/metrics")[0] == 200
+    for args, want in (
+        (["--metrics-public"], 200),
+        (["--metrics-public", "yes"], 200),
+        (["--metrics-public", "no"], 401),
+        (["--no-metrics-public"], 401),
+    ):
+        with Server(args=args) as s:
+            assert fetch(s.endpoint + "/-/metrics")[0] == want
+    assert not os.path.exists("yes")  # not a store path either
 
 
 def test_sighup_reads_settings_again(tmp_path):
