@@ -124,18 +124,30 @@ reply_json(struct http_req *r, int status, json_t *j)
 	free(text);
 }
 
+/* S3's code, or one for what S3 has no name for. */
+static const char *
+error_code(int code)
+{
+	if (code == ERR_EXISTS)
+		return "AlreadyExists";
+	if (code == ERR_NOT_FOUND)
+		return "NotFound";
+	return err_s3_code(code);
+}
+
 static void
 reply_error(struct http_req *r, const struct err *e)
 {
 	const char *message = e->msg[0] != '\0' ? e->msg : err_text(e->code);
+	const char *code = error_code(e->code);
 	json_t *j;
 
-	j = json_pack("{s:s, s:s, s:s}", "code", err_s3_code(e->code),
-	    "message", message, "request_id", http_info(r)->id);
+	j = json_pack("{s:s, s:s, s:s}", "code", code, "message", message,
+	    "request_id", http_info(r)->id);
 	if (j == NULL) /* not UTF-8 */
-		j = json_pack("{s:s, s:s}", "code", err_s3_code(e->code),
-		    "message", err_text(e->code));
-	http_note(r)->error = err_s3_code(e->code);
+		j = json_pack("{s:s, s:s}", "code", code, "message",
+		    err_text(e->code));
+	http_note(r)->error = code;
 	reply_json(r, err_http_status(e->code), j);
 	json_decref(j);
 }
