@@ -127,8 +127,12 @@ shut_all(struct http_server *s, bool busy_too)
 	lock_take(&s->lock);
 	for (unsigned i = 0; i < s->n_slots; i++) {
 		struct slot *k = &s->slots[i];
-		int state = SLOT_WAIT;
+		int state = SLOT_WAIT, pending = 0;
 
+		/* A request that is on its way to a worker is under way. */
+		if (!busy_too && atomic_load(&k->state) == SLOT_WAIT &&
+		    ioctl(k->fd, FIONREAD, &pending) == 0 && pending > 0)
+			continue;
 		if (atomic_compare_exchange_strong(&k->state, &state,
 			SLOT_CLOSING) ||
 		    state == SLOT_CLOSING || (busy_too && state == SLOT_BUSY))

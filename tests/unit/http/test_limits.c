@@ -284,6 +284,7 @@ test_stop_is_graceful(void **state)
 	idle = must_connect(s);
 	get(idle, "/a");
 	assert_int_equal(status_of(idle, 5000), 200);
+	wait_counts(s, 0, true); /* not the one of `idle` below */
 	silent = must_connect(s);
 	busy = must_connect(s);
 	set_gate(false);
