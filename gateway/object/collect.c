@@ -1,6 +1,8 @@
 /* gateway/object/collect.c - deletes what is due on the garbage list.
  *
- * C1  Only rows that died at or before the oldest running reader's sequence.
+ * C1  Only rows that died at or before the sequence of the oldest reader that
+ *     has yet to find its object, and that no reader holds: one that takes a
+ *     day keeps its own bytes, not all that is deleted meanwhile.
  * C2  Blobs are deleted durably first, then their garbage row goes. A crash in
  *     between deletes them again, which does nothing.
  * C3  A reference that garbage holds (a copied part's) is given back in the
@@ -334,6 +336,22 @@ collect_bucket(struct store *s, uint64_t incarnation, struct err *e)
 
 /* --- the list --- */
 
+/* C1 */
+static bool
+is_held(struct store *s, const struct item *it, struct str payload,
+    uint64_t died)
+{
+	struct id128 held;
+
+	if (it->own.n > 0)
+		held = it->own.e[0].write_id;
+	else if (it->kind == GARBAGE_MANIFEST && payload.len >= sizeof(held.b))
+		memcpy(held.b, payload.p, sizeof(held.b));
+	else
+		return false;
+	return readers_hold(s, died, &held);
+}
+
 /* Due rows from @from on, into the batch; @from moves behind the last one seen.
  * 1: there may be more. */
 static int
@@ -387,6 +405,10 @@ read_list(struct store *s, struct key *from, struct batch *b, int64_t now_ns,
 		if (is_damaged(rc)) {
 			++*kept; /* left for a look; must not stop the rest */
 			rc = 0;
+			continue;
+		}
+		if (rc == 0 && is_held(s, it, payload, seq)) {
+			++*kept;
 			continue;
 		}
 		b->n += rc == 0;

@@ -124,6 +124,7 @@ object_open(struct store *s, const struct bucket *b, struct str key,
     struct str version, struct arena *a, struct object *ret,
     struct object_reader **ret_r, struct err *e)
 {
+	struct id128 held = { { 0 } };
 	struct object_reader *r;
 	struct rec_object rec;
 	struct kv_view *v;
@@ -157,6 +158,11 @@ object_open(struct store *s, const struct bucket *b, struct str key,
 	kv_view_close(&v);
 	if (rc < 0)
 		goto out_reader;
+	if (r->n_parts > 0)
+		held = r->manifest_id;
+	else if (r->x.n > 0)
+		held = r->x.e[0].write_id;
+	reader_holds(s, &r->link, &held); /* S1 */
 	*ret_r = r;
 	return 0;
 out_reader:

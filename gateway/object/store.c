@@ -147,6 +147,7 @@ store_saw(struct store *s, uint64_t seq)
 void
 reader_begin(struct store *s, struct reader_link *r)
 {
+	r->is_known = false;
 	lock_take(&s->lock);
 	r->seq = atomic_load(&s->floor);
 	r->next = &s->readers;
@@ -170,12 +171,39 @@ uint64_t
 readers_oldest(struct store *s, uint64_t view_seq)
 {
 	uint64_t oldest = view_seq;
+	const struct reader_link *r;
 
 	lock_take(&s->lock);
-	if (s->readers.next != &s->readers && s->readers.next->seq < oldest)
-		oldest = s->readers.next->seq;
+	for (r = s->readers.next; r != &s->readers && r->seq < oldest;
+	     r = r->next) {
+		if (!r->is_known)
+			oldest = r->seq;
+	}
 	lock_drop(&s->lock);
 	return oldest;
+}
+
+void
+reader_holds(struct store *s, struct reader_link *r, const struct id128 *held)
+{
+	lock_take(&s->lock);
+	r->held = *held;
+	r->is_known = true;
+	lock_drop(&s->lock);
+}
+
+bool
+readers_hold(struct store *s, uint64_t died, const struct id128 *held)
+{
+	const struct reader_link *r;
+	bool yes = false;
+
+	lock_take(&s->lock);
+	for (r = s->readers.next; r != &s->readers && r->seq < died && !yes;
+	     r = r->next)
+		yes = r->is_known && id128_eq(&r->held, held);
+	lock_drop(&s->lock);
+	return yes;
 }
 
 int
@@ -256,8 +284,9 @@ update(struct store *s, unsigned flags, txn_fn fn, void *arg, bool *ret_unknown,
 		if (rc != ERR_RETRY)
 			break;
 	}
+	/* S1: one that wrote nothing leaves its sequence to the next. */
 	if (rc == 0)
-		store_saw(s, r.seq);
+		store_saw(s, r.seq - 1);
 	else if (ret_unknown != NULL)
 		*ret_unknown = r.runs > 0 && r.rc == 0;
 	arena_free(&r.t.a);

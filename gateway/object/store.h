@@ -1,7 +1,8 @@
 /* gateway/object/store.h - what the files of this folder share.
  *
  * S1  A reader is on the list of readers before its view is opened, with a
- *     sequence not above the view's; the list is in rising order of it.
+ *     sequence not above the view's; the list is in rising order of it. Once
+ *     it has found its object it holds that one's bytes alone.
  * S2  A write ID is on the list of puts before its blob is begun, and until
  *     the transaction that names it (or gives it up) is through. */
 #ifndef GATEWAY_OBJECT_STORE_H
@@ -23,6 +24,8 @@
 struct reader_link { /* S1 */
 	struct reader_link *prev, *next;
 	uint64_t seq;
+	bool is_known;
+	struct id128 held; /* see reader_holds() */
 };
 
 struct store {
@@ -59,8 +62,15 @@ void store_event(struct store *s, int level, const char *fmt, ...)
 void store_saw(struct store *s, uint64_t seq);
 void reader_begin(struct store *s, struct reader_link *r);
 void reader_end(struct store *s, struct reader_link *r);
-/* What died at or before this sequence no running reader can name. */
+/* It has found what it reads: @held is the write ID of the first extent, which
+ * stays with the bytes whatever becomes of the record; the manifest's ID of an
+ * object in parts; zero when there are no bytes. */
+void reader_holds(struct store *s, struct reader_link *r,
+    const struct id128 *held);
+/* What died at or before this sequence, only a reader that holds it can name. */
 uint64_t readers_oldest(struct store *s, uint64_t view_seq);
+/* Asked after readers_oldest(): does one hold what died at @died? */
+bool readers_hold(struct store *s, uint64_t died, const struct id128 *held);
 
 int view_open(struct store *s, struct kv_view **ret, struct err *e);
 

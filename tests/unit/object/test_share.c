@@ -123,6 +123,86 @@ test_copy_of_garbage(void **state)
 	assert_int_equal(blobs(f->s).files, 0);
 }
 
+/* C1: a reader keeps its own bytes, whatever becomes of their record, and
+ * nothing else that is deleted meanwhile. */
+static void
+test_readers_hold(void **state)
+{
+	struct fixture *f = *state;
+	struct str body = pattern(f, 350000, 3); /* four extents */
+	struct str parts[] = { pattern(f, 150000, 4), pattern(f, 10, 5) };
+	struct complete_part want[2];
+	struct upload u = begin_upload(f, "parts", CHECKSUM_NONE, false);
+	char *got = arena_alloc(f->a, body.len);
+	struct object_reader *r, *rp;
+	struct err e = ERR_INIT;
+	struct object o;
+	size_t n;
+
+	for (uint32_t i = 0; i < 2; i++) {
+		OK(put_part(f, &u, i + 1, parts[i], NULL, &e));
+		want[i] = want_part(f, i + 1, parts[i]);
+	}
+	OK(complete(f, &u, want, 2, 0, NULL, &e));
+	put_str(f, "a", body);
+	put_z(f, "other", "other");
+	collect(f);
+	r = open_object(f, "a", &o);
+	rp = open_object(f, "parts", &o);
+	/* its bytes go through another record, and another's manifest */
+	copy(f, "a", "a");
+	copy(f, "a", "b");
+	del(f, "a");
+	del(f, "b");
+	copy(f, "parts", "parts2");
+	del(f, "parts");
+	del(f, "parts2");
+	del(f, "other");
+	n = blobs(f->s).files;
+	collect(f);
+	assert_int_equal(blobs(f->s).files, n - 1);
+	collect(f);
+	assert_int_equal(blobs(f->s).files, n - 1);
+	memset(got, 0, body.len);
+	OK(object_read(r, 0, got, body.len, &n, &e));
+	assert_int_equal(n, body.len);
+	assert_memory_equal(got, body.p, body.len);
+	OK(object_read(rp, 100000, got, 50010, &n, &e));
+	assert_int_equal(n, 50010);
+	assert_memory_equal(got, parts[0].p + 100000, 50000);
+	assert_memory_equal(got + 50000, parts[1].p, 10);
+	object_close(&rp);
+	collect(f);
+	OK(object_read(r, 0, got, body.len, &n, &e));
+	assert_memory_equal(got, body.p, body.len);
+	object_close(&r);
+	collect(f);
+	assert_int_equal(blobs(f->s).files, 0);
+}
+
+/* S1: a transaction that writes nothing has no sequence of its own. */
+static void
+test_reader_after_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct object_reader *r;
+	struct err e = ERR_INIT;
+	struct object o;
+	char got[8];
+	size_t n;
+
+	put_z(f, "a", "hello");
+	del(f, "not there");
+	r = open_object(f, "a", &o);
+	del(f, "a");
+	collect(f);
+	OK(object_read(r, 0, got, 8, &n, &e));
+	assert_memory_equal(got, "hello", 5);
+	object_close(&r);
+	collect(f);
+	assert_int_equal(blobs(f->s).files, 0);
+}
+
 /* --- failing --- */
 
 static void
@@ -390,6 +470,8 @@ main(void)
 		T(test_copy),
 		T(test_copy_empty_and_self),
 		T(test_copy_of_garbage),
+		T(test_readers_hold),
+		T(test_reader_after_nothing),
 		T(test_failed_put),
 		T(test_unknown_commit),
 		T(test_sweep),
