@@ -536,8 +536,18 @@ collect(struct store *s, uint64_t archived, bool count, struct err *e)
 int
 store_collect(struct store *s, struct err *e)
 {
+	struct store_stat st = { .garbage_rows = UINT64_MAX };
+	uint64_t before;
+	int rc;
+
 	OBJ_CHECK(s, STORE_MAGIC);
-	return collect(s, UINT64_MAX, true, e);
+	/* An upload's row makes rows of its parts: again while it gets less. */
+	do {
+		before = st.garbage_rows;
+		rc = collect(s, UINT64_MAX, true, e);
+		store_get_stat(s, &st);
+	} while (rc >= 0 && st.garbage_rows > 0 && st.garbage_rows < before);
+	return rc;
 }
 
 /* --- in the background --- */
