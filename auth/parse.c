@@ -29,18 +29,19 @@ struct parse {
 
 /* --- lookups --- */
 
+/* The first of that name in any case, and how many there are. */
 static const struct header *
-find_header(const struct auth_input *in, const char *name, size_t *ret_n)
+find(const struct header *h, size_t n_headers, const char *name, size_t *ret_n)
 {
 	const struct header *first = NULL;
 	struct str s = str_of(name);
 	size_t n = 0;
 
-	for (size_t i = 0; i < in->n_headers; i++) {
-		if (!str_ieq(in->headers[i].name, s))
+	for (size_t i = 0; i < n_headers; i++) {
+		if (!str_ieq(h[i].name, s))
 			continue;
 		if (first == NULL)
-			first = &in->headers[i];
+			first = &h[i];
 		n++;
 	}
 	if (ret_n != NULL)
@@ -48,24 +49,17 @@ find_header(const struct auth_input *in, const char *name, size_t *ret_n)
 	return first;
 }
 
+static const struct header *
+find_header(const struct auth_input *in, const char *name, size_t *ret_n)
+{
+	return find(in->headers, in->n_headers, name, ret_n);
+}
+
 /* V4 parameters in any case: a lower-case x-amz-signature is a claim too. */
 static const struct header *
 find_param(const struct auth *au, const char *name, size_t *ret_n)
 {
-	const struct header *first = NULL;
-	struct str s = str_of(name);
-	size_t n = 0;
-
-	for (size_t i = 0; i < au->n_params; i++) {
-		if (!str_ieq(au->params[i].name, s))
-			continue;
-		if (first == NULL)
-			first = &au->params[i];
-		n++;
-	}
-	if (ret_n != NULL)
-		*ret_n = n;
-	return first;
+	return find(au->params, au->n_params, name, ret_n);
 }
 
 /* A V4 claim that is not well-formed, with the code of where it stands. */
