@@ -25,11 +25,9 @@
 struct store;
 
 struct store_conf {
-	struct kv *kv;        /* taken over: store_close() closes them */
-	struct blob *blob;    /* the same */
-	uint64_t extent_size; /* 64 MiB */
-	uint64_t
-	    inline_max; /* reserved; bodies up to this live in the index; 0 */
+	struct kv *kv;            /* taken over: store_close() closes them */
+	struct blob *blob;        /* the same */
+	uint64_t extent_size;     /* 64 MiB */
 	int64_t upload_expiry_s;  /* abandoned multipart uploads; 0 = never */
 	int64_t trash_s;          /* sweep: time on the garbage list, 7 days */
 	int64_t sweep_interval_s; /* of the background thread; 0 = no sweep */
