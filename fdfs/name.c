@@ -89,7 +89,8 @@ fdfs_slave_name(struct str master, struct str prefix, struct str ext,
 	if (!fdfs_name_is_valid(master) || !fdfs_prefix_is_valid(prefix) ||
 	    !fdfs_ext_is_valid(ext))
 		return err_set(e, ERR_INVALID, "slave file: invalid name");
-	if (ext.len == 0 && str_eqz(prefix, "-m"))
+	if (ext.len == 0 && prefix.len >= 2 &&
+	    memcmp(prefix.p + prefix.len - 2, "-m", 2) == 0)
 		return err_set(e, ERR_INVALID,
 		    "slave file: this is the name of the metadata");
 	tail = str_skip(master, master.len - FDFS_TAIL);
@@ -106,6 +107,9 @@ fdfs_slave_name(struct str master, struct str prefix, struct str ext,
 		memcpy(dst + n - ext.len, ext.p, ext.len);
 	}
 	dst[n] = '\0';
+	/* A master of dots can make one that leads out of its directory. */
+	if (!fdfs_name_is_valid(str_mem(dst, n)))
+		return err_set(e, ERR_INVALID, "slave file: invalid name");
 	*ret_len = n;
 	return 0;
 }

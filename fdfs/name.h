@@ -25,8 +25,9 @@ bool fdfs_storage_id_is_valid(struct str id);
 bool fdfs_name_kind(struct str name, enum fdfs_kind *ret);
 
 /* The slave's name: master up to the dot in its last 7 characters (all of it
- * without one), @prefix, and '.' @ext if there is one. Prefix "-m" without
- * extension is refused: it is the name of the metadata file. ERR_INVALID. */
+ * without one), @prefix, and '.' @ext if there is one. A prefix that ends in
+ * "-m" without extension is refused: that is a metadata file's name.
+ * ERR_INVALID. */
 int fdfs_slave_name(struct str master, struct str prefix, struct str ext,
     char dst[FDFS_REMOTE_MAX + 1], size_t *ret_len, struct err *e);
 

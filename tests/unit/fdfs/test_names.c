@@ -40,6 +40,10 @@ test_slave(void **state)
 	    "M00/05/0A/fwAAA2sBLvWAPl1EAAAFeEEZMs8887_big");
 	assert_string_equal(slave(BARE, "_big", "tar.gz"), BARE "_big.tar.gz");
 	assert_null(slave(PLAIN, "-m", ""));
+	assert_null(slave(PLAIN, "_big-m", ""));
+	/* Valid masters whose slaves would be ".." and ".". */
+	assert_null(slave("M00/05/0A/..i", ".", ""));
+	assert_null(slave("M00/05/0A/.i", ".", ""));
 	assert_null(slave(PLAIN, "", "jpg"));
 	assert_null(slave(PLAIN, "12345678901234567", "jpg"));
 	assert_null(slave(PLAIN, "/..", "jpg"));
