@@ -24,8 +24,11 @@ struct engine;
 
 enum engine_class {
 	ENGINE_CLASS_S3 = 1,      /* bodies of S3 objects */
-	ENGINE_CLASS_FASTDFS = 2, /* files of FastDFS clients (issue 2 of 2) */
+	ENGINE_CLASS_FASTDFS = 2, /* files of FastDFS clients */
 	ENGINE_CLASS_INDEX = 3,   /* index snapshots and log segments */
+	ENGINE_CLASS_LIST = 4,    /* list of segments: appenders, slaves */
+	ENGINE_CLASS_SEGMENT = 5, /* immutable piece of one of those */
+	ENGINE_CLASS_META = 6,    /* metadata of a file of class 2 or 4 */
 };
 
 #define ENGINE_FILE_ID_MAX 144 /* group '/' remote name, NUL included */
@@ -48,6 +51,11 @@ struct engine_conf {
 	    compact_percent; /* dead bytes that make a sealed volume mostly dead */
 	int64_t compact_interval_s; /* 0 = none in the background */
 	size_t index_table_max;     /* locations kept in memory; 0 = 8,192 */
+	/* A member of a group: the cluster's ID, which new paths get as deployment
+	 * and others must have; NULL: a random one. */
+	const struct id128 *deployment;
+	int64_t tombstone_keep_s; /* compaction drops no younger one */
+	bool replace_blank; /* a known path that is blank now is taken anew */
 	/* Events for the shell's log (failed path, quarantine, ...); any thread. */
 	void (*event)(void *arg, int level, const char *text);
 	void *event_arg;

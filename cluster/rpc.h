@@ -1,0 +1,122 @@
+/* cluster/rpc.h - calls between Creel's own processes.
+ *
+ * They travel on FastDFS's ports as one command number that FastDFS leaves free
+ * (RPC_COMMAND), after a handshake with the cluster secret (RPC_HELLO): both
+ * sides prove by HMAC-SHA256 over both nonces, kinds, IDs and the cluster's ID
+ * that they hold it. A request is a sub-header (version, operation, flags,
+ * request ID, membership epoch, cluster ID), packed arguments, and a body of
+ * bytes; so is an answer, with a result in place of the operation. Every call
+ * is bounded: RPC_ARGS_MAX and RPC_BODY_MAX either way.
+ * R1  No handler runs for a connection that has not proved the secret, or for
+ *     an operation that its kind may not ask for (cluster/op_table.h).
+ * R2  A result travels by name: two versions never confuse two errors.
+ * Layout: docs/CLUSTER.md. Threads: any. */
+#ifndef CLUSTER_RPC_H
+#define CLUSTER_RPC_H
+
+#include "cluster/pack.h"
+#include "fdfs/client.h"
+#include "fdfs/server.h"
+
+#define RPC_COMMAND 200
+#define RPC_HELLO 201
+#define RPC_VERSION 1
+#define RPC_ARGS_MAX (1024 * 1024)
+#define RPC_BODY_MAX (4 * 1024 * 1024)
+#define RPC_DATA (1024 * 1024) /* a piece of a stream, by custom */
+
+enum rpc_kind { /* who speaks; bits */
+	RPC_GATE = 1,
+	RPC_NODE = 2, /* a storage node of any group */
+	RPC_PEER = 4, /* one that names the server's group */
+	RPC_TRACKER = 8,
+	RPC_ADMIN = 16,
+};
+
+enum rpc_op {
+#define X(name, number, who) RPC_##name = number,
+#include "cluster/op_table.h"
+#undef X
+};
+const char *rpc_op_name(unsigned op); /* "LOG_READ"; "?" */
+
+/* Who one is, in the handshake. */
+struct rpc_self {
+	enum rpc_kind kind;
+	struct id128 id;      /* of the node, gateway, tracker */
+	struct id128 cluster; /* secret_cluster_id(), or the setting's */
+	char group[FDFS_GROUP_LEN + 1];
+	uint32_t server_id;
+	struct str secret; /* must outlive it */
+};
+
+struct rpc_request {
+	unsigned op;
+	uint64_t epoch; /* membership epoch known to the sender, 0 = none */
+	struct str args, body;
+	/* A second piece of the body, so that a header and bytes that lie
+	 * elsewhere need no copy. Sending only. */
+	struct str body2;
+};
+
+struct rpc_reply {
+	uint64_t epoch; /* the answerer's */
+	struct buf args;
+	/* Where the answer's body goes: @dst if it is not NULL (then at most
+	 * @cap bytes, more is ERR_TOO_BIG), else into @body. */
+	void *dst;
+	size_t cap, len;
+	struct buf body;
+	bool was_sent; /* a byte of the request may have arrived */
+};
+void rpc_reply_init(struct rpc_reply *r); /* no dst; caps set */
+void rpc_reply_fini(struct rpc_reply *r);
+
+/* --- asking --- */
+
+struct rpc_client;
+struct rpc_client_opts {
+	struct rpc_self self;
+	int connect_ms, io_ms, idle_ms; /* 0: fdfs/client.h's defaults */
+	unsigned max_idle_each, max_idle;
+};
+int rpc_client_open(const struct rpc_client_opts *o, struct rpc_client **ret,
+    struct err *e);
+void rpc_client_close(struct rpc_client **cp);
+/* One call. Returns what the handler returned (an ERR_* code with its text in
+ * @e), or ERR_DISCONNECTED when the call itself failed. @timeout_ms without a
+ * byte moving, 0 is the client's; long polls give more. @r may be NULL. */
+int rpc_call(struct rpc_client *c, const struct fdfs_addr *to,
+    const struct rpc_request *q, int timeout_ms, struct rpc_reply *r,
+    struct err *e);
+
+/* --- answering --- */
+
+struct rpc_from { /* proved */
+	enum rpc_kind kind;
+	struct id128 id;
+	char group[FDFS_GROUP_LEN + 1];
+	uint32_t server_id;
+	struct fdfs_addr addr;
+};
+struct rpc_answer {
+	uint64_t epoch;
+	struct buf args, body;
+};
+/* 0 or an ERR_* code, which goes back with @e's text; the answer's args go back
+ * with either. On the connection's thread. */
+typedef int rpc_handler(void *arg, const struct rpc_from *from,
+    const struct rpc_request *q, struct rpc_answer *a, struct err *e);
+
+struct rpc_server;
+/* @self.kind is the server's own. Bodies of requests share @max_memory (0: 256
+ * MiB); beyond it the answer is ERR_BUSY. */
+int rpc_server_new(const struct rpc_self *self, rpc_handler *fn, void *arg,
+    size_t max_memory, struct rpc_server **ret, struct err *e);
+void rpc_server_free(struct rpc_server **sp);
+/* Its two routes, for fdfs_server_opts.routes; the handlers' first argument
+ * there is not looked at. */
+#define RPC_ROUTES 2
+void rpc_server_routes(struct rpc_server *s, struct fdfs_route ret[RPC_ROUTES]);
+
+#endif
