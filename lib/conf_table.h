@@ -12,27 +12,27 @@
 GROUP("Network")
 X(LIST, address, ":9000", SRV | GW, .aliases = "MINIO_ADDRESS",
   .doc = "Where S3 is served: [HOST]:PORT, several of them if repeated. Without HOST all addresses, IPv6 and IPv4; an IPv6 host stands in brackets.")
-X(STRING, tls_cert, "", SRV | GW, .attrs = CONF_RELOAD,
+X(STRING, tls_cert, "", SRV | GW | STO, .attrs = CONF_RELOAD,
   .doc = "Certificate chain (PEM); every listener is then HTTPS. A directory holds NAME.crt and NAME.key per host name. Read again on SIGHUP.")
-X(STRING, tls_key, "", SRV | GW, .attrs = CONF_RELOAD,
+X(STRING, tls_key, "", SRV | GW | STO, .attrs = CONF_RELOAD,
   .doc = "Private key (PEM) of tls_cert.")
-X(LIST, trusted_proxies, "", SRV | GW,
+X(LIST, trusted_proxies, "", SRV | GW | STO,
   .doc = "Addresses or networks (10.0.0.0/8) of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.")
 X(INT, max_connections, "1000", SRV | GW | STO | TRK, .min = 1, .max = 100000,
   .doc = "Connections served at once; beyond it 503 SlowDown. One thread each, about 17 KiB while idle.")
 X(INT, max_connections_per_address, "0", SRV | GW | STO | TRK, .max = 100000,
   .doc = "The same for one client address; 0 = no limit of its own. Behind a proxy all clients share its address.")
-X(DURATION, header_timeout, "20s", SRV | GW, .min = 100, .max = HOUR,
+X(DURATION, header_timeout, "20s", SRV | GW | STO, .min = 100, .max = HOUR,
   .doc = "For a request line and its headers to arrive.")
-X(DURATION, keepalive_timeout, "60s", SRV | GW, .min = 100, .max = DAY,
+X(DURATION, keepalive_timeout, "60s", SRV | GW | STO, .min = 100, .max = DAY,
   .doc = "An idle connection is closed after this.")
-X(DURATION, body_idle_timeout, "60s", SRV | GW, .min = 100, .max = DAY,
+X(DURATION, body_idle_timeout, "60s", SRV | GW | STO, .min = 100, .max = DAY,
   .doc = "No byte of a body, in either direction, for this long closes the connection.")
-X(SIZE, min_body_rate, "1K", SRV | GW, .max = GIB,
+X(SIZE, min_body_rate, "1K", SRV | GW | STO, .max = GIB,
   .doc = "Bytes per second below which, over five minutes, a request's body is given up; 0 = never.")
-X(SIZE, max_header_size, "64K", SRV | GW, .min = 4 * KIB, .max = MIB,
+X(SIZE, max_header_size, "64K", SRV | GW | STO, .min = 4 * KIB, .max = MIB,
   .doc = "Request line and headers together.")
-X(SIZE, request_memory, "8M", SRV | GW, .min = 256 * KIB, .max = GIB,
+X(SIZE, request_memory, "8M", SRV | GW | STO, .min = 256 * KIB, .max = GIB,
   .doc = "Memory that one request may use for headers, XML and listings.")
 X(DURATION, stop_timeout, "8s", SRV | GW | STO | TRK, .max = HOUR,
   .doc = "After SIGTERM, for requests under way to finish. Docker kills after 10 s.")
@@ -91,10 +91,68 @@ X(INT, trash_days, "7", SRV | GW, .min = 1, .max = 3650, .attrs = CONF_RELOAD,
 X(DURATION, sweep_interval, "1d", SRV | GW, .max = 3650 * DAY, .attrs = CONF_RELOAD,
   .doc = "From one sweep for bytes without an owner to the next; 0 = only by command.")
 
+GROUP("Cluster")
+X(LIST, trackers, "", GW | STO | TRK,
+  .doc = "HOST:PORT of every tracker of the cluster, the same list everywhere (a tracker may list itself).")
+X(STRING, cluster_secret, "", GW | STO | TRK, .attrs = CONF_SECRET, .max = 256,
+  .doc = "What the processes of a cluster prove to each other; also CREEL_CLUSTER_SECRET_FILE. `creel admin secret new FILE` makes one.")
+X(STRING, cluster_id, "", GW | STO | TRK, .max = 32,
+  .doc = "32 hex digits; empty = made from the secret. Needed only where the secret was changed after the first start.")
+X(LIST, tracker_address, ":22122", TRK,
+  .doc = "Where the tracker listens: [HOST]:PORT.")
+X(LIST, tracker_wide_address, "", TRK,
+  .doc = "A second port whose answers hold IPv6 addresses (FastDFS clients 6.11 to 6.14 need that form); empty = none.")
+X(STRING, tracker_dir, "", TRK,
+  .doc = "Directory where the tracker keeps which groups there are; empty = the directory given as argument, or ./tracker.")
+X(STRING, storage_address, ":23000", STO,
+  .doc = "Where the storage node listens: [HOST]:PORT.")
+X(STRING, http_address, "", STO,
+  .doc = "Where file URLs (GET /group1/M00/...) are served: [HOST]:PORT; empty = not at all.")
+X(STRING, inner_address, "", STO | GW,
+  .doc = "HOST or HOST:PORT under which the other processes of the cluster reach this one; empty = the address from which it reaches the first tracker.")
+X(STRING, outer_address, "", STO,
+  .doc = "The same for clients from outside (behind NAT, in containers); empty = none.")
+X(STRING, group, "group1", STO, .min = 1, .max = 16,
+  .doc = "Group of this node: letters and digits.")
+X(INT, server_id, "0", STO, .max = 16777215,
+  .doc = "Number of this node, 1 to 16777215, unlike every other's. It stands in file IDs; a node that has lost its disks takes its place again under it.")
+X(INT, min_copies, "0", STO, .max = 32,
+  .doc = "Nodes that must hold a write durably before it is acknowledged; 0 = 2 in groups of two and more.")
+X(CHOICE, degraded_writes, "refuse", STO, .choices = "refuse|allow",
+  .doc = "When fewer nodes are within reach: refuse writes, or take them with one copy.")
+X(INT, upload_priority, "10", STO, .max = 1000000,
+  .doc = "For store_server = priority: the lowest is taken first.")
+X(CHOICE, store_lookup, "balance", TRK, .choices = "round_robin|group|balance", .attrs = CONF_RELOAD,
+  .doc = "Group for an upload that names none: in turn, the one of store_group, or the one with the most room.")
+X(STRING, store_group, "group1", TRK, .max = 16, .attrs = CONF_RELOAD,
+  .doc = "For store_lookup = group.")
+X(CHOICE, store_server, "round_robin", TRK, .choices = "round_robin|first|priority", .attrs = CONF_RELOAD,
+  .doc = "Node of a group for an upload.")
+X(CHOICE, store_path, "round_robin", TRK, .choices = "round_robin|balance", .attrs = CONF_RELOAD,
+  .doc = "Store path of a node for an upload: in turn, or the one with the most room.")
+X(CHOICE, download_server, "round_robin", TRK, .choices = "round_robin|source", .attrs = CONF_RELOAD,
+  .doc = "Node for a download.")
+X(CHOICE, fetch_all, "one", TRK, .choices = "one|servers|addresses", .attrs = CONF_RELOAD,
+  .doc = "Answer to FastDFS's FETCH_ALL: one node, which every client reads; all with their ports (6.16); all without (up to 6.15).")
+X(SIZE, reserved_storage, "1G", TRK, .max = 64 * TIB, .attrs = CONF_RELOAD,
+  .doc = "A node with less room than this gets no uploads.")
+X(DURATION, away_after, "3s", TRK, .min = 500, .max = HOUR, .attrs = CONF_RELOAD,
+  .doc = "A node that has not been heard for so long gets no requests.")
+X(LIST, allow_hosts, "", STO | TRK, .attrs = CONF_RELOAD,
+  .doc = "Addresses or networks (10.0.0.0/8) of FastDFS clients, which have no keys; * = everybody. Empty = nobody. Creel's own processes need not be listed.")
+X(BOOL, http_check_token, "no", STO, .attrs = CONF_RELOAD,
+  .doc = "File URLs need FastDFS's token and ts.")
+X(STRING, http_token_secret, "", STO, .attrs = CONF_SECRET, .max = 256,
+  .doc = "Secret of those tokens (http.anti_steal.secret_key).")
+X(DURATION, http_token_ttl, "900s", STO, .max = 3650 * DAY, .attrs = CONF_RELOAD,
+  .doc = "How long a token is good after its ts.")
+X(CHOICE, backend, "cluster", GW, .choices = "cluster|fastdfs",
+  .doc = "What the trackers belong to: a cluster of Creel, or one of FastDFS (docs/CLUSTER.md says what that cannot promise).")
+
 GROUP("Logs and figures")
 X(CHOICE, log_level, "info", SRV | GW | STO | TRK, .choices = "error|warn|info|debug", .attrs = CONF_RELOAD,
   .doc = "What goes to standard error.")
-X(STRING, access_log, "-", SRV | GW,
+X(STRING, access_log, "-", SRV | GW | STO,
   .doc = "One line per request: a path, - for standard output, or off. SIGHUP opens it again.")
 X(BOOL, metrics_public, "no", SRV | GW, .attrs = CONF_RELOAD,
   .doc = "Serve /-/metrics without a token. It names no bucket, key or user.")
