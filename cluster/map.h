@@ -32,11 +32,11 @@ struct cmap_node {
 	struct fdfs_addr inner, outer;
 	uint16_t http_port; /* file URLs; 0 = not served */
 	char version[16];
-	uint8_t state;            /* enum fdfs_state */
-	char reason[CMAP_REASON]; /* why it is not ACTIVE; "" */
-	uint8_t progress;         /* percent, of what it is waiting for */
-	bool can_write;           /* space, paths, copies within reach */
-	bool is_leader;           /* orders its group's changes */
+	uint8_t state;                 /* enum fdfs_state */
+	char reason[CMAP_REASON];      /* why it is not ACTIVE; "" */
+	uint8_t progress;              /* percent, of what it is waiting for */
+	bool can_write;                /* space, paths, copies within reach */
+	bool is_leader;                /* orders its group's changes */
 	uint64_t lag_bytes, lag_files; /* known to be missing here */
 	uint64_t epoch, term;
 	int64_t started_s, joined_s;
@@ -58,7 +58,7 @@ int cmap_node_pack(const struct cmap_node *n, struct buf *b);
 int cmap_node_unpack(struct unpack *u, struct cmap_node *ret, struct err *e);
 
 struct cmap {
-	uint64_t seq; /* rises with every change */
+	uint64_t seq;            /* rises with every change */
 	struct cmap_node *nodes; /* sorted by group and server_id; owned */
 	size_t n_nodes;
 	struct cmap_gate {
@@ -67,14 +67,14 @@ struct cmap {
 		struct fdfs_addr addr;
 		char version[16];
 		int64_t heard_s;
-	} *gates;
+	} * gates;
 	size_t n_gates;
 	struct cmap_tracker {
 		struct fdfs_addr addr;
 		char version[16];
 		int64_t started_s, heard_s;
 		bool is_self;
-	} *trackers;
+	} * trackers;
 	size_t n_trackers;
 };
 void cmap_fini(struct cmap *m);

@@ -14,8 +14,8 @@
 /* ERR_CONFIG with one line when it is missing, short or long. */
 int secret_check(struct str secret, struct err *e);
 /* @setting: the text of cluster_id, "" for the derived one. */
-int secret_cluster_id(struct str secret, const char *setting,
-    struct id128 *ret, struct err *e);
+int secret_cluster_id(struct str secret, const char *setting, struct id128 *ret,
+    struct err *e);
 /* Writes a new one: mode 0600, durable, never over an existing file. */
 int secret_new(const char *path, struct err *e);
 

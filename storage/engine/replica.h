@@ -38,8 +38,8 @@ struct engine_record {
 
 enum {
 	ENGINE_APPENDER = 1, /* draw: the name of an appender */
-	ENGINE_NEW = 2,      /* install: ERR_EXISTS if the name is known at all */
-	ENGINE_REPAIR = 4,   /* install: I2 */
+	ENGINE_NEW = 2,    /* install: ERR_EXISTS if the name is known at all */
+	ENGINE_REPAIR = 4, /* install: I2 */
 };
 
 /* Draws a name for content of @size and @crc32 on store path @path_no (-1: the
@@ -149,7 +149,7 @@ int engine_digest(struct engine *g, const uint8_t from[ENGINE_KEY],
 int engine_range(struct engine *g, const uint8_t from[ENGINE_KEY],
     const uint8_t to[ENGINE_KEY], size_t max,
     int (*fn)(void *arg, const uint8_t key[ENGINE_KEY],
-        const struct engine_version *v),
+	const struct engine_version *v),
     void *arg, struct err *e);
 /* Name and record of a key; ERR_NOT_FOUND. */
 int engine_record_of_key(struct engine *g, const uint8_t key[ENGINE_KEY],

@@ -33,9 +33,9 @@ typedef int files_source(void *arg, void *p, size_t len, size_t *ret,
     struct err *e);
 
 /* All names are remote names (without the group). */
-int files_upload(struct files *f, int path_no, bool is_appender,
-    struct str ext, uint64_t size, files_source *fn, void *arg,
-    struct engine_file_info *ret, struct err *e);
+int files_upload(struct files *f, int path_no, bool is_appender, struct str ext,
+    uint64_t size, files_source *fn, void *arg, struct engine_file_info *ret,
+    struct err *e);
 int files_upload_slave(struct files *f, struct str master, struct str prefix,
     struct str ext, uint64_t size, files_source *fn, void *arg,
     char ret_name[FDFS_REMOTE_MAX + 1], struct err *e);
@@ -49,8 +49,8 @@ int files_truncate(struct files *f, struct str name, uint64_t size,
 int files_regenerate(struct files *f, struct str name,
     struct engine_file_info *ret, struct err *e);
 int files_delete(struct files *f, struct str name, struct err *e);
-int files_set_meta(struct files *f, struct str name, char flag,
-    struct str meta, struct err *e);
+int files_set_meta(struct files *f, struct str name, char flag, struct str meta,
+    struct err *e);
 int files_get_meta(struct files *f, struct str name, struct buf *ret,
     struct err *e);
 

@@ -48,8 +48,8 @@ struct rep_store_ops {
 	int (*log_read)(void *st, size_t path_no, struct engine_pos *pos,
 	    size_t max, int (*fn)(void *arg, const struct engine_record *r),
 	    void *arg, bool *ret_end, struct err *e);
-	uint64_t (*log_left)(void *st, size_t path_no,
-	    const struct engine_pos *pos);
+	uint64_t (
+	    *log_left)(void *st, size_t path_no, const struct engine_pos *pos);
 	bool (*log_wait)(void *st, uint64_t *seen, int ms);
 	int (*digest)(void *st, const uint8_t from[ENGINE_KEY],
 	    const uint8_t to[ENGINE_KEY], struct engine_digest *ret,
@@ -57,12 +57,13 @@ struct rep_store_ops {
 	int (*range)(void *st, const uint8_t from[ENGINE_KEY],
 	    const uint8_t to[ENGINE_KEY], size_t max,
 	    int (*fn)(void *arg, const uint8_t key[ENGINE_KEY],
-	        const struct engine_version *v),
+		const struct engine_version *v),
 	    void *arg, struct err *e);
 	void (*paths_id)(void *st, struct id128 *ret);
 	/* A small file of this node's own, replaced durably and atomically
 	 * (membership, votes, cursors); ERR_NOT_FOUND. */
-	int (*save)(void *st, const char *name, struct str bytes, struct err *e);
+	int (
+	    *save)(void *st, const char *name, struct str bytes, struct err *e);
 	int (*load)(void *st, const char *name, struct buf *ret, struct err *e);
 };
 /* storage/replication/engine_store.c: over the engine; st is a
@@ -74,14 +75,14 @@ struct rep_env_ops {
 	int (*call)(void *env, const struct fdfs_addr *to,
 	    const struct rpc_request *q, int timeout_ms, struct rpc_reply *r,
 	    struct err *e);
-	int64_t (*now_ms)(void *env);  /* monotonic */
-	int64_t (*real_s)(void *env);  /* may jump; decides nothing but ages */
+	int64_t (*now_ms)(void *env); /* monotonic */
+	int64_t (*real_s)(void *env); /* may jump; decides nothing but ages */
 	uint64_t (*random)(void *env);
 	/* False when the node is being stopped. */
 	bool (*sleep)(void *env, int64_t ms);
 	/* A task of its own; at most 64 at once from one node. */
-	int (*spawn)(void *env, void (*fn)(void *arg), void *arg,
-	    struct err *e);
+	int (
+	    *spawn)(void *env, void (*fn)(void *arg), void *arg, struct err *e);
 	/* One-shot gates between tasks: wait until signalled or @ms passed
 	 * (false; also when stopped). */
 	void *(*gate_new)(void *env);

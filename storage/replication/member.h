@@ -33,7 +33,8 @@ struct member_view {
 	                                       last heard */
 	int self;   /* position; -1: joining, or removed */
 	int leader; /* position, -1: not known at present */
-	bool is_leader; /* of `term`, and heard by a majority within the lease */
+	bool
+	    is_leader; /* of `term`, and heard by a majority within the lease */
 	bool is_removed;
 	char waiting[CMAP_REASON]; /* what it waits for while self is -1 */
 };
@@ -46,7 +47,7 @@ struct members_conf {
 	struct fdfs_addr inner, outer;
 	struct fdfs_addr trackers[FDFS_MAX_TRACKERS];
 	size_t n_trackers;
-	bool has_files; /* this node's store paths are not blank */
+	bool has_files;  /* this node's store paths are not blank */
 	int election_ms; /* 0: 1,000; a leader speaks three times as often */
 	/* Something changed: membership, leader, an address. Any task. */
 	void (*changed)(void *arg);

@@ -38,11 +38,11 @@ struct rep;
 
 struct rep_conf {
 	struct rep_env env;
-	struct members *members; /* the caller's */
-	unsigned min_copies;     /* 0: 2 with two members or more, else 1 */
-	bool degraded_writes;    /* allow */
+	struct members *members;  /* the caller's */
+	unsigned min_copies;      /* 0: 2 with two members or more, else 1 */
+	bool degraded_writes;     /* allow */
 	int64_t tombstone_keep_s; /* 30 days */
-	int peer_ms;      /* a peer that takes nothing for so long is left to
+	int peer_ms; /* a peer that takes nothing for so long is left to
 	                     the log: 0 is 1,000 */
 	int64_t compare_interval_s; /* between comparisons of sets; 0: 1 hour */
 };
@@ -74,8 +74,8 @@ struct rep_change {
 	struct id128 write_id;
 	struct str note;
 	bool is_delete;
-	bool is_new; /* ERR_EXISTS if there is a live one */
-	uint64_t base; /* it must be this version; 0: whatever there is (with
+	bool is_new;     /* ERR_EXISTS if there is a live one */
+	uint64_t base;   /* it must be this version; 0: whatever there is (with
 	                  is_new: nothing) */
 	struct str body; /* at most small_limit */
 };
