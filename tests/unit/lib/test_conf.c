@@ -44,7 +44,8 @@ clean_env(void **state)
 {
 	static const char *const also[] = { "MINIO_REGION", "MINIO_SITE_REGION",
 		"MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD", "CREEL_CONFIG",
-		"MINIO_DOMAIN", "MINIO_ADDRESS", "CREEL_ROOT_PASSWORD_FILE" };
+		"MINIO_DOMAIN", "MINIO_ADDRESS", "CREEL_ROOT_PASSWORD_FILE",
+		"CREEL_CLUSTER_SECRET_FILE" };
 
 	(void)state;
 	for (size_t i = 0; i < conf_n_defs; i++) {
@@ -321,16 +322,48 @@ test_no_memory(void **state)
 	assert_false(fired);
 }
 
+/* Without the comment signs before the settings the sample loads as it is, and
+ * names each setting of its daemon and no other. */
 static void
-test_sample(void **state)
+load_sample(enum conf_daemon d, struct str sample)
 {
-	struct buf want = BUF_CAP(1 << 20), have = BUF_CAP(1 << 20);
-	const char *path = CREEL_SOURCE_DIR "/conf/server.conf";
+	struct buf bare = BUF_CAP(1 << 20);
+	size_t at = 0;
 	struct conf c;
 	struct err e;
 
-	(void)state;
-	assert_int_equal(conf_sample(CONF_SERVER, &want), 0);
+	for (struct str rest = sample; rest.p != NULL;) {
+		struct str line = str_split(&rest, '\n');
+
+		if (line.len > 1 && line.p[0] == '#' && line.p[1] != ' ')
+			line = str_skip(line, 1);
+		assert_int_equal(buf_adds(&bare, line), 0);
+		assert_int_equal(buf_addc(&bare, '\n'), 0);
+	}
+	assert_int_equal(fs_write_file(file, buf_str(&bare), 0600, &e), 0);
+	buf_fini(&bare);
+	if (conf_load(&c, d, ARGS("--config", file), &e) != 0)
+		fail_msg("%s", e.msg);
+	for (size_t i = 0; i < conf_n_defs; i++) {
+		if (conf_defs[i].group != NULL)
+			continue;
+		assert_int_equal(c.source[at++], conf_defs[i].daemons & d
+						     ? CONF_FROM_FILE
+						     : CONF_FROM_DEFAULT);
+	}
+	assert_int_equal(at, CONF_SETTINGS);
+	if (d == CONF_SERVER)
+		assert_true(c.max_body_size == (uint64_t)5 << 40);
+	conf_fini(&c);
+}
+
+static void
+check_sample(enum conf_daemon d, const char *path, const char *flag)
+{
+	struct buf want = BUF_CAP(1 << 20), have = BUF_CAP(1 << 20);
+	struct err e;
+
+	assert_int_equal(conf_sample(d, &want), 0);
 	if (getenv("CREEL_UPDATE_SAMPLES") != NULL)
 		assert_int_equal(fs_write_file(path, buf_str(&want), 0644, &e),
 		    0);
@@ -338,29 +371,24 @@ test_sample(void **state)
 	if (!str_eq(buf_str(&have), buf_str(&want)))
 		fail_msg("%s is out of date: CREEL_UPDATE_SAMPLES=1 %s", path,
 		    "lib_test_conf");
-
-	/* Without the comment signs before the settings it loads as it is. */
+	load_sample(d, buf_str(&want));
 	buf_reset(&have);
-	for (struct str rest = buf_str(&want); rest.p != NULL;) {
-		struct str line = str_split(&rest, '\n');
-
-		if (line.len > 1 && line.p[0] == '#' && line.p[1] != ' ')
-			line = str_skip(line, 1);
-		assert_int_equal(buf_adds(&have, line), 0);
-		assert_int_equal(buf_addc(&have, '\n'), 0);
-	}
-	assert_int_equal(fs_write_file(file, buf_str(&have), 0600, &e), 0);
-	if (conf_load(&c, CONF_SERVER, ARGS("--config", file), &e) != 0)
-		fail_msg("%s", e.msg);
-	for (size_t i = 0; i < CONF_SETTINGS; i++)
-		assert_int_equal(c.source[i], CONF_FROM_FILE);
-	assert_true(c.max_body_size == (uint64_t)5 << 40);
-	conf_fini(&c);
-	buf_reset(&have);
-	assert_int_equal(conf_help(CONF_SERVER, &have), 0);
-	assert_true(str_find(buf_str(&have), STR_LIT("--address")) > 0);
+	assert_int_equal(conf_help(d, &have), 0);
+	assert_true(str_find(buf_str(&have), str_of(flag)) > 0);
 	buf_fini(&want);
 	buf_fini(&have);
+}
+
+#define CONF_DIR CREEL_SOURCE_DIR "/conf/"
+
+static void
+test_sample(void **state)
+{
+	(void)state;
+	check_sample(CONF_SERVER, CONF_DIR "server.conf", "--address");
+	check_sample(CONF_TRACKER, CONF_DIR "tracker.conf", "--away-after");
+	check_sample(CONF_STORAGE, CONF_DIR "storage.conf", "--min-copies");
+	check_sample(CONF_GATEWAY, CONF_DIR "gateway.conf", "--trackers");
 }
 
 static void
