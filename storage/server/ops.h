@@ -1,0 +1,54 @@
+/* storage/server/ops.h - what gateways and administrators ask a node for.
+ *
+ * Handlers of the operations STORE to NODE_STATUS (cluster/op_table.h).
+ * Arguments and answers: cluster/store_ops.h. All but STORE*, DELETE and FENCE
+ * change nothing.
+ *
+ * STORE         A whole file up to RPC_BODY_MAX, durable as rep.h's P1 says.
+ *               Args sop_store, body the content; answer sop_file. The name is
+ *               drawn by the node. A write ID that this node knows gives the
+ *               file that it made (not one that only another node knows).
+ *               ERR_INVALID: class, or CRC32 given and not the body's.
+ * STORE_BEGIN   Args sop_store; answer sop_stream. ERR_BUSY: too many streams.
+ * STORE_DATA    Args sop_stream, body; answer sop_stream, its offset being what
+ *               has been taken by now. A piece that was taken already (a call
+ *               repeated) is skipped; one behind a gap is ERR_INVALID.
+ * STORE_COMMIT  Args sop_stream; answer sop_file. ERR_INVALID when size or
+ *               CRC32 is not that of what was taken. The stream is over either
+ *               way, but for ERR_BUSY, ERR_RETRY before anything was done.
+ * STORE_ABORT   Args sop_stream. A stream that is not there is fine.
+ *               Streams belong to the gateway that began them: for another they
+ *               are not there (ERR_NOT_FOUND, as after an end). One that nobody
+ *               continues for STREAM_IDLE_MS is aborted.
+ * READ          Args sop_read; answer sop_file, body up to len bytes, short
+ *               only at the end of the file. What this node lacks comes from
+ *               the others (P6). ERR_NOT_FOUND, ERR_RETRY, ERR_CORRUPT. From a
+ *               peer it is replication's own READ: rep_serve().
+ * STAT          Args sop_read; answer sop_stat. Likewise.
+ * DELETE        Args sop_delete: tombstones, durable on enough nodes; names
+ *               that nobody knows too. ERR_ACCESS_DENIED, and nothing done, when
+ *               one of them is a FastDFS client's.
+ * FIND_WRITE    Args: the write ID; answer sop_file. What this node itself
+ *               knows: the caller asks every node of a group before it believes
+ *               ERR_NOT_FOUND.
+ * EACH          Args sop_each; answer sop_page and its files, of what this node
+ *               itself has. ERR_RETRY while it is not ACTIVE (P5).
+ * FENCE         Args and answer sop_fence: from now on an older epoch of this
+ *               index writes and deletes nothing here; durable before the
+ *               answer. ERR_ACCESS_DENIED (with the answer) when a higher one
+ *               is known.
+ * TIDY          Args: what; answer sop_found, when it is done.
+ * NODE_STATUS   Answer: cmap_node, sop_status.
+ *
+ * W1  STORE, STORE_BEGIN, STORE_COMMIT and DELETE of an epoch that is lower
+ *     than the highest one told for that index are ERR_ACCESS_DENIED. A higher
+ *     one is taken over, durably, as if by FENCE.
+ * W2  Streams are at most STREAMS_MAX, each with one upload's bounded memory.
+ * Threads: any; calls on the connection's. */
+#ifndef STORAGE_SERVER_OPS_H
+#define STORAGE_SERVER_OPS_H
+
+#define STREAMS_MAX 256
+#define STREAM_IDLE_MS 60000
+
+#endif
