@@ -58,7 +58,7 @@ int kv_clear_fresh(struct kv *k, struct err *e);
 
 /* --- writing --- */
 
-/* Runs on the committer thread, maybe several times: no I/O, no locks, no
+/* Runs on one thread at a time, maybe several times: no I/O, no locks, no
  * effects but through @tx and @arg (which it must fill anew each run). Reads
  * first, writes last. A negative result aborts the transaction alone and is
  * what kv_update() returns. */

@@ -99,7 +99,9 @@ struct kv {
 	struct cond room;  /* those whom a full table keeps out */
 	struct cond flush; /* flusher, and who waits for it */
 	struct request *queue, **queue_end;
+	unsigned n_queued, last_batch;
 	bool is_committer_waiting;
+	bool is_led; /* a caller runs its own transaction */
 	bool is_closing;
 	bool is_committer_gone, is_flusher_gone;
 	bool want_rotate;    /* ask the committer for a new active table */

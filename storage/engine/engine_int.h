@@ -246,8 +246,9 @@ struct path {
 	struct cond qcond, room;
 	struct wreq *q_head, **q_tail;
 	uint64_t q_bytes;
+	unsigned q_n, last_batch; /* requests */
 	unsigned room_waiters;
-	bool writer_idle, stop;
+	bool writer_idle, is_led, stop;
 	uint32_t open_batch;
 	_Atomic uint32_t done[2];
 	pthread_t writer, flusher;
@@ -317,6 +318,7 @@ void path_event(struct path *p, int level, const char *fmt, ...)
 /* Queues; then waits. ERR_BUSY when the queue stays full. */
 int writer_submit(struct path *p, struct wreq *r, struct err *e);
 int writer_wait(struct path *p, struct wreq *r);
+int writer_put(struct path *p, struct wreq *r, struct err *e); /* both */
 void *writer_main(void *arg);
 /* Applies one needle's effect on counters; VOLUMES held. */
 void path_account(struct path *p, struct vol *v, const struct loc *loc,

@@ -236,9 +236,7 @@ put_small(struct engine *g, const struct engine_owner *owner, struct str body,
 	sum_blocks(&n, body, blocks);
 	fill_request(&r, &d, &n, hdr);
 	r.payload = body;
-	rc = writer_submit(d.p, &r, e);
-	if (rc == 0)
-		rc = writer_wait(d.p, &r);
+	rc = writer_put(d.p, &r, e);
 	pend_leave(g, &d.pend);
 	if (rc == 0)
 		info_of_needle(&n, ret);
@@ -388,9 +386,7 @@ commit_large(struct engine_upload *u, const char *ext,
 	if (rc == 0) {
 		needle_encode(&n, &u->p->ident, hdr, NULL);
 		fill_request(&r, &d, &n, hdr);
-		rc = writer_submit(u->p, &r, e);
-		if (rc == 0)
-			rc = writer_wait(u->p, &r);
+		rc = writer_put(u->p, &r, e);
 	}
 	large_end(&u->large, rc == 0);
 	pend_leave(u->g, &d.pend);
