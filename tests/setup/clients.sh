@@ -64,6 +64,13 @@ setup_js() {
 	}
 }
 
+# The Debian mirror of this machine's apt.
+debian_mirror() {
+	apt-get indextargets --format '$(REPO_URI)' "Created-By: Packages" \
+		"Origin: Debian" 2>/dev/null | grep -v security | sort -u |
+		head -n 1 | grep . || die "apt knows no Debian mirror"
+}
+
 # --full: today's aws, s3cmd and mc, in a chroot of Debian 13.
 TRIXIE_ROOT=${CREEL_CACHE_DIR:-$HOME/.cache/creel}/trixie
 
@@ -72,10 +79,7 @@ setup_trixie() {
 	[ ! -f "$TRIXIE_ROOT/.done" ] || return 0
 	[ "$(id -u)" -eq 0 ] ||
 		die "--full needs root for a Debian 13 chroot in $TRIXIE_ROOT"
-	mirror=$(apt-get indextargets --format '$(REPO_URI)' \
-		"Created-By: Packages" "Origin: Debian" 2>/dev/null |
-		grep -v security | sort -u | head -n 1)
-	[ -n "$mirror" ] || die "--full: apt knows no Debian mirror for the chroot"
+	mirror=$(debian_mirror)
 	say "making a Debian 13 chroot in $TRIXIE_ROOT"
 	rm -rf --one-file-system "$TRIXIE_ROOT"
 	mkdir -p "$TRIXIE_ROOT"
