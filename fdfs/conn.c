@@ -208,6 +208,18 @@ fdfs_conn_peer(const struct fdfs_conn *c)
 	return &c->peer;
 }
 
+void
+fdfs_conn_local(const struct fdfs_conn *c, struct fdfs_addr *ret)
+{
+	struct sockaddr_storage ss = { 0 };
+	socklen_t len = sizeof(ss);
+
+	OBJ_CHECK(c, CONN_MAGIC);
+	*ret = (struct fdfs_addr){ 0 };
+	if (getsockname(c->fd, (struct sockaddr *)&ss, &len) == 0)
+		fdfs_net_peer(&ss, ret);
+}
+
 void *
 fdfs_conn_data(const struct fdfs_conn *c)
 {

@@ -14,6 +14,7 @@
 
 #include "http/civetweb_unit.h"
 #include "http/http.h"
+#include "lib/ip.h"
 #include "lib/lock.h"
 
 #include <stdatomic.h>
@@ -27,21 +28,7 @@
 
 /* --- addresses (address.c) --- */
 
-struct http_ip {
-	uint8_t b[16]; /* IPv4 as ::ffff:a.b.c.d */
-};
-struct http_net {
-	struct http_ip ip;
-	unsigned bits; /* of 128 */
-};
 struct sockaddr;
-void http_ip_of(const struct sockaddr *sa, struct http_ip *ret);
-void http_ip_text(const struct http_ip *ip, char dst[46]);
-/* An address, also with a port ("1.2.3.4:5", "[::1]:5"). */
-bool http_ip_parse(struct str s, struct http_ip *ret);
-bool http_net_parse(struct str s, struct http_net *ret); /* "10.0.0.0/8" */
-bool http_net_has(const struct http_net *n, size_t count,
-    const struct http_ip *ip);
 /* "host:port" of a socket address. */
 void http_address_text(const struct sockaddr *sa, char dst[64]);
 /* Appends civetweb's form of @address ("[HOST]:PORT"), names resolved, to a
@@ -81,7 +68,7 @@ struct slot {
 	_Atomic int state;
 	int fd;
 	_Atomic int64_t since_ns; /* begin of WAIT */
-	struct http_ip ip;
+	struct ip_addr ip;
 	bool is_trusted; /* a proxy whose X-Forwarded-* we believe */
 	int seen;        /* requests that reached us; its worker only */
 	char remote[46];
@@ -96,7 +83,7 @@ struct http_server {
 	struct mg_context *ctx;
 	struct tls *tls;
 	struct access_log *log;
-	struct http_net *trusted;
+	struct ip_net *trusted;
 	size_t n_trusted;
 	char (*addresses)[64];
 	size_t n_addresses;

@@ -153,13 +153,12 @@ believe_proxy(struct http_req *r)
 			continue;
 		while (list.p != NULL) {
 			ptrdiff_t comma = str_rchr(list, ',');
-			struct http_ip ip;
+			struct ip_addr ip;
 
-			if (!http_ip_parse(str_skip(list, (size_t)(comma + 1)),
-				&ip))
+			if (!ip_parse(str_skip(list, (size_t)(comma + 1)), &ip))
 				goto done;
-			http_ip_text(&ip, r->info.remote);
-			if (!http_net_has(s->trusted, s->n_trusted, &ip))
+			ip_text(&ip, r->info.remote);
+			if (!ip_net_has(s->trusted, s->n_trusted, &ip))
 				goto done;
 			list = comma < 0 ? STR_NULL
 			                 : str_sub(list, 0, (size_t)comma);

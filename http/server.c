@@ -74,7 +74,7 @@ slot_free(struct http_server *s, struct slot *slot)
 
 /* Connections of IPv6 are counted by their /64. */
 static bool
-is_same_address(const struct http_ip *a, const struct http_ip *b)
+is_same_address(const struct ip_addr *a, const struct ip_addr *b)
 {
 	static const uint8_t zero[8];
 	bool is_four = memcmp(a->b, zero, 8) == 0;
@@ -85,7 +85,7 @@ is_same_address(const struct http_ip *a, const struct http_ip *b)
 /* Shuts the connection that has waited longest, at least @min_ms, of @ip if
  * given. True if there was one. */
 static bool
-shut_oldest(struct http_server *s, int64_t min_ms, const struct http_ip *ip)
+shut_oldest(struct http_server *s, int64_t min_ms, const struct ip_addr *ip)
 {
 	MUST(lock_is_mine(&s->lock));
 	for (int tries = 0; tries < 4; tries++) {
@@ -162,7 +162,7 @@ turn_away(struct http_server *s, int fd)
 }
 
 static bool
-is_over_address_cap(struct http_server *s, const struct http_ip *ip)
+is_over_address_cap(struct http_server *s, const struct ip_addr *ip)
 {
 	unsigned n = 0;
 
@@ -194,12 +194,12 @@ static bool
 register_socket(struct http_server *s, int fd, const struct sockaddr *sa)
 {
 	struct slot *slot = NULL;
-	struct http_ip ip;
+	struct ip_addr ip;
 	bool is_trusted;
 	unsigned open;
 
-	http_ip_of(sa, &ip);
-	is_trusted = http_net_has(s->trusted, s->n_trusted, &ip);
+	ip_of(sa, &ip);
+	is_trusted = ip_net_has(s->trusted, s->n_trusted, &ip);
 	open = atomic_fetch_add(&s->connections, 1) + 1;
 	lock_take(&s->lock);
 	make_room(s, open);
@@ -210,7 +210,7 @@ register_socket(struct http_server *s, int fd, const struct sockaddr *sa)
 	if (slot != NULL) {
 		slot->ip = ip;
 		slot->is_trusted = is_trusted;
-		http_ip_text(&ip, slot->remote);
+		ip_text(&ip, slot->remote);
 		atomic_store(&slot->since_ns, clock_mono_ns());
 		atomic_store(&slot->state, SLOT_WAIT);
 	}
@@ -465,7 +465,7 @@ make_tables(struct http_server *s, const struct http_conf *c, struct err *e)
 		return err_set(e, ERR_NO_MEMORY, NULL);
 	memset(s->slot_of_fd, 0xff, (size_t)s->max_fd * sizeof(int32_t));
 	for (size_t i = 0; i < c->n_trusted_proxies; i++) {
-		if (!http_net_parse(str_of(c->trusted_proxies[i]),
+		if (!ip_net_parse(str_of(c->trusted_proxies[i]),
 			&s->trusted[i]))
 			return err_set(e, ERR_CONFIG,
 			    "trusted_proxies: %s is not an address or network",

@@ -2,73 +2,6 @@
 #include "http/internal.h"
 #include "tests/unit/http/client.h"
 
-static struct http_ip
-ip_of(const char *z)
-{
-	struct http_ip ip;
-
-	assert_true(http_ip_parse(str_of(z), &ip));
-	return ip;
-}
-
-static void
-test_ip(void **state)
-{
-	static const char *const bad[] = { "", "1.2.3", "1.2.3.4.5", "a.b.c.d",
-		"::g", "[::1", "1.2.3.4:5:6", "unknown", "_hidden", "1.2.3.256",
-		"1111:2222:3333:4444:5555:6666:7777:8888:9999" };
-	struct http_ip ip;
-	char text[46];
-
-	(void)state;
-	ip = ip_of("1.2.3.4");
-	http_ip_text(&ip, text);
-	assert_string_equal(text, "1.2.3.4");
-	ip = ip_of(" 1.2.3.4:567 ");
-	http_ip_text(&ip, text);
-	assert_string_equal(text, "1.2.3.4");
-	ip = ip_of("::ffff:1.2.3.4");
-	http_ip_text(&ip, text);
-	assert_string_equal(text, "1.2.3.4");
-	ip = ip_of("[2001:db8::1]:80");
-	http_ip_text(&ip, text);
-	assert_string_equal(text, "2001:db8::1");
-	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		assert_false(http_ip_parse(str_of(bad[i]), &ip));
-}
-
-static bool
-has(const char *net, const char *ip)
-{
-	struct http_ip a = ip_of(ip);
-	struct http_net n;
-
-	assert_true(http_net_parse(str_of(net), &n));
-	return http_net_has(&n, 1, &a);
-}
-
-static void
-test_net(void **state)
-{
-	struct http_net n;
-
-	(void)state;
-	assert_true(has("10.0.0.0/8", "10.255.0.1"));
-	assert_false(has("10.0.0.0/8", "11.0.0.1"));
-	assert_true(has("192.168.4.0/22", "192.168.7.255"));
-	assert_false(has("192.168.4.0/22", "192.168.8.0"));
-	assert_true(has("1.2.3.4", "1.2.3.4"));
-	assert_false(has("1.2.3.4", "1.2.3.5"));
-	assert_true(has("0.0.0.0/0", "9.9.9.9"));
-	assert_false(has("0.0.0.0/0", "2001:db8::1"));
-	assert_true(has("2001:db8::/33", "2001:db8:7fff::1"));
-	assert_false(has("2001:db8::/33", "2001:db8:8000::1"));
-	assert_false(http_net_parse(STR_LIT("10.0.0.0/33"), &n));
-	assert_false(http_net_parse(STR_LIT("10.0.0.0/"), &n));
-	assert_false(http_net_parse(STR_LIT("::/129"), &n));
-	assert_false(http_net_parse(STR_LIT("proxy.local"), &n));
-}
-
 static void
 test_listen_forms(void **state)
 {
@@ -163,8 +96,6 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_ip),
-		cmocka_unit_test(test_net),
 		cmocka_unit_test(test_listen_forms),
 		cmocka_unit_test(test_dual_stack),
 		cmocka_unit_test(test_port_taken),
