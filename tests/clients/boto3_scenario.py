@@ -61,7 +61,11 @@ for body in (b"", b"bytes", io.BytesIO(b"file-like"), io.BytesIO(os.urandom(3 * 
     want = body if isinstance(body, bytes) else body.getvalue()
     s3.put_object(Bucket=BUCKET, Key="body", Body=body, Metadata={"a": "b"})
     got = s3.get_object(Bucket=BUCKET, Key="body")
-    assert got["Body"].read() == want and got["Metadata"] == {"a": "b"}
+    assert got["Body"].read() == want
+    named = got["Metadata"]
+    if os.environ.get("HEADER_NAMES_RECASED"):  # by a proxy on the way
+        named = {k.lower(): v for k, v in named.items()}
+    assert named == {"a": "b"}, got
 
 for algorithm in ("CRC32", "SHA1", "SHA256"):
     r = s3.put_object(
