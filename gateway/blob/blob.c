@@ -146,6 +146,29 @@ blob_put_whole(struct blob *b, struct str group, const struct blob_owner *owner,
 }
 
 int
+blob_put_then(struct blob *b, struct str group, const struct blob_owner *owner,
+    struct str body, const struct blob_then *then, struct err *e)
+{
+	struct blob_info i;
+	int rc;
+
+	OBJ_CHECK(b, BLOB_MAGIC);
+	rc = check_owner(owner, e);
+	if (rc < 0)
+		return rc;
+	if (b->ops->put_then != NULL)
+		return b->ops->put_then(b->impl, group, owner, body, then, e);
+	rc = b->ops->put_whole(b->impl, group, owner, body, &i, e);
+	if (rc == 0)
+		rc = then->named(then->arg, &i, e);
+	if (rc < 0)
+		return rc;
+	then->stored(then->arg, 0);
+	then->wait(then->arg);
+	return 0;
+}
+
+int
 blob_open(struct blob *b, struct str id, struct blob_file **ret, struct err *e)
 {
 	struct blob_file *f;

@@ -59,6 +59,17 @@ int blob_put_whole(struct blob *b, struct str group,
     const struct blob_owner *owner, struct str body, struct blob_info *ret,
     struct err *e);
 
+/* As struct engine_then of storage/engine/engine.h. */
+struct blob_then {
+	int (*named)(void *arg, const struct blob_info *i, struct err *e);
+	void (*stored)(void *arg, int rc);
+	void (*wait)(void *arg);
+	void *arg;
+};
+int blob_put_then(struct blob *b, struct str group,
+    const struct blob_owner *owner, struct str body,
+    const struct blob_then *then, struct err *e);
+
 int blob_open(struct blob *b, struct str id, struct blob_file **ret,
     struct err *e);
 uint64_t blob_size(const struct blob_file *f);
@@ -95,6 +106,10 @@ struct blob_ops { /* same order and contracts as above */
 	int (*put_whole)(void *impl, struct str group,
 	    const struct blob_owner *owner, struct str body,
 	    struct blob_info *ret, struct err *e);
+	/* May be NULL: then one after the other. */
+	int (*put_then)(void *impl, struct str group,
+	    const struct blob_owner *owner, struct str body,
+	    const struct blob_then *then, struct err *e);
 	int (*open)(void *impl, struct str id, void **ret, uint64_t *ret_size,
 	    struct err *e);
 	int (*read)(void *file, uint64_t off, void *p, size_t len,

@@ -101,6 +101,44 @@ local_put_whole(void *impl, struct str group, const struct blob_owner *owner,
 }
 
 static int
+then_named(void *arg, const struct engine_file_info *f, struct err *e)
+{
+	const struct blob_then *t = arg;
+	struct blob_info i;
+
+	from_info(f, &i);
+	return t->named(t->arg, &i, e);
+}
+
+static void
+then_stored(void *arg, int rc)
+{
+	const struct blob_then *t = arg;
+
+	t->stored(t->arg, rc);
+}
+
+static void
+then_wait(void *arg)
+{
+	const struct blob_then *t = arg;
+
+	t->wait(t->arg);
+}
+
+static int
+local_put_then(void *impl, struct str group, const struct blob_owner *owner,
+    struct str body, const struct blob_then *then, struct err *e)
+{
+	struct engine_then t = { then_named, then_stored, then_wait,
+		(void *)(uintptr_t)then };
+	struct engine_owner o = to_owner(owner);
+
+	(void)group;
+	return engine_put_then(impl, &o, body, "", &t, e);
+}
+
+static int
 local_open(void *impl, struct str id, void **ret, uint64_t *ret_size,
     struct err *e)
 {
@@ -238,6 +276,7 @@ static const struct blob_ops local_ops = {
 	.put_commit = local_put_commit,
 	.put_abort = local_put_abort,
 	.put_whole = local_put_whole,
+	.put_then = local_put_then,
 	.open = local_open,
 	.read = local_read,
 	.note = local_note,

@@ -2,7 +2,9 @@
  * (gateway/index/kv.h, kv_priv.h).
  *
  * Waiters sleep on one of two futexes, in turn: all of a batch wake with one
- * system call, while those of the next one sleep on the other.
+ * system call, while those of the next one sleep on the other. A job that was
+ * posted for a sleeping owner has a futex of its own, since that one went to
+ * sleep before there was a batch.
  *
  * One thread at a time runs and syncs: the committer, or, when that one is idle
  * and transactions come one by one, a caller for its own (two changes of hands
@@ -42,7 +44,7 @@ struct kv_tx {
 /* --- waiting --- */
 
 static void
-gate_wait(struct kv *k, struct request *r)
+gate_wait(struct kv *k, struct kv_job *r)
 {
 	_Atomic uint32_t *word = &k->gates[r->gate];
 	uint32_t v;
@@ -53,6 +55,14 @@ gate_wait(struct kv *k, struct request *r)
 			break;
 		syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, v, NULL, NULL, 0);
 	}
+}
+
+static void
+wait_alone(struct kv_job *r)
+{
+	while (!atomic_load_explicit(&r->is_done, memory_order_acquire))
+		syscall(SYS_futex, &r->is_done, FUTEX_WAIT_PRIVATE, 0, NULL,
+		    NULL, 0);
 }
 
 static void
@@ -262,7 +272,7 @@ enum outcome {
 };
 
 static enum outcome
-run(struct kv *k, struct request *r, struct kv_view *v, uint64_t seq,
+run(struct kv *k, struct kv_job *r, struct kv_view *v, uint64_t seq,
     bool is_first)
 {
 	struct kv_tx tx = { .magic = KV_TX_MAGIC,
@@ -312,24 +322,31 @@ publish(struct kv *k, uint64_t seq)
 }
 
 static void
-finish(struct request *r, int rc)
+finish(struct kv_job *r, int rc)
 {
+	bool is_alone = r->is_alone;
+
 	r->rc = rc;
 	atomic_store_explicit(&r->is_done, 1, memory_order_release);
+	/* It may be gone by now: then this wakes nobody, or somebody who looks
+	 * and sleeps again. */
+	if (is_alone)
+		syscall(SYS_futex, &r->is_done, FUTEX_WAKE_PRIVATE, 1, NULL,
+		    NULL, 0);
 }
 
 /* All of @batch fails with @code: what it read may not be durable (K3). */
 static void
-fail_batch(struct kv *k, struct request *batch, int code, const struct err *e)
+fail_batch(struct kv *k, struct kv_job *batch, int code, const struct err *e)
 {
-	struct request *next;
+	struct kv_job *next;
 
 	if (code == ERR_FAILED && !atomic_exchange(&k->is_failed, true))
 		kv_event(k, 0,
 		    "index failed, writes are refused until it is "
 		    "opened again: %s",
 		    e->msg);
-	for (struct request *r = batch; r != NULL; r = next) {
+	for (struct kv_job *r = batch; r != NULL; r = next) {
 		next = r->next;
 		if (r->e != NULL)
 			*r->e = *e;
@@ -338,10 +355,10 @@ fail_batch(struct kv *k, struct request *batch, int code, const struct err *e)
 }
 
 /* Runs as much of @batch as one frame takes; returns the rest. */
-static struct request *
-run_batch(struct kv *k, struct request *batch)
+static struct kv_job *
+run_batch(struct kv *k, struct kv_job *batch)
 {
-	struct request *r, *rest, *next, **end = &batch;
+	struct kv_job *r, *rest, *next, **end = &batch;
 	struct err e = ERR_INIT;
 	struct kv_view *v;
 	uint64_t first = k->seq + 1, seq = first;
@@ -439,9 +456,9 @@ after_batch(struct kv *k, bool wanted)
 
 /* Under queue_lock, the committer is idle: the caller commits its own. */
 static void
-lead(struct kv *k, struct request *r)
+lead(struct kv *k, struct kv_job *r)
 {
-	struct request *batch = r;
+	struct kv_job *batch = r;
 
 	k->is_committer_waiting = false;
 	k->is_led = true;
@@ -458,35 +475,87 @@ lead(struct kv *k, struct request *r)
 		k->is_committer_waiting = true;
 }
 
+/* Under queue_lock, the caller owns @r. True: it waits for its turn. */
+static bool
+join(struct kv *k, struct kv_job *r, bool may_lead)
+{
+	if (may_lead && k->is_committer_waiting && !k->want_rotate &&
+	    k->last_batch <= 1) {
+		lead(k, r);
+		return false;
+	}
+	r->gate = k->gate;
+	*k->queue_end = r;
+	k->queue_end = &r->next;
+	k->n_queued++;
+	if (k->is_committer_waiting) {
+		k->is_committer_waiting = false;
+		cond_signal(&k->work);
+	}
+	return true;
+}
+
 int
 kv_update_flags(struct kv *k, unsigned flags, kv_fn fn, void *arg,
     struct err *e)
 {
-	struct request r = { .fn = fn, .arg = arg, .e = e, .flags = flags };
+	struct kv_job r = { .fn = fn, .arg = arg, .e = e, .flags = flags };
 	bool is_queued = false;
 	int rc;
 
 	OBJ_CHECK(k, KV_MAGIC);
 	lock_take(&k->queue_lock);
 	rc = admit(k, flags, e);
-	if (rc == 0 && k->is_committer_waiting && !k->want_rotate &&
-	    k->last_batch <= 1) {
-		lead(k, &r);
-	} else if (rc == 0) {
-		r.gate = k->gate;
-		*k->queue_end = &r;
-		k->queue_end = &r.next;
-		k->n_queued++;
-		is_queued = true;
-		if (k->is_committer_waiting) {
-			k->is_committer_waiting = false;
-			cond_signal(&k->work);
-		}
-	}
+	if (rc == 0)
+		is_queued = join(k, &r, true);
 	lock_drop(&k->queue_lock);
 	if (is_queued)
 		gate_wait(k, &r);
 	return rc < 0 ? rc : r.rc;
+}
+
+int
+kv_job_begin(struct kv *k, struct kv_job *j, unsigned flags, kv_fn fn,
+    void *arg, struct err *e)
+{
+	int rc;
+
+	OBJ_CHECK(k, KV_MAGIC);
+	*j = (struct kv_job){ .kv = k,
+		.fn = fn,
+		.arg = arg,
+		.e = e,
+		.flags = flags,
+		.is_alone = true,
+		.owner = pthread_self() };
+	lock_take(&k->queue_lock);
+	rc = admit(k, flags, e);
+	lock_drop(&k->queue_lock);
+	return rc;
+}
+
+void
+kv_job_post(struct kv_job *j, int rc)
+{
+	struct kv *k = j->kv;
+
+	if (rc == 0) {
+		lock_take(&k->queue_lock);
+		if (k->is_closing)
+			rc = err_set(j->e, ERR_CLOSED, "the index is closing");
+		else
+			join(k, j, pthread_equal(j->owner, pthread_self()));
+		lock_drop(&k->queue_lock);
+	}
+	if (rc < 0)
+		finish(j, rc);
+}
+
+int
+kv_job_wait(struct kv_job *j)
+{
+	wait_alone(j);
+	return j->rc;
 }
 
 int
@@ -499,7 +568,7 @@ void *
 kv_committer_main(void *arg)
 {
 	struct kv *k = arg;
-	struct request *batch;
+	struct kv_job *batch;
 	unsigned gate;
 	bool rotate_now;
 

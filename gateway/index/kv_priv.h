@@ -64,17 +64,6 @@ struct kv_cursor {
 	bool has_to;
 };
 
-struct request {
-	struct request *next;
-	kv_fn fn;
-	void *arg;
-	struct err *e;
-	unsigned flags;
-	int rc;
-	unsigned gate;
-	_Atomic int is_done;
-};
-
 enum kv_fill {
 	KV_FILL_ROOM,
 	KV_FILL_FULL, /* writers wait */
@@ -98,7 +87,7 @@ struct kv {
 	struct cond work;  /* committer */
 	struct cond room;  /* those whom a full table keeps out */
 	struct cond flush; /* flusher, and who waits for it */
-	struct request *queue, **queue_end;
+	struct kv_job *queue, **queue_end;
 	unsigned n_queued, last_batch;
 	bool is_committer_waiting;
 	bool is_led; /* a caller runs its own transaction */

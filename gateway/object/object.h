@@ -180,6 +180,9 @@ struct put; /* bytes on their way; becomes an object or a part */
 int put_begin(struct store *s, const struct bucket *b, struct str key,
     uint64_t size, struct put **ret, struct err *e);
 int put_write(struct put *p, const void *data, size_t len, struct err *e);
+/* The whole body in one piece, which must stay until the put's end: a small one
+ * is stored by put_commit() only, in one go with its record. */
+int put_hold(struct put *p, const void *data, size_t len, struct err *e);
 /* Bytes go to the garbage list or were never there. NULL in *pp is fine. */
 void put_abort(struct put **pp);
 /* Fills @o's size, mtime_ns, seq, version. @o->etag, headers, checksum are what

@@ -281,6 +281,18 @@ put_write(struct put *p, const void *data, size_t len, struct err *e)
 }
 
 int
+put_hold(struct put *p, const void *data, size_t len, struct err *e)
+{
+	OBJ_CHECK(p, PUT_MAGIC);
+	if (len == 0 || p->is_failed || p->total > 0 || len != p->expected ||
+	    len > extent_limit(p))
+		return put_write(p, data, len, e);
+	p->held = str_mem(data, len);
+	p->total = len;
+	return 0;
+}
+
+int
 put_finish(struct put *p, struct err *e)
 {
 	int rc;
@@ -292,6 +304,8 @@ put_finish(struct put *p, struct err *e)
 		return err_set(e, ERR_INCOMPLETE_BODY, NULL);
 	if (p->cur != NULL)
 		return end_extent(p, e);
+	if (p->held.p != NULL)
+		return store_whole(p, p->held, e);
 	if (p->buf_len == 0)
 		return 0;
 	rc = store_whole(p, str_mem(p->buf, p->buf_len), e);
@@ -495,20 +509,94 @@ encode(struct put *p, struct arena *a, const struct object *o, struct commit *c,
 	return rc < 0 ? rc : rec_object_put(a, &r, &c->record, e);
 }
 
+/* A held body: the record is made while its bytes have yet to be written, and
+ * committed by whoever has written them. */
+struct held {
+	struct put *p;
+	struct arena *a;
+	const struct object *o;
+	struct commit *c;
+	struct store_job job;
+	bool unknown;
+	int stored, rc;
+};
+
+static int
+held_named(void *arg, const struct blob_info *i, struct err *e)
+{
+	struct held *h = arg;
+	struct put *p = h->p;
+	int rc;
+
+	p->x[0].len = p->held.len;
+	memcpy(p->x[0].id, i->id, sizeof(p->x[0].id));
+	rc = encode(p, h->a, h->o, h->c, e);
+	return rc < 0 ? rc : store_job_begin(p->s, &h->job, commit_fn, h->c, e);
+}
+
+static void
+held_stored(void *arg, int rc)
+{
+	struct held *h = arg;
+
+	h->stored = rc;
+	store_job_post(&h->job, rc);
+}
+
+static void
+held_wait(void *arg)
+{
+	struct held *h = arg;
+
+	h->rc = store_job_wait(&h->job, &h->unknown);
+}
+
+static int
+commit_held(struct put *p, struct arena *a, const struct object *o,
+    struct commit *c, bool *ret_unknown, struct err *e)
+{
+	struct held h = { .p = p, .a = a, .o = o, .c = c, .stored = 1 };
+	struct blob_then then = { held_named, held_stored, held_wait, &h };
+	char note[BLOB_NOTE_MAX];
+	struct blob_owner owner;
+	int rc = add_extent(p, e);
+
+	if (rc < 0)
+		return rc;
+	owner = owner_of(p, note, sizeof(note));
+	rc = blob_put_then(p->s->blob, str_of(p->bucket.group), &owner, p->held,
+	    &then, e);
+	if (rc < 0 || h.stored < 0)
+		p->x[0].id[0] = '\0'; /* there is no such blob */
+	*ret_unknown = h.unknown;
+	return rc < 0 ? rc : h.rc;
+}
+
+static int
+commit(struct put *p, struct arena *a, const struct object *o, struct commit *c,
+    bool *ret_unknown, struct err *e)
+{
+	int rc;
+
+	if (p->held.p != NULL && !p->is_failed)
+		return commit_held(p, a, o, c, ret_unknown, e);
+	rc = put_finish(p, e);
+	if (rc == 0)
+		rc = encode(p, a, o, c, e);
+	return rc < 0 ? rc : store_update(p->s, commit_fn, c, ret_unknown, e);
+}
+
 int
 put_commit(struct put **pp, const struct user *owner,
     const struct write_cond *cond, struct object *o, struct err *e)
 {
 	struct put *p = *pp;
 	struct commit c = { .p = p, .cond = cond };
-	struct arena *a = NULL;
+	struct arena *a;
 	bool unknown = false;
 	int rc;
 
 	OBJ_CHECK(p, PUT_MAGIC);
-	rc = put_finish(p, e);
-	if (rc < 0)
-		goto out;
 	a = arena_new(SCRATCH_MAX);
 	if (a == NULL) {
 		rc = err_set(e, ERR_NO_MEMORY, NULL);
@@ -517,10 +605,7 @@ put_commit(struct put **pp, const struct user *owner,
 	memcpy(o->owner_id, owner->id, sizeof(o->owner_id));
 	o->mtime_ns = clock_real_ns();
 	o->n_parts = 0;
-	rc = encode(p, a, o, &c, e);
-	if (rc < 0)
-		goto out;
-	rc = store_update(p->s, commit_fn, &c, &unknown, e);
+	rc = commit(p, a, o, &c, &unknown, e);
 	if (unknown && settle(p, &c.seq))
 		rc = 0;
 	if (rc == 0) {

@@ -24,6 +24,7 @@ struct put {
 	uint64_t expected, total;
 	char *buf;
 	size_t buf_len, buf_size;
+	struct str held; /* all of the body, the caller's; not stored yet */
 	struct blob_put *cur; /* into x[n - 1] */
 	uint64_t cur_limit;
 	struct put_extent *x; /* under s->lock when it changes (S2) */

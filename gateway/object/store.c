@@ -241,19 +241,10 @@ view_newest(struct kv_view *v, uint64_t incarnation, struct str name,
 
 /* --- transactions --- */
 
-struct run {
-	txn_fn fn;
-	void *arg;
-	struct txn t;
-	uint64_t seq;
-	unsigned runs;
-	int rc;
-};
-
 static int
 run_fn(struct kv_tx *tx, void *arg, struct err *e)
 {
-	struct run *r = arg;
+	struct store_job *r = arg;
 
 	arena_reset(r->t.a);
 	r->t.tx = tx;
@@ -264,11 +255,22 @@ run_fn(struct kv_tx *tx, void *arg, struct err *e)
 	return r->rc;
 }
 
+/* Of an attempt that came to @rc. */
+static void
+settle(struct store_job *r, int rc, bool *ret_unknown)
+{
+	/* S1: one that wrote nothing leaves its sequence to the next. */
+	if (rc == 0)
+		store_saw(r->s, r->seq - 1);
+	else if (ret_unknown != NULL)
+		*ret_unknown = r->runs > 0 && r->rc == 0;
+}
+
 static int
 update(struct store *s, unsigned flags, txn_fn fn, void *arg, bool *ret_unknown,
     struct err *e)
 {
-	struct run r = { .fn = fn, .arg = arg };
+	struct store_job r = { .s = s, .fn = fn, .arg = arg };
 	int i, rc = 0;
 
 	r.t.a = arena_new(SCRATCH_MAX);
@@ -284,12 +286,45 @@ update(struct store *s, unsigned flags, txn_fn fn, void *arg, bool *ret_unknown,
 		if (rc != ERR_RETRY)
 			break;
 	}
-	/* S1: one that wrote nothing leaves its sequence to the next. */
-	if (rc == 0)
-		store_saw(s, r.seq - 1);
-	else if (ret_unknown != NULL)
-		*ret_unknown = r.runs > 0 && r.rc == 0;
+	settle(&r, rc, ret_unknown);
 	arena_free(&r.t.a);
+	return rc;
+}
+
+int
+store_job_begin(struct store *s, struct store_job *j, txn_fn fn, void *arg,
+    struct err *e)
+{
+	int rc;
+
+	*j = (struct store_job){ .s = s, .fn = fn, .arg = arg, .e = e };
+	j->t.a = arena_new(SCRATCH_MAX);
+	if (j->t.a == NULL)
+		return err_set(e, ERR_NO_MEMORY, NULL);
+	j->t.now_ns = clock_real_ns();
+	rc = kv_job_begin(s->kv, &j->job, 0, run_fn, j, e);
+	if (rc < 0)
+		arena_free(&j->t.a);
+	return rc;
+}
+
+void
+store_job_post(struct store_job *j, int rc)
+{
+	kv_job_post(&j->job, rc);
+}
+
+int
+store_job_wait(struct store_job *j, bool *ret_unknown)
+{
+	int rc = kv_job_wait(&j->job);
+
+	*ret_unknown = false;
+	if (rc != ERR_RETRY)
+		settle(j, rc, ret_unknown);
+	arena_free(&j->t.a);
+	if (rc == ERR_RETRY)
+		rc = update(j->s, 0, j->fn, j->arg, ret_unknown, j->e);
 	return rc;
 }
 

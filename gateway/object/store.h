@@ -78,6 +78,24 @@ int view_open(struct store *s, struct kv_view **ret, struct err *e);
  * *ret_unknown (may be NULL): it failed, but it may have been committed. */
 int store_update(struct store *s, txn_fn fn, void *arg, bool *ret_unknown,
     struct err *e);
+/* The same in three steps, see struct kv_job. What comes of it, and the next
+ * attempts if there must be any, are settled in the last. */
+struct store_job {
+	struct store *s;
+	txn_fn fn;
+	void *arg;
+	struct err *e;
+	struct txn t;
+	uint64_t seq;
+	unsigned runs;
+	int rc;
+	struct kv_job job;
+};
+int store_job_begin(struct store *s, struct store_job *j, txn_fn fn, void *arg,
+    struct err *e);
+void store_job_post(struct store_job *j, int rc);
+int store_job_wait(struct store_job *j, bool *ret_unknown);
+
 /* The same for what frees space in the end: goes on where the disk is full. */
 int store_update_freeing(struct store *s, txn_fn fn, void *arg, struct err *e);
 

@@ -150,7 +150,7 @@ int
 s3_upload_part(struct s3_req *r, struct err *e)
 {
 	struct object_part part = { 0 };
-	struct put *p = NULL;
+	struct s3_stored st;
 	struct upload u;
 	struct s3_body b;
 	uint8_t alg;
@@ -169,16 +169,15 @@ s3_upload_part(struct s3_req *r, struct err *e)
 	if (alg == CHECKSUM_NONE)
 		alg = CHECKSUM_CRC64NVME;
 	s3_body_add(&b, HASH_BIT(checksum_hash(alg)));
-	rc = s3_store_body(&b, r->key, &p, e);
+	rc = s3_store_body(&b, r->key, &st, e);
 	if (rc < 0)
 		return rc;
 	part.etag = s3_etag_of(r, &b.values);
 	checksum_take(alg, &b.values, &part.checksum);
-	if (part.etag.p == NULL) {
-		put_abort(&p);
-		return s3_no_memory(e);
-	}
-	rc = part_commit(&p, s3_param(r, "uploadId"), part.number, &part, e);
+	rc = part.etag.p == NULL ? s3_no_memory(e)
+	                         : part_commit(&st.put, s3_param(r, "uploadId"),
+				       part.number, &part, e);
+	s3_stored_end(r, &st);
 	if (rc < 0) {
 		if (rc == ERR_NO_SUCH_UPLOAD)
 			s3_extra(r, "UploadId", s3_param(r, "uploadId"));

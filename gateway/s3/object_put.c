@@ -30,32 +30,23 @@ store_read(struct s3_body *b, struct str key, void *buf, struct put **ret,
 		rc = put_begin(b->r->s3->conf.store, &b->r->bucket, key, size,
 		    ret, e);
 	if (rc == 0 && size > 0)
-		rc = put_write(*ret, buf, size, e);
+		rc = put_hold(*ret, buf, size, e);
 	return rc;
 }
 
 static int
-store_whole(struct s3_body *b, struct str key, struct put **ret, struct err *e)
+store_whole(struct s3_body *b, struct str key, struct s3_stored *st,
+    struct err *e)
 {
-	struct s3 *s = b->r->s3;
-	char small[S3_SMALL];
-	struct put *p = NULL;
-	void *buf = NULL;
 	int rc;
 
-	if (b->size <= sizeof(small)) {
-		rc = store_read(b, key, small, &p, e);
-	} else {
-		rc = s3_mem_get(s, (size_t)b->size, &buf, e);
-		if (rc == 0)
-			rc = store_read(b, key, buf, &p, e);
-		s3_mem_put(s, &buf, (size_t)b->size);
-	}
+	if (b->size <= sizeof(st->small))
+		return store_read(b, key, st->small, &st->put, e);
+	rc = s3_mem_get(b->r->s3, (size_t)b->size, &st->buf, e);
 	if (rc < 0)
-		put_abort(&p);
-	else
-		*ret = p;
-	return rc;
+		return rc;
+	st->buf_size = (size_t)b->size;
+	return store_read(b, key, st->buf, &st->put, e);
 }
 
 /* Buffers that are read into in turn, while the digests of the others are made
@@ -123,18 +114,33 @@ store_stream(struct s3_body *b, struct str key, struct put **ret, struct err *e)
 	return rc;
 }
 
+void
+s3_stored_end(struct s3_req *r, struct s3_stored *st)
+{
+	put_abort(&st->put);
+	s3_mem_put(r->s3, &st->buf, st->buf_size);
+}
+
 int
-s3_store_body(struct s3_body *b, struct str key, struct put **ret,
+s3_store_body(struct s3_body *b, struct str key, struct s3_stored *ret,
     struct err *e)
 {
 	struct s3 *s = b->r->s3;
+	int rc;
 
+	ret->put = NULL;
+	ret->buf = NULL;
+	ret->buf_size = 0;
 	/* Under pressure all but the small ones go through the small buffer. */
 	if (b->size <= S3_WHOLE_MAX &&
 	    (b->size <= S3_IO_SIZE ||
 		atomic_load(&s->memory) < s->conf.max_memory / 2))
-		return store_whole(b, key, ret, e);
-	return store_stream(b, key, ret, e);
+		rc = store_whole(b, key, ret, e);
+	else
+		rc = store_stream(b, key, &ret->put, e);
+	if (rc < 0)
+		s3_stored_end(b->r, ret);
+	return rc;
 }
 
 struct str
@@ -151,7 +157,7 @@ s3_put_object(struct s3_req *r, struct err *e)
 {
 	struct object o = { .key = r->key };
 	struct write_cond cond;
-	struct put *p = NULL;
+	struct s3_stored st;
 	struct user owner;
 	struct s3_body b;
 	uint8_t alg;
@@ -170,17 +176,15 @@ s3_put_object(struct s3_req *r, struct err *e)
 		alg = CHECKSUM_CRC64NVME;
 		s3_body_add(&b, HASH_BIT(HASH_CRC64NVME));
 	}
-	rc = s3_store_body(&b, r->key, &p, e);
+	rc = s3_store_body(&b, r->key, &st, e);
 	if (rc < 0)
 		return rc;
 	o.etag = s3_etag_of(r, &b.values);
 	checksum_take(alg, &b.values, &o.checksum);
 	s3_owner(&r->bucket, &owner);
-	if (o.etag.p == NULL) {
-		put_abort(&p);
-		return s3_no_memory(e);
-	}
-	rc = put_commit(&p, &owner, &cond, &o, e);
+	rc = o.etag.p == NULL ? s3_no_memory(e)
+	                      : put_commit(&st.put, &owner, &cond, &o, e);
+	s3_stored_end(r, &st);
 	if (rc < 0)
 		return rc;
 	s3_send_etag(r, o.etag);

@@ -108,6 +108,23 @@ int engine_put(struct engine *g, const struct engine_owner *owner,
     struct str body, const char *ext, struct engine_file_info *ret,
     struct err *e);
 
+/* What follows a put, without waking its caller in between. */
+struct engine_then {
+	/* The caller's thread, before it is written: what it will be. Negative:
+	 * nothing is written, and that is the result. */
+	int (
+	    *named)(void *arg, const struct engine_file_info *i, struct err *e);
+	/* Once after a good named(): durable and visible (0), or failed with
+	 * @rc. On any thread: does not block, unless it is the caller's. */
+	void (*stored)(void *arg, int rc);
+	/* The caller's thread: returns once what stored() began has ended. */
+	void (*wait)(void *arg);
+	void *arg;
+};
+int engine_put_then(struct engine *g, const struct engine_owner *owner,
+    struct str body, const char *ext, const struct engine_then *then,
+    struct err *e);
+
 /* --- reading --- */
 
 struct engine_file; /* an open file: keeps its bytes while open */

@@ -225,6 +225,7 @@ struct wreq { /* one needle for the writer; lives on the caller's stack */
 	uint32_t batch;
 	int rc;
 	struct err *e;
+	const struct engine_then *then; /* NULL: somebody waits */
 };
 
 enum {
@@ -247,6 +248,7 @@ struct path {
 	struct wreq *q_head, **q_tail;
 	uint64_t q_bytes;
 	unsigned q_n, last_batch; /* requests */
+	bool q_waits;             /* one of them without a then */
 	unsigned room_waiters;
 	bool writer_idle, is_led, stop;
 	uint32_t open_batch;
@@ -318,7 +320,8 @@ void path_event(struct path *p, int level, const char *fmt, ...)
 /* Queues; then waits. ERR_BUSY when the queue stays full. */
 int writer_submit(struct path *p, struct wreq *r, struct err *e);
 int writer_wait(struct path *p, struct wreq *r);
-int writer_put(struct path *p, struct wreq *r, struct err *e); /* both */
+/* Both. With r->then: also what follows; r->rc is this write's. */
+int writer_put(struct path *p, struct wreq *r, struct err *e);
 void *writer_main(void *arg);
 /* Applies one needle's effect on counters; VOLUMES held. */
 void path_account(struct path *p, struct vol *v, const struct loc *loc,

@@ -206,9 +206,27 @@ check_owner(const struct engine_owner *o, struct str ext, struct err *e)
 	return 0;
 }
 
+/* Of a file that is there already. */
+static int
+go_on(const struct engine_then *then, const struct engine_file_info *i,
+    struct err *e)
+{
+	int rc;
+
+	if (then == NULL)
+		return 0;
+	rc = then->named(then->arg, i, e);
+	if (rc < 0)
+		return rc;
+	then->stored(then->arg, 0);
+	then->wait(then->arg);
+	return 0;
+}
+
 static int
 put_small(struct engine *g, const struct engine_owner *owner, struct str body,
-    const char *ext, struct engine_file_info *ret, struct err *e)
+    const char *ext, const struct engine_then *then,
+    struct engine_file_info *ret, struct err *e)
 {
 	struct needle n = { .type = NEEDLE_PUT,
 		.class = owner->class,
@@ -229,17 +247,21 @@ put_small(struct engine *g, const struct engine_owner *owner, struct str body,
 		return rc;
 	rc = take_name(&d, &owner->write_id, body.len, n.crc32, ext, ret, e);
 	if (rc != 0)
-		return rc < 0 ? rc : 0;
+		return rc < 0 ? rc : go_on(then, ret, e);
 	n.id = str_mem(d.id, d.id_len);
 	n.created_s = clock_real_s();
-	needle_encode(&n, &d.p->ident, hdr, &blocks);
-	sum_blocks(&n, body, blocks);
-	fill_request(&r, &d, &n, hdr);
-	r.payload = body;
-	rc = writer_put(d.p, &r, e);
+	info_of_needle(&n, ret);
+	if (then != NULL)
+		rc = then->named(then->arg, ret, e);
+	if (rc == 0) {
+		needle_encode(&n, &d.p->ident, hdr, &blocks);
+		sum_blocks(&n, body, blocks);
+		fill_request(&r, &d, &n, hdr);
+		r.payload = body;
+		r.then = then;
+		rc = writer_put(d.p, &r, e);
+	}
 	pend_leave(g, &d.pend);
-	if (rc == 0)
-		info_of_needle(&n, ret);
 	return rc;
 }
 
@@ -255,7 +277,7 @@ engine_put(struct engine *g, const struct engine_owner *owner, struct str body,
 	if (rc < 0)
 		return rc;
 	if (body.len <= g->c.small_limit)
-		return put_small(g, owner, body, ext, ret, e);
+		return put_small(g, owner, body, ext, NULL, ret, e);
 	rc = engine_upload_begin(g, owner, body.len, &u, e);
 	if (rc < 0)
 		return rc;
@@ -265,6 +287,23 @@ engine_put(struct engine *g, const struct engine_owner *owner, struct str body,
 		return rc;
 	}
 	return engine_upload_commit(&u, ext, ret, e);
+}
+
+int
+engine_put_then(struct engine *g, const struct engine_owner *owner,
+    struct str body, const char *ext, const struct engine_then *then,
+    struct err *e)
+{
+	struct engine_file_info i;
+	int rc;
+
+	OBJ_CHECK(g, ENGINE_MAGIC);
+	if (body.len > g->c.small_limit) {
+		rc = engine_put(g, owner, body, ext, &i, e);
+		return rc < 0 ? rc : go_on(then, &i, e);
+	}
+	rc = check_owner(owner, str_of(ext), e);
+	return rc < 0 ? rc : put_small(g, owner, body, ext, then, &i, e);
 }
 
 /* --- streams --- */
@@ -416,7 +455,7 @@ engine_upload_commit(struct engine_upload **up, const char *ext,
 			.write_id = u->write_id,
 			.note = buf_str(&u->note) };
 
-		rc = put_small(u->g, &o, buf_str(&u->body), ext, ret, e);
+		rc = put_small(u->g, &o, buf_str(&u->body), ext, NULL, ret, e);
 	}
 	engine_upload_abort(up);
 	return rc;

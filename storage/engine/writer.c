@@ -81,6 +81,7 @@ enqueue(struct path *p, struct wreq *r)
 	p->q_tail = &r->next;
 	p->q_bytes += weight(r);
 	p->q_n++;
+	p->q_waits |= r->then == NULL;
 	r->batch = p->open_batch;
 	if (p->writer_idle) {
 		p->writer_idle = false;
@@ -236,19 +237,32 @@ doubt(struct path *p, const struct err *why)
 
 /* --- a batch --- */
 
+/* W2: what follows may begin; @r is its caller's again. */
+static void
+hand_on(struct wreq *r)
+{
+	if (r->then != NULL)
+		r->then->stored(r->then->arg, r->rc);
+}
+
 static void
 fail_one(struct wreq *r, int rc, const struct err *why)
 {
 	r->rc = rc;
 	if (r->e != NULL)
 		*r->e = *why;
+	hand_on(r);
 }
 
 static void
 fail_group(struct wreq *group, int rc, const struct err *why)
 {
-	for (struct wreq *r = group; r != NULL; r = r->next)
+	struct wreq *next;
+
+	for (struct wreq *r = group; r != NULL; r = next) {
+		next = r->next;
 		fail_one(r, rc, why);
+	}
 }
 
 static void
@@ -405,6 +419,10 @@ run_group(struct path *p, struct wreq *group, size_t n)
 	p->has_started = true;
 	mean = (size_t)((end - p->cur->end) / n);
 	publish(p, all, end);
+	for (struct wreq *r = group, *next; r != NULL; r = next) {
+		next = r->next;
+		hand_on(r);
+	}
 	zero_ahead(p, p->cur, mean);
 }
 
@@ -431,10 +449,14 @@ run_list(struct path *p, struct wreq *list)
 	}
 }
 
-/* W4, under qlock: @r is written by its caller. */
+/* W4, under qlock: @r is written by its caller. What follows is for later, when
+ * others may write again. */
 static int
 lead(struct path *p, struct wreq *r)
 {
+	const struct engine_then *then = r->then;
+
+	r->then = NULL;
 	p->writer_idle = false;
 	p->is_led = true;
 	lock_drop(&p->qlock);
@@ -445,6 +467,7 @@ lead(struct path *p, struct wreq *r)
 		cond_signal(&p->qcond);
 	else
 		p->writer_idle = true;
+	r->then = then;
 	return r->rc;
 }
 
@@ -466,7 +489,14 @@ writer_put(struct path *p, struct wreq *r, struct err *e)
 		is_queued = true;
 	}
 	lock_drop(&p->qlock);
-	return is_queued ? writer_wait(p, r) : rc;
+	if (r->then == NULL)
+		return is_queued ? writer_wait(p, r) : rc;
+	if (!is_queued) {
+		r->rc = rc;
+		hand_on(r);
+	}
+	r->then->wait(r->then->arg);
+	return r->rc;
 }
 
 void *
@@ -478,6 +508,7 @@ writer_main(void *arg)
 	for (;;) {
 		struct wreq *list;
 		uint32_t batch;
+		bool waits;
 
 		while (p->is_led || (p->q_head == NULL && !p->stop)) {
 			p->writer_idle = !p->is_led;
@@ -489,6 +520,8 @@ writer_main(void *arg)
 		list = p->q_head;
 		p->last_batch = p->q_n;
 		p->q_n = 0;
+		waits = p->q_waits;
+		p->q_waits = false;
 		p->q_head = NULL;
 		p->q_tail = &p->q_head;
 		p->q_bytes = 0;
@@ -500,7 +533,8 @@ writer_main(void *arg)
 		run_list(p, list);
 		atomic_store_explicit(&p->done[batch & 1], batch,
 		    memory_order_release);
-		futex_wake_all(&p->done[batch & 1]);
+		if (waits)
+			futex_wake_all(&p->done[batch & 1]);
 		lock_take(&p->qlock);
 	}
 	lock_drop(&p->qlock);

@@ -10,6 +10,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -122,6 +123,72 @@ test_owner(uint64_t seed)
 	return o;
 }
 
+/* engine_put_then(), held against its contract. */
+struct test_then {
+	struct engine *g;
+	struct engine_file_info *i;
+	_Atomic uint32_t stored;
+	int rc;
+	bool reads_it;
+};
+
+static UNUSED int
+test_named(void *arg, const struct engine_file_info *i, struct err *e)
+{
+	struct test_then *t = arg;
+
+	(void)e;
+	if (t->stored != 0 || i->id[0] == '\0')
+		abort();
+	*t->i = *i;
+	return 0;
+}
+
+static UNUSED void
+test_stored(void *arg, int rc)
+{
+	struct test_then *t = arg;
+	struct err e = ERR_INIT;
+	char c;
+	size_t n;
+	int got;
+
+	if (rc == 0 && t->reads_it) {
+		got = engine_read(t->g, str_of(t->i->id), 0, &c, 1, &n, &e);
+		if (got == ERR_NOT_FOUND) /* not visible: against E1 */
+			abort();
+	}
+	t->rc = rc;
+	if (atomic_fetch_add(&t->stored, 1) != 0)
+		abort();
+}
+
+static UNUSED void
+test_wait(void *arg)
+{
+	struct test_then *t = arg;
+
+	while (t->stored == 0)
+		usleep(50);
+}
+
+static UNUSED int
+test_put_then(struct engine *g, const struct engine_owner *o, struct str body,
+    struct engine_file_info *ret, struct err *e)
+{
+	struct test_then t = { .g = g, .i = ret, .rc = 1 };
+	struct engine_then then = { test_named, test_stored, test_wait, &t };
+	int rc;
+
+	/* Reading would move the fault points of a walk. */
+	t.reads_it = atomic_load(&fault_armed) == 0;
+	rc = engine_put_then(g, o, body, "bin", &then, e);
+	if (t.stored > 1 || (rc == 0 && t.stored != 1) ||
+	    (t.stored == 1 && t.rc != rc))
+		abort();
+	return rc;
+}
+
 static UNUSED int
 test_try_put(struct engine *g, uint64_t seed, size_t size,
     struct engine_file_info *ret, struct err *e)
@@ -132,7 +199,9 @@ test_try_put(struct engine *g, uint64_t seed, size_t size,
 
 	assert_non_null(body);
 	test_fill(body, seed, 0, size);
-	rc = engine_put(g, &o, str_mem(body, size), "bin", ret, e);
+	rc = seed % 2 == 0
+	         ? engine_put(g, &o, str_mem(body, size), "bin", ret, e)
+	         : test_put_then(g, &o, str_mem(body, size), ret, e);
 	free(body);
 	return rc;
 }

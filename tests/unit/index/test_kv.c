@@ -270,6 +270,68 @@ test_answers_wait(void **state)
 	kv_close(&k);
 }
 
+/* Jobs: posted by others, many at once, some given up. */
+struct post {
+	struct kv_job j;
+	struct one o;
+	char key[24];
+	struct err e;
+	int rc; /* what it is posted with */
+};
+
+static void *
+post_main(void *arg)
+{
+	struct post *p = arg;
+
+	kv_job_post(&p->j, p->rc);
+	return NULL;
+}
+
+static void
+test_jobs(void **state)
+{
+	enum {
+		N = 48
+	};
+	struct post *p = calloc(N, sizeof(*p));
+	struct err e = ERR_INIT;
+	pthread_t t[N];
+	struct kv *k;
+
+	(void)state;
+	OK(kv_open(&conf, &k, &e));
+	for (int i = 0; i < N; i++) {
+		snprintf(p[i].key, sizeof(p[i].key), "job%d", i);
+		p[i].o.key = str_of(p[i].key);
+		p[i].o.value = STR_LIT("v");
+		p[i].o.rc = i % 5 == 4 ? ERR_NOT_FOUND : 0;
+		p[i].rc = i % 3 == 2 ? ERR_FAILED : 0;
+		OK(kv_job_begin(k, &p[i].j, 0, one_fn, &p[i].o, &p[i].e));
+	}
+	for (int i = 0; i < N; i++) {
+		if (i % 8 == 7) /* by its owner */
+			kv_job_post(&p[i].j, p[i].rc);
+		else
+			pthread_create(&t[i], NULL, post_main, &p[i]);
+	}
+	for (int i = 0; i < N; i++) {
+		int want = p[i].rc < 0 ? p[i].rc : p[i].o.rc;
+
+		assert_int_equal(kv_job_wait(&p[i].j), want);
+		assert_int_equal(has(k, p[i].key, "v"), want == 0);
+		if (i % 8 != 7)
+			pthread_join(t[i], NULL);
+	}
+	kv_close(&k);
+	OK(kv_open(&conf, &k, &e));
+	for (int i = 0; i < N; i++)
+		assert_int_equal(has(k, p[i].key, "v"),
+		    p[i].rc == 0 && p[i].o.rc == 0);
+	kv_close(&k);
+	free(p);
+}
+
 /* A disk that is full: puts are refused, deletes go on, and so do puts once
  * there is room. */
 static void
@@ -608,6 +670,7 @@ main(void)
 		TEST(test_big_transactions),
 		TEST(test_log_failure),
 		TEST(test_answers_wait),
+		TEST(test_jobs),
 		TEST(test_full_disk),
 		TEST(test_full_table),
 		TEST(test_many_threads),

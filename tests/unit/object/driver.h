@@ -363,7 +363,7 @@ op_put(struct driver *d)
 	    rnd(d, 2) == 0 ? UINT64_MAX : b->len, &p, &e));
 	for (off = 0; off < b->len; off += n) {
 		n = b->len - off < 70000 ? b->len - off : 70000;
-		OK(put_write(p, b->p + off, n, &e));
+		OK(put_hold(p, b->p + off, n, &e)); /* where it can be */
 	}
 	if (rnd(d, 20) == 0) {
 		put_abort(&p);

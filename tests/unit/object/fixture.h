@@ -78,7 +78,7 @@ put_cond(struct fixture *f, const char *key, struct str body,
 	int rc = put_begin(f->s, &f->b, str_of(key), body.len, &p, e);
 
 	if (rc == 0)
-		rc = put_write(p, body.p, body.len, e);
+		rc = put_hold(p, body.p, body.len, e);
 	if (rc < 0) {
 		put_abort(&p);
 		return rc;

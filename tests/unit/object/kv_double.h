@@ -280,6 +280,32 @@ kv_update_flags(struct kv *k, unsigned flags, kv_fn fn, void *arg,
 	return kv_update(k, fn, arg, e);
 }
 
+int
+kv_job_begin(struct kv *k, struct kv_job *j, unsigned flags, kv_fn fn,
+    void *arg, struct err *e)
+{
+	*j = (struct kv_job){ .kv = k,
+		.fn = fn,
+		.arg = arg,
+		.e = e,
+		.flags = flags };
+	return 0;
+}
+
+void
+kv_job_post(struct kv_job *j, int rc)
+{
+	j->rc = rc < 0 ? rc : kv_update(j->kv, j->fn, j->arg, j->e);
+	j->is_done = 1;
+}
+
+int
+kv_job_wait(struct kv_job *j)
+{
+	MUST(j->is_done);
+	return j->rc;
+}
+
 uint64_t
 kv_tx_seq(struct kv_tx *tx)
 {
