@@ -1,6 +1,8 @@
 """Starts a Creel server for tests: a data folder, a free port, known keys."""
 
+import fcntl
 import os
+import random
 import shutil
 import signal
 import socket
@@ -18,10 +20,32 @@ def binary():
     return os.environ.get("CREEL_BIN") or os.path.join(TOP, "build", "creel")
 
 
+_ports = {}  # port: True; the lock file: open
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that no other test process is given while this one lives, below
+    those that the kernel draws for clients: one of these may be taken at any
+    time, also by a client while a server starts again."""
+    if "lock" not in _ports:
+        path = "creel-test-ports-%d" % os.geteuid()
+        path = os.path.join(tempfile.gettempdir(), path)
+        _ports["lock"] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    while True:
+        port = random.SystemRandom().randrange(20000, 32768)
+        if port in _ports:
+            continue
+        try:
+            fcntl.lockf(_ports["lock"], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        except OSError:
+            continue
+        _ports[port] = True  # in use by somebody else: not asked again
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
 
 
 class Server:
