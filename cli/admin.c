@@ -17,6 +17,7 @@ static const char help[] =
     "\n"
     "  status                     what the server stores and does\n"
     "  health [--live]            exit status 0 when it is ready (alive)\n"
+    "  health --node HOST:PORT    the same of a tracker or a storage node\n"
     "  user add NAME              a user without keys\n"
     "  user remove NAME           and its keys; it may own no bucket\n"
     "  user list\n"
@@ -174,6 +175,8 @@ cmd_health(struct admin_options *o, int argc, char **argv)
 
 	(void)argc;
 	(void)argv;
+	if (o->node != NULL)
+		return admin_health_node(o->node);
 	rc = client_call(&o->client, "GET",
 	    o->live ? "/-/health/live" : "/-/health/ready", "", STR_NULL, false,
 	    &answer, &status, &e);
@@ -384,6 +387,7 @@ enum {
 	OPT_ID,
 	OPT_SECRET,
 	OPT_INDEX,
+	OPT_NODE,
 };
 
 static const struct option long_options[] = {
@@ -398,6 +402,7 @@ static const struct option long_options[] = {
 	{ "id", required_argument, NULL, OPT_ID },
 	{ "secret", required_argument, NULL, OPT_SECRET },
 	{ "index", required_argument, NULL, OPT_INDEX },
+	{ "node", required_argument, NULL, OPT_NODE },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -450,6 +455,9 @@ parse(int argc, char **argv, struct admin_options *o)
 			break;
 		case OPT_INDEX:
 			o->index_dir = optarg;
+			break;
+		case OPT_NODE:
+			o->node = optarg;
 			break;
 		case 'h':
 			return 1;

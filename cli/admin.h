@@ -11,6 +11,7 @@ struct admin_options {
 	const char *dir;       /* where credentials.env is, or NULL */
 	const char *index_dir; /* rebuild: --index */
 	const char *key_id, *key_secret;
+	const char *node; /* health: --node */
 	bool json, confirm, deep, live;
 };
 
@@ -31,6 +32,9 @@ void admin_print_status(json_t *j);
 void admin_print_users(json_t *j);
 void admin_print_keys(json_t *j);
 void admin_print_buckets(json_t *j);
+
+/* admin_node.c: the exit status */
+int admin_health_node(const char *address);
 
 /* admin_rebuild.c: without a server */
 int admin_rebuild(struct admin_options *o, int argc, char **argv);

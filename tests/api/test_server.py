@@ -277,6 +277,43 @@ def test_health():
     assert code == 1
 
 
+@pytest.mark.parametrize(
+    "answer, status",
+    [
+        (b"\0" * 8 + b"\x64\0", 0),
+        (b"\0" * 8 + b"\x64\x0d", 1),  # refused
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", 1),
+        (b"", 1),
+        (None, 1),  # silence
+    ],
+)
+def test_health_of_a_node(answer, status):
+    """FastDFS's ACTIVE_TEST: ten bytes there, ten bytes back."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        asked = []
+
+        def peer():
+            connection, _ = listener.accept()
+            with connection:
+                asked.append(connection.recv(100))
+                if answer is None:
+                    connection.recv(1)
+                else:
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=peer)
+        thread.start()
+        node = "127.0.0.1:%d" % listener.getsockname()[1]
+        begun = time.monotonic()
+        code, _ = creel("admin", "health", "--node", node, check=False)
+        assert code == status and time.monotonic() - begun < 10
+        thread.join(10)
+        assert asked == [b"\0" * 8 + b"\x6f\0"]
+    code, text = creel("admin", "health", "--node", node, check=False)
+    assert code == 1 and "refused" in text
+    assert creel("admin", "health", "--node", "no port", check=False)[0] == 2
+
+
 def test_metrics():
     with Server() as s:
         c = client(s)
