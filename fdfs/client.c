@@ -12,7 +12,8 @@
 
 enum {
 	CLIENT_MAGIC = 0x4664666c,
-	CALL_MAGIC = 0x4664664b
+	CALL_MAGIC = 0x4664664b,
+	CALL_INPUT = 512 /* read ahead: a small answer comes in one piece */
 };
 
 struct idle {
@@ -27,6 +28,8 @@ struct fdfs_client {
 	struct lock lock;  /* the fields below; no I/O */
 	struct idle *idle; /* oldest first */
 	unsigned n_idle;
+	struct fdfs_call *calls; /* those with a socket */
+	bool is_stopped;
 	uint64_t connects, reused, stale;
 };
 
@@ -34,7 +37,9 @@ struct fdfs_call {
 	unsigned magic;
 	struct fdfs_client *c;
 	struct fdfs_addr to;
-	int fd;
+	struct fdfs_call *next, *prev; /* under c->lock, while fd >= 0 */
+	int fd;                        /* changed under c->lock */
+	int io_ms;
 	bool from_pool; /* and nothing was sent on it yet */
 	bool was_sent;
 	bool broken;      /* L2 */
@@ -42,6 +47,8 @@ struct fdfs_call {
 	uint64_t content; /* still to be written */
 	uint64_t answer;  /* still to be read */
 	struct str head;  /* unsent; points into head_copy */
+	size_t in_pos, in_len;
+	char in[CALL_INPUT];
 	char head_copy[];
 };
 
@@ -136,19 +143,87 @@ remove_idle(struct fdfs_client *c, unsigned i)
 	return fd;
 }
 
-/* The one used last; -1 when there is none. */
-static int
-take_idle(struct fdfs_client *c, const struct fdfs_addr *to)
+/* With the lock held: @fd is the call's from now on. */
+static void
+link_call(struct fdfs_call *call, int fd)
 {
-	int fd = -1;
+	struct fdfs_client *c = call->c;
+
+	call->fd = fd;
+	call->prev = NULL;
+	call->next = c->calls;
+	if (c->calls != NULL)
+		c->calls->prev = call;
+	c->calls = call;
+}
+
+/* With the lock held: and no longer. */
+static int
+unlink_call(struct fdfs_call *call)
+{
+	int fd = call->fd;
+
+	if (call->prev != NULL)
+		call->prev->next = call->next;
+	else
+		call->c->calls = call->next;
+	if (call->next != NULL)
+		call->next->prev = call->prev;
+	call->fd = -1;
+	return fd;
+}
+
+/* A socket is closed by its call, after nobody else can see it. */
+static void
+drop_socket(struct fdfs_call *call)
+{
+	int fd;
+
+	lock_take(&call->c->lock);
+	fd = unlink_call(call);
+	lock_drop(&call->c->lock);
+	close(fd);
+}
+
+void
+fdfs_client_stop(struct fdfs_client *c)
+{
+	OBJ_CHECK(c, CLIENT_MAGIC);
+	lock_take(&c->lock);
+	c->is_stopped = true;
+	for (struct fdfs_call *call = c->calls; call != NULL; call = call->next)
+		shutdown(call->fd, SHUT_RDWR);
+	lock_drop(&c->lock);
+}
+
+static int
+check_stopped(struct fdfs_client *c, struct err *e)
+{
+	bool is_stopped;
 
 	lock_take(&c->lock);
-	for (unsigned i = c->n_idle; i > 0 && fd < 0; i--) {
-		if (is_same(&c->idle[i - 1].to, to))
-			fd = remove_idle(c, i - 1);
+	is_stopped = c->is_stopped;
+	lock_drop(&c->lock);
+	return is_stopped ? err_set(e, ERR_CLOSED, "the client was stopped")
+	                  : 0;
+}
+
+/* The one used last; false when there is none. */
+static bool
+take_idle(struct fdfs_call *call)
+{
+	struct fdfs_client *c = call->c;
+	bool found = false;
+
+	lock_take(&c->lock);
+	for (unsigned i = c->n_idle; i > 0 && !found; i--) {
+		if (is_same(&c->idle[i - 1].to, &call->to)) {
+			link_call(call, remove_idle(c, i - 1));
+			found = true;
+		}
 	}
 	lock_drop(&c->lock);
-	return fd;
+	return found;
 }
 
 /* The oldest, if it has rested for too long; -1. */
@@ -176,10 +251,12 @@ drop_expired(struct fdfs_client *c)
 
 /* Into the pool; the oldest of its address, or of all, makes room. */
 static void
-put_idle(struct fdfs_client *c, const struct fdfs_addr *to, int fd)
+put_idle(struct fdfs_call *call)
 {
+	struct fdfs_client *c = call->c;
+	const struct fdfs_addr *to = &call->to;
 	unsigned same = 0, first = 0;
-	int old = -1;
+	int fd, old = -1;
 
 	drop_expired(c);
 	lock_take(&c->lock);
@@ -193,6 +270,7 @@ put_idle(struct fdfs_client *c, const struct fdfs_addr *to, int fd)
 		old = remove_idle(c, first);
 	else if (c->n_idle >= c->o.max_idle)
 		old = remove_idle(c, 0);
+	fd = unlink_call(call);
 	c->idle[c->n_idle++] =
 	    (struct idle){ .to = *to, .fd = fd, .since = clock_mono_ns() };
 	lock_drop(&c->lock);
@@ -211,23 +289,32 @@ count(struct fdfs_client *c, uint64_t *counter)
 /* --- calls --- */
 
 static int
+least(int a, int b)
+{
+	return a < b ? a : b;
+}
+
+static int
 connect_new(struct fdfs_call *call, struct err *e)
 {
 	struct fdfs_client *c = call->c;
 	int rc, fd;
 
 	call->from_pool = false;
-	rc = fdfs_net_connect(call->to.ip, call->to.port, c->o.connect_ms, &fd,
-	    e);
+	rc = fdfs_net_connect(call->to.ip, call->to.port,
+	    least(c->o.connect_ms, call->io_ms), &fd, e);
 	if (rc < 0)
 		return rc;
-	count(c, &c->connects);
-	if (c->o.greet != NULL)
-		rc = c->o.greet(c->o.arg, fd, &call->to, e);
+	lock_take(&c->lock);
+	c->connects++;
+	link_call(call, fd);
+	lock_drop(&c->lock);
+	rc = check_stopped(c, e);
+	if (rc == 0 && c->o.greet != NULL)
+		rc = c->o.greet(c->o.arg, fd, &call->to,
+		    least(c->o.io_ms, call->io_ms), e);
 	if (rc < 0)
-		close(fd);
-	else
-		call->fd = fd;
+		drop_socket(call);
 	return rc;
 }
 
@@ -236,17 +323,18 @@ static int
 get_connection(struct fdfs_call *call, struct err *e)
 {
 	struct fdfs_client *c = call->c;
-	int fd;
+	int rc = check_stopped(c, e);
 
+	if (rc < 0)
+		return rc;
 	drop_expired(c);
-	while ((fd = take_idle(c, &call->to)) >= 0) {
-		if (fdfs_net_is_quiet(fd)) {
-			call->fd = fd;
+	while (take_idle(call)) {
+		if (fdfs_net_is_quiet(call->fd)) {
 			call->from_pool = true;
 			count(c, &c->reused);
 			return 0;
 		}
-		close(fd);
+		drop_socket(call);
 		count(c, &c->stale);
 	}
 	return connect_new(call, e);
@@ -256,22 +344,23 @@ get_connection(struct fdfs_call *call, struct err *e)
 static int
 read_header(struct fdfs_call *call, struct fdfs_header *ret, struct err *e)
 {
-	uint8_t raw[FDFS_HEADER];
-	size_t have = 0, n;
+	size_t n;
 	int rc;
 
-	while (have < sizeof(raw)) {
-		rc = fdfs_net_recv(call->fd, raw + have, sizeof(raw) - have,
-		    call->c->o.io_ms, &n, e);
+	call->in_pos = call->in_len = 0;
+	while (call->in_len < FDFS_HEADER) {
+		rc = fdfs_net_recv(call->fd, call->in + call->in_len,
+		    sizeof(call->in) - call->in_len, call->io_ms, &n, e);
 		if (rc == 0 && n == 0)
 			rc = err_set(e, ERR_DISCONNECTED,
 			    "%s port %u closed without an answer", call->to.ip,
 			    call->to.port);
 		if (rc < 0)
 			return rc;
-		have += n;
+		call->in_len += n;
 	}
-	rc = fdfs_header_get(raw, ret, e);
+	call->in_pos = FDFS_HEADER;
+	rc = fdfs_header_get((const uint8_t *)call->in, ret, e);
 	if (rc == 0 && (ret->command != FDFS_RESPONSE ||
 			   (ret->status != 0 && ret->len != 0)))
 		rc = err_set(e, ERR_INVALID, "%s port %u: not an answer",
@@ -299,15 +388,14 @@ early_answer(struct fdfs_call *call, struct err *e)
 static int
 replace_stale(struct fdfs_call *call, struct err *e)
 {
-	close(call->fd);
-	call->fd = -1;
+	drop_socket(call);
 	count(call->c, &call->c->stale);
 	return connect_new(call, e);
 }
 
-/* The unsent head and @p. */
+/* The unsent head and @v. */
 static int
-send_out(struct fdfs_call *call, const void *p, size_t len, struct err *e)
+send_out(struct fdfs_call *call, const struct str *v, size_t n, struct err *e)
 {
 	struct err why = ERR_INIT, early = ERR_INIT;
 	bool input;
@@ -315,12 +403,14 @@ send_out(struct fdfs_call *call, const void *p, size_t len, struct err *e)
 	int rc;
 
 	for (;;) {
-		struct iovec iov[2] = {
+		struct iovec iov[1 + FDFS_PIECES] = {
 			{ (char *)(uintptr_t)call->head.p, call->head.len },
-			{ (char *)(uintptr_t)p, len },
 		};
 
-		rc = fdfs_net_send(call->fd, iov, 2, call->c->o.io_ms, true,
+		for (size_t i = 0; i < n; i++)
+			iov[1 + i] = (struct iovec){ (char *)(uintptr_t)v[i].p,
+				v[i].len };
+		rc = fdfs_net_send(call->fd, iov, 1 + (int)n, call->io_ms, true,
 		    &sent, &input, &why);
 		call->was_sent |= sent > 0;
 		if (rc == 0 && !input)
@@ -353,6 +443,13 @@ int
 fdfs_call_open(struct fdfs_client *c, const struct fdfs_addr *to,
     struct str head, struct fdfs_call **ret, struct err *e)
 {
+	return fdfs_call_open_within(c, to, head, 0, ret, e);
+}
+
+int
+fdfs_call_open_within(struct fdfs_client *c, const struct fdfs_addr *to,
+    struct str head, int timeout_ms, struct fdfs_call **ret, struct err *e)
+{
 	struct fdfs_header h;
 	struct fdfs_call *call;
 	int rc;
@@ -366,11 +463,16 @@ fdfs_call_open(struct fdfs_client *c, const struct fdfs_addr *to,
 	call = mem_alloc(sizeof(*call) + head.len);
 	if (call == NULL)
 		return err_set(e, ERR_NO_MEMORY, "call");
-	*call = (struct fdfs_call){ .magic = CALL_MAGIC,
-		.c = c,
-		.to = *to,
-		.fd = -1,
-		.content = h.len - (head.len - FDFS_HEADER) };
+	call->magic = CALL_MAGIC;
+	call->c = c;
+	call->to = *to;
+	call->fd = -1;
+	call->io_ms = timeout_ms > 0 ? timeout_ms : c->o.io_ms;
+	call->from_pool = call->was_sent = false;
+	call->broken = call->has_answer = false;
+	call->content = h.len - (head.len - FDFS_HEADER);
+	call->answer = 0;
+	call->in_pos = call->in_len = 0;
 	memcpy(call->head_copy, head.p, head.len);
 	call->head = str_mem(call->head_copy, head.len);
 	rc = get_connection(call, e);
@@ -387,16 +489,29 @@ int
 fdfs_call_write(struct fdfs_call *call, const void *p, size_t len,
     struct err *e)
 {
+	struct str piece = str_mem(p, len);
+
+	return fdfs_call_write_pieces(call, &piece, 1, e);
+}
+
+int
+fdfs_call_write_pieces(struct fdfs_call *call, const struct str *v, size_t n,
+    struct err *e)
+{
+	size_t len = 0;
 	int rc;
 
 	OBJ_CHECK(call, CALL_MAGIC);
+	MUST(n <= FDFS_PIECES);
+	for (size_t i = 0; i < n; i++)
+		len += v[i].len;
 	if (call->broken)
 		return err_set(e, ERR_CLOSED, "call on a broken connection");
 	if (len > call->content)
 		return err_set(e, ERR_INVALID, "more content than announced");
 	if (len == 0)
 		return 0;
-	rc = send_out(call, p, len, e);
+	rc = send_out(call, v, n, e);
 	if (rc < 0)
 		call->broken = true;
 	else
@@ -453,7 +568,14 @@ fdfs_call_read(struct fdfs_call *call, void *p, size_t len, size_t *ret,
 	if (len > call->answer)
 		len = (size_t)call->answer;
 	if (len > 0) {
-		rc = fdfs_net_recv(call->fd, p, len, call->c->o.io_ms, &n, e);
+		n = call->in_len - call->in_pos;
+		if (n > 0) {
+			n = n < len ? n : len;
+			memcpy(p, call->in + call->in_pos, n);
+			call->in_pos += n;
+			goto out;
+		}
+		rc = fdfs_net_recv(call->fd, p, len, call->io_ms, &n, e);
 		if (rc == 0 && n == 0)
 			rc = err_set(e, ERR_DISCONNECTED,
 			    "%s port %u closed within its answer", call->to.ip,
@@ -463,6 +585,7 @@ fdfs_call_read(struct fdfs_call *call, void *p, size_t len, size_t *ret,
 			return rc;
 		}
 	}
+out:
 	call->answer -= n;
 	*ret = n;
 	return 0;
@@ -485,10 +608,12 @@ fdfs_call_close(struct fdfs_call **cp)
 	OBJ_CHECK(call, CALL_MAGIC);
 	*cp = NULL;
 	if (call->fd >= 0) {
-		if (!call->broken && call->has_answer && call->answer == 0)
-			put_idle(call->c, &call->to, call->fd);
+		/* Nothing may follow an answer unasked. */
+		if (!call->broken && call->has_answer && call->answer == 0 &&
+		    call->in_pos == call->in_len)
+			put_idle(call);
 		else
-			close(call->fd);
+			drop_socket(call);
 	}
 	mem_free(&call);
 }

@@ -26,13 +26,16 @@ struct fdfs_client_opts {
 	/* May be NULL. Called on each new connection before its first request,
 	 * to introduce itself with fdfs/net.h; a failure is the call's. */
 	int (*greet)(void *arg, int fd, const struct fdfs_addr *to,
-	    struct err *e);
+	    int timeout_ms, struct err *e);
 	void *arg;
 };
 
 /* @o may be NULL. ERR_NO_MEMORY. */
 int fdfs_client_open(const struct fdfs_client_opts *o, struct fdfs_client **ret,
     struct err *e);
+/* From now on every call fails, new ones with ERR_CLOSED, those under way soon
+ * (one that is connecting when it gives that up). */
+void fdfs_client_stop(struct fdfs_client *c);
 /* All calls must be closed. NULL in *cp is fine. */
 void fdfs_client_close(struct fdfs_client **cp);
 
@@ -48,10 +51,19 @@ void fdfs_client_stat(struct fdfs_client *c, struct fdfs_client_stat *ret);
  * that nothing was sent (ERR_DISCONNECTED: nobody listens). */
 int fdfs_call_open(struct fdfs_client *c, const struct fdfs_addr *to,
     struct str head, struct fdfs_call **ret, struct err *e);
+/* The same, with @timeout_ms (0: the client's) for each wait of this call
+ * instead of io_ms; it shortens connecting and greeting too, but lengthens
+ * neither. */
+int fdfs_call_open_within(struct fdfs_client *c, const struct fdfs_addr *to,
+    struct str head, int timeout_ms, struct fdfs_call **ret, struct err *e);
 /* A server that answers before it has all of the content ends the call: its
  * status is the error. */
 int fdfs_call_write(struct fdfs_call *call, const void *p, size_t len,
     struct err *e);
+/* Pieces of content that lie apart, in one send. */
+#define FDFS_PIECES 4
+int fdfs_call_write_pieces(struct fdfs_call *call, const struct str *v,
+    size_t n, struct err *e);
 /* After all of the content. A status other than 0 is returned as its code with
  * the status in e->sys_errno. An answer of over @max bytes is ERR_TOO_BIG. */
 int fdfs_call_answer(struct fdfs_call *call, uint64_t max, uint64_t *ret_len,

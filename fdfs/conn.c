@@ -119,11 +119,11 @@ fdfs_conn_read(struct fdfs_conn *c, void *p, size_t len, size_t *ret,
 
 /* --- output --- */
 
-/* The waiting header, if any, and @p. */
+/* The waiting header, if any, and @v. */
 static int
-send_out(struct fdfs_conn *c, const void *p, size_t len, struct err *e)
+send_pieces(struct fdfs_conn *c, const struct str *v, size_t n_v, struct err *e)
 {
-	struct iovec iov[2];
+	struct iovec iov[1 + CONN_PIECES];
 	int64_t start = clock_mono_ns();
 	size_t sent;
 	bool input;
@@ -131,8 +131,11 @@ send_out(struct fdfs_conn *c, const void *p, size_t len, struct err *e)
 
 	if (c->has_header)
 		iov[n++] = (struct iovec){ c->header, FDFS_HEADER };
-	if (len > 0)
-		iov[n++] = (struct iovec){ (char *)(uintptr_t)p, len };
+	for (size_t i = 0; i < n_v; i++) {
+		if (v[i].len > 0)
+			iov[n++] = (struct iovec){ (char *)(uintptr_t)v[i].p,
+				v[i].len };
+	}
 	c->has_header = false;
 	rc = fdfs_net_send(c->fd, iov, n, c->s->o.io_ms, false, &sent, &input,
 	    e);
@@ -141,6 +144,14 @@ send_out(struct fdfs_conn *c, const void *p, size_t len, struct err *e)
 	if (rc < 0)
 		c->hang_up = true;
 	return rc;
+}
+
+static int
+send_out(struct fdfs_conn *c, const void *p, size_t len, struct err *e)
+{
+	struct str piece = str_mem(p, len);
+
+	return send_pieces(c, &piece, 1, e);
 }
 
 static void
@@ -163,6 +174,21 @@ fdfs_conn_reply(struct fdfs_conn *c, struct str body, struct err *e)
 	put_header(c, 0, body.len);
 	c->answer = 0;
 	return send_out(c, body.p, body.len, e);
+}
+
+int
+fdfs_conn_reply_pieces(struct fdfs_conn *c, const struct str *v, size_t n,
+    struct err *e)
+{
+	uint64_t len = 0;
+
+	OBJ_CHECK(c, CONN_MAGIC);
+	MUST(n <= CONN_PIECES);
+	for (size_t i = 0; i < n; i++)
+		len += v[i].len;
+	put_header(c, 0, len);
+	c->answer = 0;
+	return send_pieces(c, v, n, e);
 }
 
 int

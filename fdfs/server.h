@@ -85,6 +85,9 @@ int fdfs_conn_read(struct fdfs_conn *c, void *p, size_t len, size_t *ret,
     struct err *e);
 /* Status 0 and a body, in one. */
 int fdfs_conn_reply(struct fdfs_conn *c, struct str body, struct err *e);
+/* The same with a body whose pieces lie apart; at most 4. */
+int fdfs_conn_reply_pieces(struct fdfs_conn *c, const struct str *v, size_t n,
+    struct err *e);
 /* A status that no ERR_* code stands for; not 0. */
 int fdfs_conn_reply_status(struct fdfs_conn *c, uint8_t status, struct err *e);
 /* Status 0 and @len bytes, which fdfs_conn_write() gives. The header waits

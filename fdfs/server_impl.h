@@ -15,6 +15,7 @@ enum {
 	SERVER_MAGIC = 0x46646653,
 	CONN_INPUT = 16384, /* read ahead */
 	CONN_HEAD = 512,    /* heads up to this need no memory of their own */
+	CONN_PIECES = 4,
 	CONN_DRAIN = 262144 /* unread content that is read past, not cut off */
 };
 

@@ -414,7 +414,8 @@ own_handler(void *arg, struct fdfs_conn *c, const struct fdfs_incoming *in,
 }
 
 static int
-greet(void *arg, int fd, const struct fdfs_addr *to, struct err *e)
+greet(void *arg, int fd, const struct fdfs_addr *to, int timeout_ms,
+    struct err *e)
 {
 	struct iovec iov = { (char *)(uintptr_t) "\0\0\0\0\0\0\0\4\x78\0helo",
 		14 };
@@ -423,6 +424,7 @@ greet(void *arg, int fd, const struct fdfs_addr *to, struct err *e)
 	bool input;
 
 	(void)to;
+	assert_true(timeout_ms > 0);
 	(*(int *)arg)++;
 	MUST(fdfs_net_send(fd, &iov, 1, 5000, false, &n, &input, e) == 0);
 	MUST(fdfs_net_recv(fd, raw, sizeof(raw), 5000, &n, e) == 0);
