@@ -9,7 +9,10 @@
  * is bounded: RPC_ARGS_MAX and RPC_BODY_MAX either way.
  * R1  No handler runs for a connection that has not proved the secret, or for
  *     an operation that its kind may not ask for (cluster/op_table.h).
- * R2  A result travels by name: two versions never confuse two errors.
+ * R2  A result travels by name: two versions never confuse two errors. (A name
+ *     unknown here is ERR_IO; a handler's ERR_DISCONNECTED travels as ERR_BUSY,
+ *     since here it would mean this call.)
+ * R3  A request of which a byte was sent is never sent again here.
  * Layout: docs/CLUSTER.md. Threads: any. */
 #ifndef CLUSTER_RPC_H
 #define CLUSTER_RPC_H
@@ -42,7 +45,8 @@ const char *rpc_op_name(unsigned op); /* "LOG_READ"; "?" */
 
 /* Who one is, in the handshake. */
 struct rpc_self {
-	enum rpc_kind kind;
+	enum rpc_kind kind;   /* RPC_NODE for a storage: the server sees whether
+	                          it is a PEER */
 	struct id128 id;      /* of the node, gateway, tracker */
 	struct id128 cluster; /* secret_cluster_id(), or the setting's */
 	char group[FDFS_GROUP_LEN + 1];
@@ -82,18 +86,25 @@ struct rpc_client_opts {
 };
 int rpc_client_open(const struct rpc_client_opts *o, struct rpc_client **ret,
     struct err *e);
+/* From now on every call fails with ERR_CLOSED, those under way soon; for a
+ * process that ends. */
+void rpc_client_stop(struct rpc_client *c);
+/* No call is under way. */
 void rpc_client_close(struct rpc_client **cp);
 /* One call. Returns what the handler returned (an ERR_* code with its text in
- * @e), or ERR_DISCONNECTED when the call itself failed. @timeout_ms without a
- * byte moving, 0 is the client's; long polls give more. @r may be NULL. */
+ * @e), or why the call itself failed: ERR_DISCONNECTED; ERR_CONFIG (the other
+ * side has another secret, cluster or protocol); ERR_BUSY (it has no memory for
+ * the request); ERR_TOO_BIG, ERR_NO_MEMORY. @timeout_ms without a byte moving,
+ * 0 is the client's; long polls give more; a shorter one holds for connecting
+ * too. @r may be NULL. An error's answer can have args, never a body. */
 int rpc_call(struct rpc_client *c, const struct fdfs_addr *to,
     const struct rpc_request *q, int timeout_ms, struct rpc_reply *r,
     struct err *e);
 
 /* --- answering --- */
 
-struct rpc_from { /* proved */
-	enum rpc_kind kind;
+struct rpc_from {           /* proved */
+	enum rpc_kind kind; /* RPC_PEER: a node of the server's own group */
 	struct id128 id;
 	char group[FDFS_GROUP_LEN + 1];
 	uint32_t server_id;
@@ -115,7 +126,8 @@ int rpc_server_new(const struct rpc_self *self, rpc_handler *fn, void *arg,
     size_t max_memory, struct rpc_server **ret, struct err *e);
 void rpc_server_free(struct rpc_server **sp);
 /* Its two routes, for fdfs_server_opts.routes; the handlers' first argument
- * there is not looked at. */
+ * there is not looked at. The fdfs_server is closed before @s is freed. What
+ * fdfs_conn_data() holds of a connection that said hello is this server's. */
 #define RPC_ROUTES 2
 void rpc_server_routes(struct rpc_server *s, struct fdfs_route ret[RPC_ROUTES]);
 
