@@ -4,6 +4,8 @@
 
 #include "cli/cli.h"
 
+#include "cluster/secret.h"
+
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +37,9 @@ static const char help[] =
     "  backup DIR                 consistent copy of the index into DIR, a\n"
     "                             directory of the server's machine\n"
     "  presign ...                a presigned URL (creel presign --help)\n"
+    "\n"
+    "Without a server:\n"
+    "  secret new FILE            a new secret for the processes of a cluster\n"
     "\n"
     "Without a server, on its data directories:\n"
     "  rebuild index DIR... [--index DIR]\n"
@@ -351,6 +356,18 @@ cmd_backup(struct admin_options *o, int argc, char **argv)
 	return rc;
 }
 
+static int
+cmd_secret_new(struct admin_options *o, int argc, char **argv)
+{
+	struct err e = ERR_INIT;
+
+	(void)o;
+	(void)argc;
+	if (secret_new(argv[0], &e) < 0)
+		return cli_fail("secret new", &e);
+	return EXIT_OK;
+}
+
 static const struct admin_command {
 	const char *verb, *noun; /* noun NULL: one word */
 	int min, max;            /* further words */
@@ -373,6 +390,7 @@ static const struct admin_command {
 	{ "verify", NULL, 0, 0, false, cmd_verify },
 	{ "backup", NULL, 1, 1, false, cmd_backup },
 	{ "rebuild", NULL, 2, 1000, true, admin_rebuild },
+	{ "secret", "new", 1, 1, true, cmd_secret_new },
 };
 
 enum {

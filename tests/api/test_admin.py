@@ -279,3 +279,16 @@ def test_sweep_of_a_rebuilt_index_waits_for_a_confirmation():
         assert swept["needs_confirm"] is False and swept["trashed"] == 5
         check_state(root(s))
         assert json.loads(admin(s, "verify", "--deep"))["bad"] == 0
+
+
+def test_a_new_secret(tmp_path):
+    path = tmp_path / "secret"
+    command = [binary(), "admin", "secret", "new", str(path)]
+    assert subprocess.run(command, env={}).returncode == 0
+    text = path.read_text()
+    assert len(text) == 65 and int(text, 16) > 0
+    assert path.stat().st_mode & 0o777 == 0o600
+    # Never over one that may be in use.
+    done = subprocess.run(command, env={}, stderr=subprocess.PIPE)
+    assert done.returncode != 0 and b"exists" in done.stderr
+    assert path.read_text() == text
