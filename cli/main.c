@@ -15,7 +15,9 @@ static const char help[] =
     "  bench ...       load generator for any S3 endpoint\n"
     "  version         print the version\n"
     "\n"
-    "  gateway, storage, tracker: the parts of a cluster; not there yet\n"
+    "  tracker [DIR]   knows the nodes of a cluster, and sends clients there\n"
+    "\n"
+    "  gateway, storage: the other parts of a cluster; not there yet\n"
     "\n"
     "`creel COMMAND --help` says more.\n";
 
@@ -66,7 +68,7 @@ static const struct command {
 	{ "server", server_main },
 	{ "gateway", cluster_main },
 	{ "storage", cluster_main },
-	{ "tracker", cluster_main },
+	{ "tracker", tracker_main },
 	{ "admin", admin_main },
 	{ "presign", presign_main },
 	{ "bench", bench_main },

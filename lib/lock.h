@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 enum lock_rank {
+	LOCK_RANK_TRACKER = 8,   /* tracker: what it knows */
 	LOCK_RANK_SERVER = 10,   /* http: connections and listeners */
 	LOCK_RANK_USERS = 20,    /* s3: cached credentials */
 	LOCK_RANK_OBJECT = 30,   /* object: epochs, collector */
