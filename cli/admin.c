@@ -41,6 +41,13 @@ static const char help[] =
     "Without a server:\n"
     "  secret new FILE            a new secret for the processes of a cluster\n"
     "\n"
+    "Of a cluster (CREEL_CLUSTER_SECRET or CREEL_CLUSTER_SECRET_FILE):\n"
+    "  cluster status             trackers, groups, nodes, states, lag, space\n"
+    "  cluster remove SERVER_ID   takes a node out of its group, for good\n"
+    "  cluster forget GROUP       trackers forget a group that is gone\n"
+    "  cluster scrub              read and check all stored bytes, now\n"
+    "  cluster compact            give back the space of mostly dead volumes\n"
+    "\n"
     "Without a server, on its data directories:\n"
     "  rebuild index DIR... [--index DIR]\n"
     "                             make a lost index again from its archive in\n"
@@ -52,6 +59,8 @@ static const char help[] =
     "  --endpoint URL   default CREEL_ENDPOINT, else http://127.0.0.1:9000\n"
     "  --dir DIR        where credentials.env is; default CREEL_DIR, else data\n"
     "  --json           the server's answer as it is\n"
+    "  --trackers LIST  HOST:PORT,... (default CREEL_TRACKERS)\n"
+    "  --group GROUP    of a cluster, this group alone\n"
     "  --ca FILE        CA certificates for https (default CREEL_CA_FILE)\n"
     "  --insecure       take any certificate\n"
     "\n"
@@ -391,6 +400,11 @@ static const struct admin_command {
 	{ "backup", NULL, 1, 1, false, cmd_backup },
 	{ "rebuild", NULL, 2, 1000, true, admin_rebuild },
 	{ "secret", "new", 1, 1, true, cmd_secret_new },
+	{ "cluster", "status", 0, 0, true, admin_cluster_status },
+	{ "cluster", "remove", 1, 1, true, admin_cluster_remove },
+	{ "cluster", "forget", 1, 1, true, admin_cluster_forget },
+	{ "cluster", "scrub", 0, 0, true, admin_cluster_scrub },
+	{ "cluster", "compact", 0, 0, true, admin_cluster_compact },
 };
 
 enum {
@@ -406,6 +420,8 @@ enum {
 	OPT_SECRET,
 	OPT_INDEX,
 	OPT_NODE,
+	OPT_TRACKERS,
+	OPT_GROUP,
 };
 
 static const struct option long_options[] = {
@@ -421,6 +437,8 @@ static const struct option long_options[] = {
 	{ "secret", required_argument, NULL, OPT_SECRET },
 	{ "index", required_argument, NULL, OPT_INDEX },
 	{ "node", required_argument, NULL, OPT_NODE },
+	{ "trackers", required_argument, NULL, OPT_TRACKERS },
+	{ "group", required_argument, NULL, OPT_GROUP },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -470,6 +488,12 @@ parse(int argc, char **argv, struct admin_options *o)
 			break;
 		case OPT_SECRET:
 			o->key_secret = optarg;
+			break;
+		case OPT_TRACKERS:
+			o->trackers = optarg;
+			break;
+		case OPT_GROUP:
+			o->group = optarg;
 			break;
 		case OPT_INDEX:
 			o->index_dir = optarg;

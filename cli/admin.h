@@ -8,8 +8,9 @@
 
 struct admin_options {
 	struct client client;
-	const char *dir;       /* where credentials.env is, or NULL */
-	const char *index_dir; /* rebuild: --index */
+	const char *dir;              /* where credentials.env is, or NULL */
+	const char *index_dir;        /* rebuild: --index */
+	const char *trackers, *group; /* cluster: NULL without the option */
 	const char *key_id, *key_secret;
 	const char *node; /* health: --node */
 	bool json, confirm, deep, live;
@@ -38,5 +39,12 @@ int admin_health_node(const char *address);
 
 /* admin_rebuild.c: without a server */
 int admin_rebuild(struct admin_options *o, int argc, char **argv);
+
+/* admin_cluster.c: of a cluster, with its secret */
+int admin_cluster_status(struct admin_options *o, int argc, char **argv);
+int admin_cluster_remove(struct admin_options *o, int argc, char **argv);
+int admin_cluster_forget(struct admin_options *o, int argc, char **argv);
+int admin_cluster_scrub(struct admin_options *o, int argc, char **argv);
+int admin_cluster_compact(struct admin_options *o, int argc, char **argv);
 
 #endif
