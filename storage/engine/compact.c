@@ -11,10 +11,11 @@
  * C4  Holes only in sealed volumes, in payloads of 64 KiB and more, whole
  *     4 KiB blocks, after the tombstone is durable and the readers have left;
  *     headers stay.
+ * C5  Tombstones younger than tombstone_keep_s stay, whatever C2 says.
  * Thread: one pass at a time per path. */
 #include "storage/engine/engine_int.h"
 
-#include "fdfs/file_id.h"
+#include "lib/clock.h"
 #include "lib/fs.h"
 #include "lib/mem.h"
 
@@ -114,6 +115,15 @@ queue_move(struct compaction *c, struct move *m, const struct needle *n,
 
 /* --- tombstones --- */
 
+/* C5 */
+static bool
+is_kept(const struct path *p, int64_t made_s)
+{
+	int64_t keep = p->g->c.tombstone_keep_s;
+
+	return keep > 0 && made_s > clock_real_s() - keep;
+}
+
 /* C2 */
 static bool
 can_drop(struct compaction *c, const struct needle *n)
@@ -121,6 +131,8 @@ can_drop(struct compaction *c, const struct needle *n)
 	struct path *p = c->p;
 	bool ok = true;
 
+	if (is_kept(p, n->created_s))
+		return false;
 	lock_take(&p->vlock);
 	if (n->has_target) {
 		ok = n->target == c->v->no || vol_find(p, n->target) == NULL;
@@ -139,18 +151,15 @@ drop_tombstone(struct compaction *c, const struct needle *n,
 {
 	struct loc gone = { .type = LOC_GONE };
 	struct path *p = c->p;
-	struct fdfs_file_id id;
 	int rc = findex_reserve(p->fx, 1, e);
 
 	if (rc < 0)
 		return rc;
 	/* Should a crash have brought its file back. */
-	if (fdfs_id_parse(n->id, &id, NULL) == 0 &&
-	    fdfs_id_size(&id) > p->g->c.small_limit)
-		large_unlink(p, n->id, NULL);
+	large_unlink_all(p, n->id);
 	lock_take(&p->vlock);
 	findex_lock(p->fx);
-	findex_publish(p->fx, key, &n->write_id, &gone, false);
+	findex_publish(p->fx, key, &n->write_id, NULL, &gone, false);
 	path_account(p, c->v, &gone, true, l);
 	findex_unlock(p->fx);
 	lock_drop(&p->vlock);
@@ -295,8 +304,11 @@ is_victim(const struct path *p, size_t i, unsigned percent)
 
 	if (!v->n.sealed || v->n.has_gap || v->n.has_unknown)
 		return false;
-	/* The oldest can do without tombstones; one that was begun is ended. */
-	if (v->n.live == 0 && (v->n.tombs == 0 || i == 0))
+	/* The oldest can do without tombstones (if it was not opened, they may
+	 * be too young); one that was begun is ended. */
+	if (v->n.live == 0 &&
+	    (v->n.tombs == 0 ||
+		(i == 0 && v->created_s != 0 && !is_kept(p, v->created_s))))
 		return true;
 	if (v->n.is_drained)
 		return true;
@@ -308,6 +320,23 @@ is_victim(const struct path *p, size_t i, unsigned percent)
 	return dead > 0 && dead * 100 >= percent * size;
 }
 
+/* So that its age is known. */
+static void
+open_oldest(struct path *p)
+{
+	uint64_t no;
+	unsigned slot;
+	struct vol *v;
+	int rc;
+
+	lock_take(&p->vlock);
+	no = p->n_vols == 0 ? 0 : p->vols[0]->no;
+	lock_drop(&p->vlock);
+	v = no == 0 ? NULL : vol_get(p, no, &slot, &rc, NULL);
+	if (v != NULL)
+		vol_put(&v, slot);
+}
+
 int
 compact_pass(struct path *p, unsigned percent, struct err *e)
 {
@@ -317,6 +346,7 @@ compact_pass(struct path *p, unsigned percent, struct err *e)
 
 	if (moves == NULL)
 		return err_set(e, ERR_NO_MEMORY, NULL);
+	open_oldest(p);
 	while (rc == 0 && !p->g->tidy_stop) {
 		uint64_t no = 0;
 

@@ -111,6 +111,34 @@ wid_pending(struct engine *g, const struct id128 *w)
 	return false;
 }
 
+static void
+pend_add(struct engine *g, struct pend *p)
+{
+	struct pend **b = key_bucket(g, &p->key);
+
+	p->next_key = *b;
+	*b = p;
+	if (p->has_wid) {
+		b = wid_bucket(g, &p->wid);
+		p->next_wid = *b;
+		*b = p;
+	}
+}
+
+bool
+pend_try(struct engine *g, struct pend *p)
+{
+	bool ok;
+
+	lock_take(&g->plock);
+	ok = !key_pending(g, &p->key) &&
+	     !(p->has_wid && wid_pending(g, &p->wid));
+	if (ok)
+		pend_add(g, p);
+	lock_drop(&g->plock);
+	return ok;
+}
+
 bool
 pend_enter(struct engine *g, struct pend *p, bool wait_key)
 {
@@ -131,17 +159,8 @@ pend_enter(struct engine *g, struct pend *p, bool wait_key)
 		cond_wait(&g->pcond, &g->plock);
 		g->pend_waiters--;
 	}
-	if (ok) {
-		struct pend **b = key_bucket(g, &p->key);
-
-		p->next_key = *b;
-		*b = p;
-		if (p->has_wid) {
-			b = wid_bucket(g, &p->wid);
-			p->next_wid = *b;
-			*b = p;
-		}
-	}
+	if (ok)
+		pend_add(g, p);
 	lock_drop(&g->plock);
 	return ok;
 }
@@ -220,7 +239,8 @@ take_conf(struct engine *g, const struct engine_conf *c, struct err *e)
 	struct engine_conf *d = &g->c;
 
 	*d = *c;
-	d->paths = NULL; /* the caller's memory */
+	d->paths = NULL; /* the caller's memory, as */
+	d->deployment = NULL;
 	if (c->group == NULL || !fdfs_group_is_valid(str_of(c->group)))
 		return err_set(e, ERR_CONFIG,
 		    "a group is 1 to 16 of A-Z a-z 0-9");
@@ -303,6 +323,9 @@ engine_open(const struct engine_conf *c, struct engine **ret, struct err *e)
 	lock_init(&g->plock, LOCK_RANK_ENGINE);
 	lock_init(&g->tlock, LOCK_RANK_LEAF);
 	lock_init(&g->badlock, LOCK_RANK_LEAF);
+	lock_init(&g->log_lock, LOCK_RANK_LEAF);
+	cond_init(&g->log_cond);
+	atomic_store(&g->log_seq, 1);
 	lock_init(&g->compact_lock, LOCK_RANK_PASS);
 	lock_init(&g->scrub_lock, LOCK_RANK_PASS);
 	cond_init(&g->pcond);
@@ -339,6 +362,8 @@ engine_close(struct engine **ep)
 	lock_fini(&g->plock);
 	lock_fini(&g->tlock);
 	lock_fini(&g->badlock);
+	lock_fini(&g->log_lock);
+	cond_fini(&g->log_cond);
 	lock_fini(&g->compact_lock);
 	lock_fini(&g->scrub_lock);
 	cond_fini(&g->pcond);

@@ -9,6 +9,7 @@
 
 #include "storage/engine/engine.h"
 #include "storage/engine/format.h"
+#include "storage/engine/replica.h"
 
 #include "lib/lock.h"
 #include "lib/log.h"
@@ -41,7 +42,7 @@ struct loc {
 	uint8_t type, class;
 	uint16_t hdr_len;
 	uint64_t vol, off; /* the needle */
-	uint64_t size;     /* of the content */
+	uint64_t size;     /* of the content; loc_size() */
 	uint64_t version;
 };
 
@@ -49,6 +50,13 @@ static inline uint64_t
 loc_total(const struct loc *l)
 {
 	return needle_total(l->hdr_len, l->type == LOC_PUT ? l->size : 0);
+}
+
+/* Of a tombstone the index keeps when it was made in place of a size. */
+static inline uint64_t
+loc_size(const struct needle *n)
+{
+	return n->type == NEEDLE_TOMB ? (uint64_t)n->created_s : n->size;
 }
 
 static inline bool
@@ -77,6 +85,7 @@ struct vol {
 	uint64_t no;
 	uint8_t salt[16];
 	uint64_t prev_no, prev_end;
+	int64_t created_s;          /* 0 until it is opened */
 	int fd;                     /* -1 until first used; VOLUMES */
 	unsigned refs;              /* VOLUMES */
 	unsigned readers[2], epoch; /* VOLUMES: for hole punching */
@@ -107,6 +116,10 @@ struct vol *vol_get(struct path *p, uint64_t no, unsigned *ret_slot, int *rc,
 void vol_put(struct vol **vp, unsigned slot);
 /* Without a reference; VOLUMES held. */
 struct vol *vol_find(struct path *p, uint64_t no);
+/* Of an open one. */
+int vol_load_header(struct vol *v, struct vol_header *ret, struct err *e);
+/* Of a volume, here or gone; 0: not known any more. VOLUMES held. */
+uint32_t vol_tag(const struct path *p, uint64_t no);
 /* Unlinks the file, durably; frees the volume when the last reader leaves. */
 int vol_remove(struct vol *v, struct err *e);
 /* Waits until those who read when it was called have left; false when some
@@ -143,6 +156,7 @@ int vol_scan(const struct scan *s, uint64_t *ret_end, bool *ret_dirty,
 struct fent {
 	struct fkey key;
 	struct id128 wid;
+	struct id128 old_wid; /* its row in LMDB goes */
 	struct loc loc;
 	bool is_new; /* its write ID is not in LMDB yet */
 	uint32_t next_key, next_wid;
@@ -157,9 +171,10 @@ size_t ftab_weight(const struct ftab *t); /* work of writing it to LMDB */
 struct fent *ftab_at(const struct ftab *t, size_t i);
 struct fent *ftab_find(const struct ftab *t, const struct fkey *key);
 struct fent *ftab_find_wid(const struct ftab *t, const struct id128 *wid);
-/* Room must have been reserved. */
+/* Room must have been reserved. @old_wid (or NULL): of what it replaces, if that
+ * is another. */
 void ftab_put(struct ftab *t, const struct fkey *key, const struct id128 *wid,
-    const struct loc *loc, bool is_new);
+    const struct id128 *old_wid, const struct loc *loc, bool is_new);
 
 struct vol_rec { /* a volume's row */
 	uint64_t no, replayed;
@@ -189,7 +204,8 @@ void findex_lock(struct findex *f);
 void findex_unlock(struct findex *f);
 /* Locked by the caller; returns the weight of the active table. */
 size_t findex_publish(struct findex *f, const struct fkey *key,
-    const struct id128 *wid, const struct loc *loc, bool is_new);
+    const struct id128 *wid, const struct id128 *old_wid, const struct loc *loc,
+    bool is_new);
 size_t findex_weight(struct findex *f); /* of what is not yet in LMDB */
 /* Takes the table out (FILE_INDEX and VOLUMES held by the caller). False when
  * a frozen one still waits for its commit. */
@@ -198,6 +214,15 @@ bool findex_freeze(struct findex *f);
 int findex_commit(struct findex *f, const struct vol_rec *vols, size_t n_vols,
     const uint64_t *removed, size_t n_removed, const struct path_rec *path,
     struct err *e);
+struct fitem { /* what a key has */
+	struct fkey key;
+	struct loc loc;
+};
+/* What is in memory of a range, both ends included, in key order, gone ones
+ * too; *ret (NULL: nothing) is the caller's to free. Whatever is not in it is
+ * found by findex_slice() afterwards. */
+int findex_tables(struct findex *f, const struct fkey *from,
+    const struct fkey *to, struct fitem **ret, size_t *ret_n, struct err *e);
 int findex_load_path(struct findex *f, struct path_rec *ret, struct err *e);
 /* Row of one volume; ERR_NOT_FOUND. */
 int findex_load_vol(struct findex *f, uint64_t no, struct vol_rec *ret,
@@ -219,7 +244,8 @@ struct wreq { /* one needle for the writer; lives on the caller's stack */
 	bool has_key;   /* publish it */
 	bool has_old;
 	struct loc old; /* what it replaces */
-	bool is_new;    /* a file that was not there */
+	bool is_new;    /* a file that was not there, or by another write */
+	struct id128 old_wid; /* of what it replaces */
 	bool keep_source;
 	bool frees; /* may use the reserve */
 	uint32_t batch;
@@ -276,6 +302,8 @@ struct path {
 	uint64_t *removed;     /* volumes whose rows must go */
 	size_t n_removed, cap_removed;
 	uint64_t last_inc, last_seq; /* greatest source position replayed */
+	uint64_t tags_of; /* tags[i]: of volume tags_of - i; VOLUMES */
+	uint32_t tags[FMT_TAGS + 1];
 
 	struct lock flush; /* FLUSH: one at a time */
 	struct {           /* rows that go with the frozen table */
@@ -338,14 +366,23 @@ int large_write(struct large_writer *w, const void *p, size_t len,
 int large_drain(struct large_writer *w, struct err *e);
 uint64_t large_size(const struct large_writer *w);
 uint32_t large_crc32(const struct large_writer *w);
+enum large_how {
+	LARGE_NEW,     /* the name was drawn: nothing can be there */
+	LARGE_INSTALL, /* what is there is no file that the log names */
+	LARGE_REPLACE, /* the same version, damaged: replaced at once */
+};
 /* Makes the file durable under its name. @n: id, owner, ...; n_blocks is set
  * here. The temporary name stays until large_end(). */
-int large_finish(struct large_writer *w, struct needle *n, struct err *e);
+int large_finish(struct large_writer *w, struct needle *n, enum large_how how,
+    struct err *e);
 /* @keep: the log record is durable. Else all names go. Frees. */
 void large_end(struct large_writer **wp, bool keep);
-int large_file_path(const struct path *p, struct str id, char dst[PATH_MAX],
+int large_file_path(const struct path *p, struct str id, uint64_t version,
+    char dst[PATH_MAX], struct err *e);
+int large_unlink(struct path *p, struct str id, uint64_t version,
     struct err *e);
-int large_unlink(struct path *p, struct str id, struct err *e);
+/* Of all versions. */
+void large_unlink_all(struct path *p, struct str id);
 /* Opens the data file of @n. */
 int large_open(struct path *p, const struct needle *n, int *ret_fd,
     struct err *e);
@@ -416,6 +453,10 @@ struct engine {
 	uint64_t incarnation;
 	uint64_t parent_inc, parent_seq;
 	_Atomic uint64_t seq;
+	_Atomic uint64_t log_seq; /* batches made durable */
+	_Atomic unsigned log_waiters;
+	struct lock log_lock; /* LEAF */
+	struct cond log_cond;
 	_Atomic unsigned rr;
 
 	struct lock plock; /* ENGINE: pending */
@@ -437,6 +478,8 @@ struct engine {
 
 /* False when @wait_key is false and the name is taken. */
 bool pend_enter(struct engine *g, struct pend *p, bool wait_key);
+/* Never waits, for a write ID neither: for those who hold names. */
+bool pend_try(struct engine *g, struct pend *p);
 void pend_leave(struct engine *g, struct pend *p);
 
 /* Key and path of a file ID; ERR_INVALID. */
@@ -448,6 +491,83 @@ void info_of_needle(const struct needle *n, struct engine_file_info *ret);
 /* Header of a live file by key; @buf FMT_HDR_MAX. */
 int engine_load(struct path *p, const struct fkey *key, struct loc *ret_loc,
     uint8_t *buf, struct needle *ret, struct err *e);
+
+#define UPLOAD_MAGIC 0x55504c44u
+
+struct engine_upload {
+	uint32_t magic;
+	struct engine *g;
+	uint8_t class;
+	struct id128 index_id, write_id;
+	struct buf note;
+	struct buf body; /* while it is small */
+	struct large_writer *large;
+	struct path *p; /* of the large one */
+	int path_no;    /* wanted, or -1 */
+	int rc;         /* first failure: later calls give it again */
+	struct err why;
+};
+
+/* put.c, for install.c. @path_no -1: by space. */
+int put_path(struct engine *g, int path_no, uint64_t size, struct path **ret,
+    struct err *e);
+int put_check_owner(const struct engine_owner *o, struct str ext,
+    struct err *e);
+/* A fresh name, terminated; returns its length. */
+size_t put_draw_name(struct path *p, uint64_t size, uint32_t crc32,
+    const char *ext, unsigned flags, char dst[ENGINE_FILE_ID_MAX + 1]);
+/* Header of the file that @wid has made; ERR_NOT_FOUND. */
+int put_find_write(struct engine *g, const struct id128 *wid, uint8_t *buf,
+    struct needle *ret, struct err *e);
+void put_sum_blocks(const struct needle *n, struct str body, uint8_t *dst);
+
+/* install.c: a version under way; its name is pending from inst_begin() to the
+ * caller's pend_leave(). */
+struct inst {
+	struct path *p;
+	struct pend pend;
+	struct str id; /* view of the record's */
+	struct loc old;
+	bool is_repair; /* of the version that is here */
+	bool is_queued;
+	struct wreq r;
+	uint8_t *hdr;
+	struct err err;
+};
+enum {
+	INST_TAKEN = 2 /* somebody else is at it, and @wait is false */
+};
+/* 0: to be written; 1: not needed; then, and when < 0, nothing is pending.
+ * @ret: what is here. */
+int inst_begin(struct engine *g, struct inst *x, const struct engine_record *r,
+    unsigned flags, bool wait, struct engine_version *ret, struct err *e);
+void inst_needle(const struct inst *x, const struct engine_record *r,
+    struct needle *ret);
+/* @hdr: encoded; it and @e stay until inst_wait(). */
+int inst_submit(struct inst *x, const struct needle *n, uint8_t *hdr,
+    struct str payload, struct err *e);
+int inst_wait(struct inst *x);
+
+static inline struct engine_version
+version_of(const struct loc *l)
+{
+	bool live = loc_is_live(l);
+
+	return (
+	    struct engine_version){ .known = live ? ENGINE_LIVE : ENGINE_TOMB,
+		.class = l->class,
+		.version = l->version,
+		.size = live ? l->size : 0 };
+}
+/* record.c: the note is appended to @note. */
+int record_of_needle(const struct needle *n, struct engine_record *ret,
+    struct buf *note, struct err *e);
+
+/* compare.c: whether a tombstone is young enough for all members to have it. */
+bool tomb_counts(const struct engine *g, const struct loc *l, int64_t now_s);
+
+/* logread.c: a batch is durable. */
+void log_bump(struct engine *g);
 
 /* tidy.c: the background threads. */
 int tidy_start(struct engine *g, struct err *e);

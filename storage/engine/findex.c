@@ -610,11 +610,12 @@ findex_unreserve(struct findex *f, size_t n)
 
 size_t
 findex_publish(struct findex *f, const struct fkey *key,
-    const struct id128 *wid, const struct loc *loc, bool is_new)
+    const struct id128 *wid, const struct id128 *old_wid, const struct loc *loc,
+    bool is_new)
 {
 	MUST(lock_is_mine(&f->lock) && f->owed > 0);
 	f->owed--;
-	ftab_put(f->active, key, wid, loc, is_new);
+	ftab_put(f->active, key, wid, old_wid, loc, is_new);
 	return ftab_weight(f->active);
 }
 
@@ -629,6 +630,89 @@ findex_weight(struct findex *f)
 		n += ftab_weight(f->frozen);
 	lock_drop(&f->lock);
 	return n;
+}
+
+/* --- in memory, a range --- */
+
+static size_t
+pick(const struct ftab *t, const struct fkey *from, const struct fkey *to,
+    struct fitem *dst)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < ftab_len(t); i++) {
+		const struct fent *f = ftab_at(t, i);
+
+		if (memcmp(&f->key, from, sizeof(*from)) < 0 ||
+		    memcmp(&f->key, to, sizeof(*to)) > 0)
+			continue;
+		if (dst != NULL)
+			dst[n] = (struct fitem){ f->key, f->loc };
+		n++;
+	}
+	return n;
+}
+
+static int
+by_item_key(const void *a, const void *b)
+{
+	const struct fitem *x = a, *y = b;
+
+	return memcmp(x->key.b, y->key.b, sizeof(x->key.b));
+}
+
+/* Of one key the newer one, which is in the active table. */
+static size_t
+merge_items(struct fitem *v, size_t n_active, size_t n)
+{
+	size_t kept = 0, a = 0, b = n_active;
+	struct fitem *all = v + n;
+
+	qsort(v, n_active, sizeof(*v), by_item_key);
+	qsort(v + n_active, n - n_active, sizeof(*v), by_item_key);
+	while (a < n_active || b < n) {
+		int c = a == n_active ? 1
+		        : b == n      ? -1
+		                      : by_item_key(&v[a], &v[b]);
+
+		all[kept++] = c <= 0 ? v[a] : v[b];
+		a += c <= 0;
+		b += c >= 0;
+	}
+	memmove(v, all, kept * sizeof(*v));
+	return kept;
+}
+
+int
+findex_tables(struct findex *f, const struct fkey *from, const struct fkey *to,
+    struct fitem **ret, size_t *ret_n, struct err *e)
+{
+	struct fitem *v = NULL;
+	size_t n_active, n, room = 0;
+
+	for (;;) {
+		lock_take(&f->lock);
+		n_active = pick(f->active, from, to, NULL);
+		n = n_active;
+		if (f->frozen != NULL)
+			n += pick(f->frozen, from, to, NULL);
+		if (n <= room)
+			break;
+		lock_drop(&f->lock);
+		free(v);
+		room = n + 64; /* more may come meanwhile */
+		v = mem_alloc(2 * room * sizeof(*v));
+		if (v == NULL)
+			return err_set(e, ERR_NO_MEMORY, NULL);
+	}
+	if (n > 0)
+		pick(f->active, from, to, v);
+	if (n > n_active)
+		pick(f->frozen, from, to, v + n_active);
+	lock_drop(&f->lock);
+	*ret_n = n == 0 ? 0 : merge_items(v, n_active, n);
+	*ret = v;
+	return 0;
 }
 
 bool
@@ -689,29 +773,34 @@ append_flag(uint8_t last[16], bool *has, const uint8_t key[16])
 	return MDB_APPEND;
 }
 
+/* The row of @wid, if it is this entry's. */
+static int
+drop_wid(struct batch *b, const struct fent *t, const struct id128 *wid)
+{
+	MDB_val k = val(wid->b, sizeof(wid->b)), v;
+	int rc;
+
+	if (id128_is_zero(wid))
+		return 0;
+	rc = mdb_get(b->txn, b->f->writes, &k, &v);
+	if (rc == 0 && v.mv_size == 20 && memcmp(v.mv_data, t->key.b, 16) == 0)
+		rc = mdb_del(b->txn, b->f->writes, &k, NULL);
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 static int
 commit_wid(struct batch *b, const struct fent *t)
 {
 	MDB_val k = val(t->wid.b, sizeof(t->wid.b)), v;
 	uint8_t raw[20];
-	int rc;
 
-	if (id128_is_zero(&t->wid))
+	if (id128_is_zero(&t->wid) || !t->is_new)
 		return 0;
-	if (loc_is_live(&t->loc)) {
-		if (!t->is_new)
-			return 0;
-		memcpy(raw, t->key.b, 16);
-		put_le32(raw + 16, sum_of(t->wid.b, 16, raw, 16));
-		v = val(raw, sizeof(raw));
-		return mdb_put(b->txn, b->f->writes, &k, &v,
-		    append_flag(b->last_wid.b, &b->has_wid, t->wid.b));
-	}
-	rc = mdb_get(b->txn, b->f->writes, &k, &v);
-	if (rc == 0 && v.mv_size == sizeof(raw) &&
-	    memcmp(v.mv_data, t->key.b, 16) == 0)
-		rc = mdb_del(b->txn, b->f->writes, &k, NULL);
-	return rc == MDB_NOTFOUND ? 0 : rc;
+	memcpy(raw, t->key.b, 16);
+	put_le32(raw + 16, sum_of(t->wid.b, 16, raw, 16));
+	v = val(raw, sizeof(raw));
+	return mdb_put(b->txn, b->f->writes, &k, &v,
+	    append_flag(b->last_wid.b, &b->has_wid, t->wid.b));
 }
 
 static int
@@ -765,8 +854,9 @@ commit_entries(struct batch *b, struct err *e)
 	/* Live ones last: a deleted file's write ID may have been used again. */
 	qsort(order, n, sizeof(*order), by_wid);
 	for (size_t i = 0; i < n && rc == 0; i++) {
-		if (!loc_is_live(&order[i]->loc))
-			rc = commit_wid(b, order[i]);
+		rc = drop_wid(b, order[i], &order[i]->old_wid);
+		if (rc == 0 && !loc_is_live(&order[i]->loc))
+			rc = drop_wid(b, order[i], &order[i]->wid);
 	}
 	for (size_t i = 0; i < n && rc == 0; i++) {
 		if (loc_is_live(&order[i]->loc))

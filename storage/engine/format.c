@@ -70,6 +70,9 @@ fmt_vol_header_encode(const struct vol_header *h, uint8_t dst[FMT_VOL_HEADER])
 	put_le64(dst + 104, h->prev_no);
 	put_le64(dst + 112, h->prev_end);
 	put_le64(dst + 120, h->alloc);
+	put_le32(dst + 128, FMT_TAGS);
+	for (size_t i = 0; i < FMT_TAGS; i++)
+		put_le32(dst + 132 + 4 * i, h->tags[i]);
 	put_le32(dst + FMT_VOL_HEADER - 4,
 	    hash_crc32c(0, dst, FMT_VOL_HEADER - 4));
 }
@@ -96,7 +99,18 @@ fmt_vol_header_decode(const uint8_t src[FMT_VOL_HEADER], struct vol_header *ret,
 	ret->prev_no = get_le64(src + 104);
 	ret->prev_end = get_le64(src + 112);
 	ret->alloc = get_le64(src + 120);
+	memset(ret->tags, 0, sizeof(ret->tags));
+	for (size_t i = 0; i < FMT_TAGS && i < get_le32(src + 128); i++)
+		ret->tags[i] = get_le32(src + 132 + 4 * i);
 	return 0;
+}
+
+uint32_t
+fmt_vol_tag(const uint8_t salt[16])
+{
+	uint32_t tag = (uint32_t)hash_xxh3(FMT_VERSION, salt, 16);
+
+	return tag == 0 ? 1 : tag;
 }
 
 /* --- needles --- */
@@ -294,6 +308,7 @@ decode_body(const uint8_t *p, size_t len, struct needle *ret)
 		.created_s = (int64_t)get_le64(p + O_CREATED),
 		.crc32 = get_le32(p + O_CRC32),
 		.durable = get_le64(p + O_DURABLE),
+		.sum = get_le32(p + O_SUM),
 		.id = str_mem(p + FMT_HDR_FIXED, id),
 		.n_blocks = (uint32_t)blocks,
 		.blocks = p + FMT_HDR_FIXED + id + fields,

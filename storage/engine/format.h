@@ -19,6 +19,7 @@
 #define FMT_HDR_MAX 4096    /* longest header that is written or taken */
 #define FMT_NOTE_MAX 2048
 #define FMT_TRAILER 24 /* last bytes of a large file */
+#define FMT_TAGS 990   /* volumes that a volume's header remembers */
 
 enum needle_type {
 	NEEDLE_PUT = 1,   /* small file: payload follows */
@@ -55,7 +56,11 @@ struct vol_header {
 	uint64_t incarnation;
 	uint64_t prev_no, prev_end; /* where the volume before this one ends */
 	uint64_t alloc;
+	uint32_t tags[FMT_TAGS]; /* of the volumes before, the last first; 0 is
+	                            unknown */
 };
+/* Tells volumes of one number apart; never 0. */
+uint32_t fmt_vol_tag(const uint8_t salt[16]);
 
 struct needle {
 	uint8_t type, class;
@@ -72,6 +77,7 @@ struct needle {
 	uint64_t
 	    durable; /* the volume was durable up to here when it was written */
 	struct str id; /* file ID with its group */
+	uint32_t sum;  /* decoded: of the header */
 	struct str note;
 	bool has_target;
 	uint64_t target;

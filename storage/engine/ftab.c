@@ -176,23 +176,50 @@ ftab_find_wid(const struct ftab *t, const struct id128 *wid)
 	return NULL;
 }
 
+/* The entry's write ID becomes another. */
+static void
+change_wid(struct ftab *t, struct fent *f, const struct id128 *wid)
+{
+	uint32_t *at = &t->by_wid[slot_of(t, f->wid.b)], i;
+
+	while (ftab_at(t, *at) != f)
+		at = &ftab_at(t, *at)->next_wid;
+	i = *at;
+	*at = f->next_wid;
+	f->wid = *wid;
+	at = &t->by_wid[slot_of(t, wid->b)];
+	f->next_wid = *at;
+	*at = i;
+}
+
 void
 ftab_put(struct ftab *t, const struct fkey *key, const struct id128 *wid,
-    const struct loc *loc, bool is_new)
+    const struct id128 *old_wid, const struct loc *loc, bool is_new)
 {
+	static const struct id128 none;
 	struct fent *f = ftab_find(t, key);
 
+	if (old_wid == NULL || id128_eq(old_wid, wid))
+		old_wid = &none;
 	if (f != NULL) {
 		f->loc = *loc;
 		f->is_new |= is_new;
+		/* Of several, the first is the one that LMDB may have. */
+		if (id128_is_zero(&f->old_wid))
+			f->old_wid = *old_wid;
+		if (!id128_eq(&f->wid, wid))
+			change_wid(t, f, wid);
 		return;
 	}
 	MUST(t->n < t->n_chunks * CHUNK && t->n < NONE);
 	f = ftab_at(t, t->n);
 	*f = (struct fent){ .key = *key,
 		.wid = *wid,
+		.old_wid = *old_wid,
 		.loc = *loc,
 		.is_new = is_new };
-	t->weight += is_new && loc_is_live(loc) ? 1 : WEIGHT_ELSEWHERE;
+	t->weight += is_new && loc_is_live(loc) && id128_is_zero(old_wid)
+	                 ? 1
+	                 : WEIGHT_ELSEWHERE;
 	link_entry(t, t->n++);
 }

@@ -320,14 +320,35 @@ check_twice(const struct all *a, struct err *e)
 }
 
 static int
-settle(struct all *a, const char *group, struct err *e)
+check_deployment(const struct all *a, const struct id128 *want, struct err *e)
 {
+	char has[33], wants[33];
+
+	if (id128_eq(&a->deployment, want))
+		return 0;
+	id128_text(&a->deployment, has);
+	id128_text(want, wants);
+	return err_set(e, ERR_CONFIG,
+	    "%s holds files of deployment %s, not of cluster %s: give an empty "
+	    "directory",
+	    a->one[0].dir, has, wants);
+}
+
+static int
+settle(struct all *a, const struct engine_conf *c, struct err *e)
+{
+	const char *group = c->group;
 	struct one *last = NULL;
 	int rc = 0;
 
 	if (!a->has_ident) {
-		a->deployment = id128_new();
+		a->deployment =
+		    c->deployment == NULL ? id128_new() : *c->deployment;
 		a->node = id128_new();
+	} else if (c->deployment != NULL) {
+		rc = check_deployment(a, c->deployment, e);
+		if (rc < 0)
+			return rc;
 	}
 	for (size_t i = 0; i < a->n; i++) {
 		struct one *o = &a->one[i];
@@ -382,7 +403,7 @@ ident_open(const struct engine_conf *c, struct opened_path *ret, struct err *e)
 	if (rc == 0)
 		rc = check_known(a, e);
 	if (rc == 0)
-		rc = settle(a, c->group, e);
+		rc = settle(a, c, e);
 	for (size_t i = 0; i < a->n && rc == 0; i++) {
 		if (a->one[i].no >= a->n)
 			rc = broken(&a->one[i], e);

@@ -6,6 +6,9 @@
  *     written: a log record means a whole file.
  * G2  While it is written, and until its log record is durable, the file also
  *     has a name in tmp/. After a crash tmp/ alone says what is unfinished.
+ * G3  Each version has a name of its own, so that neither a reader nor a crash
+ *     can take one for another. The same version is written again by renaming
+ *     the whole new file over the damaged one.
  * Threads: one writer per large_writer; the rest any. */
 #include "storage/engine/engine_int.h"
 
@@ -57,11 +60,15 @@ struct large_writer {
 	char tmp[PATH_MAX], name[PATH_MAX]; /* name: "" until it is given */
 };
 
+/* '~' is in no file ID. */
+#define VERSION_MARK '~'
+
 int
-large_file_path(const struct path *p, struct str id, char dst[PATH_MAX],
-    struct err *e)
+large_file_path(const struct path *p, struct str id, uint64_t version,
+    char dst[PATH_MAX], struct err *e)
 {
 	struct fdfs_file_id f;
+	char suffix[20] = "";
 	ptrdiff_t slash = str_chr(id, '/');
 	int n, rc = fdfs_id_parse(id, &f, e);
 
@@ -69,21 +76,63 @@ large_file_path(const struct path *p, struct str id, char dst[PATH_MAX],
 		return rc;
 	/* group/M00/05/0A/name: what is behind M00. */
 	id = str_skip(id, (size_t)slash + 5);
-	n = snprintf(dst, PATH_MAX, "%s/data/" STR_FMT, p->dir, STR_ARG(id));
+	if (version > 1)
+		snprintf(suffix, sizeof(suffix), "%c%016" PRIx64, VERSION_MARK,
+		    version);
+	n = snprintf(dst, PATH_MAX, "%s/data/" STR_FMT "%s", p->dir,
+	    STR_ARG(id), suffix);
 	if (n < 0 || n >= PATH_MAX)
 		return err_set(e, ERR_TOO_BIG, "path too long: %.200s", p->dir);
 	return 0;
 }
 
 int
-large_unlink(struct path *p, struct str id, struct err *e)
+large_unlink(struct path *p, struct str id, uint64_t version, struct err *e)
 {
 	char name[PATH_MAX];
-	int rc = large_file_path(p, id, name, e);
+	int rc = large_file_path(p, id, version, name, e);
 
 	if (rc == 0)
 		rc = fs_unlink(name, e);
 	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+struct versions {
+	const char *name; /* of version 1 */
+	size_t dir_len;
+};
+
+static int
+unlink_version(void *arg, const char *name)
+{
+	struct versions *v = arg;
+	const char *base = v->name + v->dir_len + 1;
+	size_t len = strlen(base);
+	char full[PATH_MAX];
+
+	if (strncmp(name, base, len) == 0 && name[len] == VERSION_MARK &&
+	    snprintf(full, sizeof(full), "%.*s/%s", (int)v->dir_len, v->name,
+		name) < (int)sizeof(full))
+		fs_unlink(full, NULL);
+	return 0;
+}
+
+void
+large_unlink_all(struct path *p, struct str id)
+{
+	struct fdfs_file_id f;
+	char name[PATH_MAX], dir[PATH_MAX];
+	struct versions v = { .name = name };
+
+	if (fdfs_id_parse(id, &f, NULL) < 0 ||
+	    (fdfs_id_kind(&f) == FDFS_NORMAL &&
+		fdfs_id_size(&f) <= p->g->c.small_limit) ||
+	    large_file_path(p, id, 1, name, NULL) < 0)
+		return;
+	fs_unlink(name, NULL);
+	v.dir_len = (size_t)(strrchr(name, '/') - name);
+	snprintf(dir, sizeof(dir), "%.*s", (int)v.dir_len, name);
+	fs_each(dir, unlink_version, &v, NULL);
 }
 
 /* --- writing --- */
@@ -375,8 +424,30 @@ give_name(struct large_writer *w, const char *name, struct err *e)
 	return err == 0 ? 0 : err_set_errno(e, err, "link %s", name);
 }
 
+/* G3 */
+static int
+place_file(struct large_writer *w, const char *name, enum large_how how,
+    struct err *e)
+{
+	int rc;
+
+	if (how == LARGE_REPLACE) {
+		rc = fs_rename(w->tmp, name, e);
+		if (rc == 0)
+			w->tmp[0] = '\0';
+		return rc;
+	}
+	if (how == LARGE_INSTALL && fs_exists(name)) {
+		rc = fs_unlink(name, e);
+		if (rc < 0 && rc != ERR_NOT_FOUND)
+			return rc;
+	}
+	return give_name(w, name, e);
+}
+
 int
-large_finish(struct large_writer *w, struct needle *n, struct err *e)
+large_finish(struct large_writer *w, struct needle *n, enum large_how how,
+    struct err *e)
 {
 	struct fdfs_file_id f;
 	char name[PATH_MAX];
@@ -395,7 +466,7 @@ large_finish(struct large_writer *w, struct needle *n, struct err *e)
 	n->blocks = NULL;
 	rc = fdfs_id_parse(n->id, &f, e);
 	if (rc == 0)
-		rc = large_file_path(w->p, n->id, name, e);
+		rc = large_file_path(w->p, n->id, n->version, name, e);
 	if (rc == 0)
 		rc = write_end(w, n, e);
 	if (rc == 0)
@@ -403,10 +474,12 @@ large_finish(struct large_writer *w, struct needle *n, struct err *e)
 	if (rc == 0)
 		rc = make_dirs(w->p, (unsigned)f.dir1 << 8 | f.dir2, e);
 	if (rc == 0)
-		rc = give_name(w, name, e);
+		rc = place_file(w, name, how, e);
 	if (rc < 0)
 		return rc;
-	snprintf(w->name, sizeof(w->name), "%s", name);
+	/* One that was replaced is the log's already: it stays. */
+	if (how != LARGE_REPLACE)
+		snprintf(w->name, sizeof(w->name), "%s", name);
 	return fs_sync_parent(name, e);
 }
 
@@ -438,7 +511,7 @@ large_open(struct path *p, const struct needle *n, int *ret_fd, struct err *e)
 {
 	char name[PATH_MAX];
 	uint64_t size;
-	int fd, rc = large_file_path(p, n->id, name, e);
+	int fd, rc = large_file_path(p, n->id, n->version, name, e);
 
 	if (rc == 0)
 		rc = fs_open(name, O_RDONLY, &fd, e);
@@ -513,7 +586,7 @@ is_logged(struct path *p, const struct needle *n, bool *ret, struct err *e)
 		return 0;
 	rc = findex_get(p->fx, &key, &loc, e);
 	if (rc == 0)
-		*ret = loc.type == LOC_LARGE;
+		*ret = loc.type == LOC_LARGE && loc.version == n->version;
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
@@ -531,7 +604,7 @@ recover_file(struct path *p, const char *tmp, struct err *e)
 		return rc;
 	rc = read_id(p, fd, hdr, &n, e);
 	if (rc == 0)
-		rc = large_file_path(p, n.id, name, e);
+		rc = large_file_path(p, n.id, n.version, name, e);
 	if (rc == 0)
 		rc = is_logged(p, &n, &logged, e);
 	if (fstat(fd, &st) != 0)

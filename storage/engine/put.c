@@ -13,23 +13,8 @@
 #include "lib/hash.h"
 #include "lib/mem.h"
 
-#define UPLOAD_MAGIC 0x55504c44u
-
 enum {
 	DRAWS = 16
-};
-
-struct engine_upload {
-	uint32_t magic;
-	struct engine *g;
-	uint8_t class;
-	struct id128 index_id, write_id;
-	struct buf note;
-	struct buf body; /* while it is small */
-	struct large_writer *large;
-	struct path *p; /* of the large one */
-	int rc;         /* first failure: later calls give it again */
-	struct err why;
 };
 
 /* --- choosing a path --- */
@@ -72,12 +57,33 @@ choose_path(struct engine *g, uint64_t size, struct path **ret, struct err *e)
 	return err_set(e, ERR_NO_SPACE, NULL);
 }
 
+int
+put_path(struct engine *g, int path_no, uint64_t size, struct path **ret,
+    struct err *e)
+{
+	struct path *p;
+
+	if (path_no < 0)
+		return choose_path(g, size, ret, e);
+	if ((size_t)path_no >= g->n_paths)
+		return err_set(e, ERR_INVALID, "no store path %d", path_no);
+	p = g->paths[path_no];
+	if (p->is_failed)
+		return err_set(e, ERR_FAILED, "store path %d has failed",
+		    path_no);
+	if (!has_space(g, p, size))
+		return err_set(e, ERR_NO_SPACE, NULL);
+	*ret = p;
+	return 0;
+}
+
 /* --- names --- */
 
 struct draw {
 	struct engine *g;
 	struct path *p;
 	struct pend pend;
+	bool is_appender;
 	char id[FDFS_ID_MAX + 1];
 	size_t id_len;
 };
@@ -96,20 +102,34 @@ draw_id(struct draw *d, uint64_t size, uint32_t crc32, const char *ext)
 		.crc32 = crc32 };
 	char tail[FDFS_TAIL];
 
+	if (d->is_appender)
+		f.size_field = fdfs_size_field(0, (uint32_t)rand_u64()) |
+		               FDFS_SIZE_APPENDER;
 	memcpy(f.group, d->g->group, strlen(d->g->group) + 1);
 	fdfs_tail(str_of(ext), rand_u64(), tail);
 	f.tail = str_mem(tail, sizeof(tail));
 	d->id_len = fdfs_id_format(&f, d->id);
 }
 
-/* The file that @wid has made already; ERR_NOT_FOUND. */
-static int
-find_write(struct engine *g, const struct id128 *wid,
-    struct engine_file_info *ret, struct err *e)
+size_t
+put_draw_name(struct path *p, uint64_t size, uint32_t crc32, const char *ext,
+    unsigned flags, char dst[ENGINE_FILE_ID_MAX + 1])
+{
+	struct draw d = { .g = p->g,
+		.p = p,
+		.is_appender = (flags & ENGINE_APPENDER) != 0 };
+
+	_Static_assert(FDFS_ID_MAX == ENGINE_FILE_ID_MAX, "");
+	draw_id(&d, size, crc32, ext);
+	memcpy(dst, d.id, d.id_len + 1);
+	return d.id_len;
+}
+
+int
+put_find_write(struct engine *g, const struct id128 *wid, uint8_t *buf,
+    struct needle *ret, struct err *e)
 {
 	for (size_t i = 0; i < g->n_paths; i++) {
-		uint8_t buf[FMT_HDR_MAX];
-		struct needle n;
 		struct fkey key;
 		struct loc loc;
 		int rc = findex_get_wid(g->paths[i]->fx, wid, &key, e);
@@ -117,14 +137,28 @@ find_write(struct engine *g, const struct id128 *wid,
 		if (rc == ERR_NOT_FOUND)
 			continue;
 		if (rc == 0)
-			rc = engine_load(g->paths[i], &key, &loc, buf, &n, e);
-		if (rc == ERR_NOT_FOUND)
+			rc = engine_load(g->paths[i], &key, &loc, buf, ret, e);
+		/* Deleted since, or changed by another write. */
+		if (rc == ERR_NOT_FOUND ||
+		    (rc == 0 &&
+			(!loc_is_live(&loc) || !id128_eq(&ret->write_id, wid))))
 			continue;
-		if (rc == 0)
-			info_of_needle(&n, ret);
 		return rc;
 	}
 	return ERR_NOT_FOUND;
+}
+
+static int
+find_write(struct engine *g, const struct id128 *wid,
+    struct engine_file_info *ret, struct err *e)
+{
+	uint8_t buf[FMT_HDR_MAX];
+	struct needle n;
+	int rc = put_find_write(g, wid, buf, &n, e);
+
+	if (rc == 0)
+		info_of_needle(&n, ret);
+	return rc;
 }
 
 /* Takes a new name. 1: @ret is the file that this write ID has made before. */
@@ -182,8 +216,8 @@ fill_request(struct wreq *r, const struct draw *d, const struct needle *n,
 
 /* --- small files --- */
 
-static void
-sum_blocks(const struct needle *n, struct str body, uint8_t *dst)
+void
+put_sum_blocks(const struct needle *n, struct str body, uint8_t *dst)
 {
 	uint64_t seed = fmt_file_seed(n->id, n->version);
 
@@ -196,8 +230,8 @@ sum_blocks(const struct needle *n, struct str body, uint8_t *dst)
 	}
 }
 
-static int
-check_owner(const struct engine_owner *o, struct str ext, struct err *e)
+int
+put_check_owner(const struct engine_owner *o, struct str ext, struct err *e)
 {
 	if (o->note.len > FMT_NOTE_MAX)
 		return err_set(e, ERR_TOO_BIG, "owner's note over 2048 bytes");
@@ -255,7 +289,7 @@ put_small(struct engine *g, const struct engine_owner *owner, struct str body,
 		rc = then->named(then->arg, ret, e);
 	if (rc == 0) {
 		needle_encode(&n, &d.p->ident, hdr, &blocks);
-		sum_blocks(&n, body, blocks);
+		put_sum_blocks(&n, body, blocks);
 		fill_request(&r, &d, &n, hdr);
 		r.payload = body;
 		r.then = then;
@@ -273,7 +307,7 @@ engine_put(struct engine *g, const struct engine_owner *owner, struct str body,
 	int rc;
 
 	OBJ_CHECK(g, ENGINE_MAGIC);
-	rc = check_owner(owner, str_of(ext), e);
+	rc = put_check_owner(owner, str_of(ext), e);
 	if (rc < 0)
 		return rc;
 	if (body.len <= g->c.small_limit)
@@ -302,15 +336,15 @@ engine_put_then(struct engine *g, const struct engine_owner *owner,
 		rc = engine_put(g, owner, body, ext, &i, e);
 		return rc < 0 ? rc : go_on(then, &i, e);
 	}
-	rc = check_owner(owner, str_of(ext), e);
+	rc = put_check_owner(owner, str_of(ext), e);
 	return rc < 0 ? rc : put_small(g, owner, body, ext, then, &i, e);
 }
 
 /* --- streams --- */
 
 int
-engine_upload_begin(struct engine *g, const struct engine_owner *owner,
-    uint64_t size_hint, struct engine_upload **ret, struct err *e)
+engine_upload_begin_at(struct engine *g, const struct engine_owner *owner,
+    int path_no, uint64_t size_hint, struct engine_upload **ret, struct err *e)
 {
 	uint64_t size = size_hint == UINT64_MAX ? 0 : size_hint;
 	struct engine_upload *u;
@@ -318,9 +352,9 @@ engine_upload_begin(struct engine *g, const struct engine_owner *owner,
 	int rc;
 
 	OBJ_CHECK(g, ENGINE_MAGIC);
-	rc = check_owner(owner, STR_NULL, e);
+	rc = put_check_owner(owner, STR_NULL, e);
 	if (rc == 0)
-		rc = choose_path(g, size, &p, e);
+		rc = put_path(g, path_no, size, &p, e);
 	if (rc < 0)
 		return rc;
 	u = mem_zalloc(sizeof(*u));
@@ -328,6 +362,7 @@ engine_upload_begin(struct engine *g, const struct engine_owner *owner,
 		return err_set(e, ERR_NO_MEMORY, NULL);
 	u->magic = UPLOAD_MAGIC;
 	u->g = g;
+	u->path_no = path_no;
 	u->class = owner->class;
 	u->index_id = owner->index_id;
 	u->write_id = owner->write_id;
@@ -350,11 +385,18 @@ engine_upload_begin(struct engine *g, const struct engine_owner *owner,
 	return 0;
 }
 
+int
+engine_upload_begin(struct engine *g, const struct engine_owner *owner,
+    uint64_t size_hint, struct engine_upload **ret, struct err *e)
+{
+	return engine_upload_begin_at(g, owner, -1, size_hint, ret, e);
+}
+
 /* It has outgrown memory. */
 static int
 become_large(struct engine_upload *u, struct err *e)
 {
-	int rc = choose_path(u->g, u->g->c.small_limit + 1, &u->p, e);
+	int rc = put_path(u->g, u->path_no, u->g->c.small_limit + 1, &u->p, e);
 
 	if (rc == 0)
 		rc = large_begin(u->p, UINT64_MAX, &u->large, e);
@@ -421,7 +463,7 @@ commit_large(struct engine_upload *u, const char *ext,
 	}
 	n.id = str_mem(d.id, d.id_len);
 	n.created_s = clock_real_s();
-	rc = large_finish(u->large, &n, e);
+	rc = large_finish(u->large, &n, LARGE_NEW, e);
 	if (rc == 0) {
 		needle_encode(&n, &u->p->ident, hdr, NULL);
 		fill_request(&r, &d, &n, hdr);
@@ -514,7 +556,8 @@ tombstone(struct deletion *d, struct needle *n, struct err *e)
 		n->write_id = old.write_id;
 	}
 	n->version = loc.version + 1;
-	n->has_target = true;
+	/* Of later versions, earlier ones may lie anywhere. */
+	n->has_target = loc.version == 1;
 	n->target = loc.vol;
 	d->r.has_old = true;
 	d->r.old = loc;
@@ -542,6 +585,7 @@ queue_delete(struct deletion *d, struct str id, struct err *e)
 		d->r.loc = (struct loc){ .type = LOC_TOMB,
 			.class = n.class,
 			.hdr_len = (uint16_t)d->r.hdr_len,
+			.size = loc_size(&n),
 			.version = n.version };
 		rc = writer_submit(d->p, &d->r, e);
 		d->is_queued = rc == 0;
@@ -581,7 +625,7 @@ end_delete(struct deletion *d, struct str id)
 	rc = writer_wait(d->p, &d->r);
 	/* Readers that have it open keep its bytes. */
 	if (rc == 0 && d->was_large)
-		large_unlink(d->p, id, NULL);
+		large_unlink(d->p, id, d->r.old.version, NULL);
 	else if (rc == 0 && d->r.has_old)
 		punch_later(d->p, &d->r.old);
 	pend_leave(d->p->g, &d->pend);

@@ -177,6 +177,14 @@ engine_file_info(const struct engine_file *f, struct engine_file_info *ret)
 }
 
 int
+engine_file_record(struct engine_file *f, struct engine_record *ret,
+    struct buf *note, struct err *e)
+{
+	OBJ_CHECK(f, FILE_MAGIC);
+	return record_of_needle(&f->n, ret, note, e);
+}
+
+int
 engine_file_note(struct engine_file *f, struct buf *ret, struct err *e)
 {
 	int rc;

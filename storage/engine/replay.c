@@ -133,18 +133,40 @@ note_source(struct path *p, const struct needle *n)
 	}
 }
 
+/* Write ID of what is replaced; rare: files of one version have none. */
+static void
+load_old_wid(struct path *p, const struct loc *cur, struct id128 *ret)
+{
+	uint8_t buf[FMT_HDR_MAX];
+	struct needle n;
+	unsigned slot;
+	struct vol *v;
+	int rc;
+
+	if (!loc_is_live(cur))
+		return;
+	v = vol_get(p, cur->vol, &slot, &rc, NULL);
+	if (v == NULL)
+		return;
+	if (rc == 0 &&
+	    vol_read_header(v, cur->off, cur->hdr_len, buf, &n, NULL) == 0)
+		*ret = n.write_id;
+	vol_put(&v, slot);
+}
+
 static int
 apply_file(struct replay *r, const struct needle *n, uint64_t off,
     const struct fkey *key, bool is_bad, struct err *e)
 {
 	static const struct id128 none;
 	struct path *p = r->p;
+	struct id128 old_wid = none;
 	struct loc loc = { .type = n->type,
 		.class = n->class,
 		.hdr_len = (uint16_t)n->hdr_len,
 		.vol = r->v->no,
 		.off = off,
-		.size = n->type == NEEDLE_TOMB ? 0 : n->size,
+		.size = loc_size(n),
 		.version = n->version };
 	struct loc cur = { 0 };
 	bool has, is_newer, is_same;
@@ -156,11 +178,16 @@ apply_file(struct replay *r, const struct needle *n, uint64_t off,
 	if (has && cur.vol == loc.vol && cur.off == loc.off)
 		return 0;
 	is_same = has && cur.version == loc.version && cur.type == loc.type;
-	is_newer = !has || loc.version > cur.version ||
-	           (loc.version == cur.version &&
-		       (loc.vol > cur.vol ||
-			   (loc.vol == cur.vol && loc.off > cur.off)));
+	/* A damaged one, whose sync may never have ended, replaces nothing. */
+	is_newer = !has ||
+	           (!is_bad &&
+		       (loc.version > cur.version ||
+			   (loc.version == cur.version &&
+			       (loc.vol > cur.vol || (loc.vol == cur.vol &&
+							 loc.off > cur.off)))));
 	if (is_newer) {
+		if (has && loc.version > cur.version)
+			load_old_wid(p, &cur, &old_wid);
 		rc = findex_reserve(p->fx, 1, e);
 		if (rc < 0)
 			return rc;
@@ -172,8 +199,9 @@ apply_file(struct replay *r, const struct needle *n, uint64_t off,
 
 		if (is_same && old != NULL)
 			old->n.is_drained = true;
-		findex_publish(p->fx, key, is_bad ? &none : &n->write_id, &loc,
-		    !has || !loc_is_live(&cur));
+		findex_publish(p->fx, key, is_bad ? &none : &n->write_id,
+		    &old_wid, &loc,
+		    !has || !loc_is_live(&cur) || loc.version > cur.version);
 		path_account(p, r->v, &loc, has, &cur);
 	} else {
 		r->v->n.dead_bytes += loc_total(&loc);
@@ -181,8 +209,9 @@ apply_file(struct replay *r, const struct needle *n, uint64_t off,
 	}
 	findex_unlock(p->fx);
 	lock_drop(&p->vlock);
-	if (is_newer && loc.type == LOC_TOMB && has && cur.type == LOC_LARGE)
-		large_unlink(p, n->id, NULL);
+	if (is_newer && has && cur.type == LOC_LARGE &&
+	    loc.version > cur.version)
+		large_unlink(p, n->id, cur.version, NULL);
 	return 0;
 }
 
@@ -478,6 +507,12 @@ path_replay(struct path *p, struct err *e)
 	rc = load_volumes(p, e);
 	for (size_t i = 0; i < p->n_vols && rc == 0; i++)
 		rc = replay_volume(p, i, e);
+	/* It knows the volumes before it (vol_tag()). One that is damaged was
+	 * told of. */
+	if (rc == 0 && p->n_vols > 0) {
+		rc = vol_open(p->vols[p->n_vols - 1], e);
+		rc = rc == ERR_CORRUPT ? 0 : rc;
+	}
 	if (rc == 0)
 		rc = large_recover(p, e);
 	return rc;

@@ -111,8 +111,9 @@ struct engine_pos { /* in the log of one store path; all zero: its beginning */
 	uint64_t vol, off;
 	uint64_t last;  /* where the needle that ends at off begins */
 	uint32_t check; /* that needle's checksum */
+	uint32_t tag;   /* tells the volume from others of its number */
 };
-#define ENGINE_POS_LEN 44
+#define ENGINE_POS_LEN 48
 void engine_pos_encode(const struct engine_pos *p, uint8_t dst[ENGINE_POS_LEN]);
 void engine_pos_decode(const uint8_t src[ENGINE_POS_LEN],
     struct engine_pos *ret);
@@ -138,14 +139,16 @@ bool engine_log_wait(struct engine *g, uint64_t *seen, int ms);
 
 #define ENGINE_KEY 16
 /* Over all live files and tombstones with from <= key <= to: count, and a sum
- * that does not depend on order. Tombstones older than @tombs_since_s (by when
- * they were made) may be left out by any member: they are not counted. */
+ * that does not depend on order. Tombstones that were made 9/10 of
+ * tombstone_keep_s ago or longer are left out, as if they were not there: any
+ * member may drop them soon. (With tombstone_keep_s 0 all count.) */
 struct engine_digest {
 	uint64_t n, sum[2];
 };
 int engine_digest(struct engine *g, const uint8_t from[ENGINE_KEY],
     const uint8_t to[ENGINE_KEY], struct engine_digest *ret, struct err *e);
-/* The same, one by one in key order, at most @max; fn != 0 stops. */
+/* The same, one by one in key order, at most @max; fn != 0 stops (0 is returned
+ * all the same, but for what is below 0). */
 int engine_range(struct engine *g, const uint8_t from[ENGINE_KEY],
     const uint8_t to[ENGINE_KEY], size_t max,
     int (*fn)(void *arg, const uint8_t key[ENGINE_KEY],
@@ -155,7 +158,8 @@ int engine_range(struct engine *g, const uint8_t from[ENGINE_KEY],
 int engine_record_of_key(struct engine *g, const uint8_t key[ENGINE_KEY],
     struct engine_record *ret, struct buf *note, struct err *e);
 /* Live files of @class (0 = all) page by page: *cursor 0 at first, moved; at
- * most @max are given; *ret_end at the end. fn != 0 stops. */
+ * most @max are given; *ret_end at the end. fn > 0 stops behind that one, fn < 0
+ * before it and is returned. */
 #define ENGINE_CURSOR 20
 int engine_page(struct engine *g, uint8_t class, uint8_t cursor[ENGINE_CURSOR],
     size_t max, int (*fn)(void *arg, const struct engine_file_info *f),

@@ -127,6 +127,29 @@ vol_add(struct path *p, uint64_t no, struct vol **ret, struct err *e)
 	return 0;
 }
 
+/* --- tags --- */
+
+uint32_t
+vol_tag(const struct path *p, uint64_t no)
+{
+	MUST(lock_is_mine(&p->vlock));
+	if (no > p->tags_of || p->tags_of - no > FMT_TAGS)
+		return 0;
+	return p->tags[p->tags_of - no];
+}
+
+/* The newest volume knows most. */
+static void
+note_tags(struct path *p, const struct vol_header *h)
+{
+	MUST(lock_is_mine(&p->vlock));
+	if (h->no <= p->tags_of)
+		return;
+	p->tags_of = h->no;
+	p->tags[0] = fmt_vol_tag(h->salt);
+	memcpy(p->tags + 1, h->tags, sizeof(h->tags));
+}
+
 /* --- files --- */
 
 static int
@@ -172,12 +195,17 @@ vol_create(struct path *p, uint64_t no, uint64_t alloc, uint64_t prev_no,
 		return rc;
 	snprintf(tmp, sizeof(tmp), "%s.new", name);
 	rand_bytes(h.salt, sizeof(h.salt));
+	lock_take(&p->vlock);
+	for (size_t i = 0; i < FMT_TAGS; i++)
+		h.tags[i] = vol_tag(p, no - 1 - i);
+	lock_drop(&p->vlock);
 	v = vol_new(p, no, e);
 	if (v == NULL)
 		return ERR_NO_MEMORY;
 	memcpy(v->salt, h.salt, sizeof(h.salt));
 	v->prev_no = prev_no;
 	v->prev_end = prev_end;
+	v->created_s = h.created_ns / 1000000000;
 	v->alloc = alloc;
 	v->end = v->replayed = FMT_VOL_HEADER;
 	atomic_store(&v->durable, FMT_VOL_HEADER);
@@ -186,6 +214,8 @@ vol_create(struct path *p, uint64_t no, uint64_t alloc, uint64_t prev_no,
 	if (rc == 0) {
 		lock_take(&p->vlock);
 		rc = insert(p, v, e);
+		if (rc == 0)
+			note_tags(p, &h);
 		lock_drop(&p->vlock);
 	}
 	if (rc < 0) {
@@ -197,6 +227,15 @@ vol_create(struct path *p, uint64_t no, uint64_t alloc, uint64_t prev_no,
 	}
 	*ret = v;
 	return 0;
+}
+
+int
+vol_load_header(struct vol *v, struct vol_header *ret, struct err *e)
+{
+	uint8_t raw[FMT_VOL_HEADER];
+	int rc = fs_pread_all(v->fd, raw, sizeof(raw), 0, e);
+
+	return rc < 0 ? rc : fmt_vol_header_decode(raw, ret, e);
 }
 
 int
@@ -240,6 +279,8 @@ vol_open(struct vol *v, struct err *e)
 		memcpy(v->salt, h.salt, sizeof(v->salt));
 		v->prev_no = h.prev_no;
 		v->prev_end = h.prev_end;
+		v->created_s = h.created_ns / 1000000000;
+		note_tags(v->p, &h);
 		v->alloc = size;
 		v->fd = fd;
 	}

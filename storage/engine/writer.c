@@ -330,19 +330,22 @@ publish(struct path *p, struct wreq *group, uint64_t end)
 			v->n.dead_bytes += weight(r);
 			continue;
 		}
-		heavy =
-		    findex_publish(p->fx, &r->key, &r->wid, &r->loc, r->is_new);
+		heavy = findex_publish(p->fx, &r->key, &r->wid, &r->old_wid,
+		    &r->loc, r->is_new);
 		path_account(p, v, &r->loc, r->has_old, &r->old);
 	}
 	v->end = end;
 	v->durable = end;
 	v->replayed = end;
 	v->is_dirty = true;
-	p->last_inc = p->g->incarnation;
-	p->last_seq = atomic_load(&p->g->seq);
+	if (p->last_inc <= p->g->incarnation) {
+		p->last_inc = p->g->incarnation;
+		p->last_seq = atomic_load(&p->g->seq);
+	}
 	findex_unlock(p->fx);
 	lock_drop(&p->vlock);
 	atomic_store(&p->write_ns, clock_mono_ns());
+	log_bump(p->g);
 	if (heavy >= p->g->c.index_table_max)
 		path_want_flush(p);
 }
