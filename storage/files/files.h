@@ -1,19 +1,26 @@
 /* storage/files/files.h - what FastDFS's clients call a file, on a group.
  *
  * A normal file is one immutable file of class FASTDFS. An appender or a slave
- * is a list (class LIST, under the client's name): a small versioned file that
- * names immutable segments (class SEGMENT) with offset and length; a change
- * writes new segments first, as an upload, and then a new version of the list
- * through the group's leader (FILE_OP), so that nothing is modified in place.
- * Metadata is a small versioned file of class META, named after its file with
- * `-m` behind.
+ * is a list (class LIST, under the client's name; storage/files/list.h): a small
+ * versioned file that names immutable segments (class SEGMENT) with offset and
+ * length; a change writes new segments first, as an upload, and then a new
+ * version of the list through the group's leader (FILE_OP), so that nothing is
+ * modified in place. Small pieces are kept in the list itself. Metadata is a small
+ * versioned file of class META, named after its file with `-m` behind.
  * F1  Files of other classes (S3, INDEX, SEGMENT, META) do not exist for any
  *     function here: ERR_NOT_FOUND.
- * F2  A change is there for every reader of any node once it was acknowledged.
- * F3  A list's length stays within FILES_SEGMENTS: small neighbours are merged.
- * F4  A segment that no list names goes after a day; one that a list names
- *     never does.
- * Errors are those that fdfs_status_of() maps as FASTDFS.md says. Threads: any. */
+ * F2  A change of an appender or of metadata is there for every reader of any
+ *     node once it was acknowledged: both are read by way of the leader. A
+ *     delete is there on every node within reach.
+ * F3  A list's length stays within FILES_SEGMENTS, and within what a small file
+ *     holds: neighbours are merged. n appends write O(n log n) bytes.
+ * F4  A segment that no list names goes after FILES_ORPHAN_S; one that a list
+ *     names never does.
+ * F5  A change is made once, however often it is asked for: each carries an ID,
+ *     of which a list remembers the last ones.
+ * Errors are those that fdfs_status_of() maps as FASTDFS.md says; ERR_RETRY where
+ * nothing is known for sure, or no leader was found in FILES_WAIT_MS.
+ * Threads: any. */
 #ifndef STORAGE_FILES_FILES_H
 #define STORAGE_FILES_FILES_H
 
@@ -22,10 +29,23 @@
 #include "storage/replication/rep.h"
 
 #define FILES_SEGMENTS 4096
+#define FILES_ORPHAN_S (24 * 3600)
+#define FILES_WAIT_MS 8000
+#define FILES_DROP_MS 60000          /* segments of a deleted file */
+#define FILES_DROP_CHANGED_MS 900000 /* segments that a list named before */
 
 struct files;
-int files_open(struct rep *r, struct members *m, const struct rep_env *env,
-    struct files **ret, struct err *e);
+struct files_conf {
+	struct rep *rep;
+	struct members *members;
+	struct rep_env env;
+	const char *group;
+	size_t small_limit;       /* the engine's */
+	int64_t sweep_interval_s; /* for F4; 0: 6 hours */
+	int wait_ms;              /* 0: FILES_WAIT_MS */
+};
+int files_open(const struct files_conf *c, struct files **ret, struct err *e);
+/* The node is stopped first; returns when its tasks are gone. */
 void files_close(struct files **fp);
 
 /* @fn gives the content: *ret 0 at its end. */
@@ -45,12 +65,14 @@ int files_modify(struct files *f, struct str name, uint64_t off, uint64_t size,
     files_source *fn, void *arg, struct err *e);
 int files_truncate(struct files *f, struct str name, uint64_t size,
     struct err *e);
-/* Keeps the metadata. */
+/* Keeps the metadata. A stop in the middle may leave the new file beside the
+ * old one. */
 int files_regenerate(struct files *f, struct str name,
     struct engine_file_info *ret, struct err *e);
 int files_delete(struct files *f, struct str name, struct err *e);
 int files_set_meta(struct files *f, struct str name, char flag, struct str meta,
     struct err *e);
+/* Appended to @ret; ERR_NOT_FOUND without any. */
 int files_get_meta(struct files *f, struct str name, struct buf *ret,
     struct err *e);
 
@@ -74,5 +96,8 @@ void files_reader_close(struct files_reader **rp);
 /* FILE_OP, on the leader, for another node. */
 int files_serve(struct files *f, const struct rpc_from *from,
     const struct rpc_request *q, struct rpc_answer *a, struct err *e);
+
+/* One sweep for F4 now, where this node leads; *ret_n: segments deleted. */
+int files_sweep(struct files *f, uint64_t *ret_n, struct err *e);
 
 #endif
