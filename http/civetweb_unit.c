@@ -18,10 +18,10 @@
  * U7  The scan of a header block asks isprint() and tolower() for each byte:
  *     ASCII's, inline, instead of the locale's by a call. (We never leave the
  *     C locale, where they are the same.)
- * U8  poll() before recv() is left out on a plain connection from its second
- *     request on: recv() waits itself, with the same time-out. That is one
- *     system call less for each request. The rest of http/ never relies on
- *     these sockets being non-blocking (MSG_DONTWAIT).
+ * U8  poll() for the next request of a plain connection is ours: the worker may
+ *     come out of it with another connection (pool.h). What a connection is
+ *     between two requests is its socket and how many requests it has had; all
+ *     else civetweb sets anew for each request.
  * A changed upstream breaks this compile, not the behaviour. */
 #include <ctype.h>
 #include <poll.h>
@@ -29,12 +29,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 
 #include "http/civetweb_unit.h"
 #include "lib/str.h"
+#include "lib/thread.h"
 
 #define USE_IPV6
 #define NO_SSL_DL
@@ -83,55 +83,66 @@ static void unit_free(void *p);
 #undef calloc /* civetweb forbids it behind its own */
 #undef mg_cry
 
-/* The worker's connection, if its socket blocks (U8). */
-static __thread struct {
-	int fd1; /* descriptor + 1; 0 = none */
-	int ms;  /* time-out that it has now; 0 = none yet */
-	int want_ms;
-} blocking;
+/* The worker's connection (U8). */
+static __thread struct mg_connection *served;
+
+struct parked {
+	struct socket client;
+	int handled;
+};
+_Static_assert(sizeof(struct parked) <= UNIT_PARKED, "it fits");
 
 void
-unit_block(const struct mg_connection *conn)
+unit_save(const struct mg_connection *conn, void *dst)
 {
-	int off = 0;
+	struct parked p = { conn->client, conn->handled_requests };
 
-	if (conn->ssl != NULL || blocking.fd1 == conn->client.sock + 1)
-		return;
-	if (ioctl(conn->client.sock, FIONBIO, &off) == 0) {
-		blocking.fd1 = conn->client.sock + 1;
-		blocking.ms = 0;
-	}
+	memcpy(dst, &p, sizeof(p));
 }
 
 void
-unit_unblock(void)
+unit_load(struct mg_connection *conn, const void *src)
 {
-	blocking.fd1 = 0;
+	struct parked p;
+
+	memcpy(&p, src, sizeof(p));
+	conn->client = p.client;
+	conn->handled_requests = p.handled;
+	/* Its time-out for the rest of the header counts from here. */
+	clock_gettime(CLOCK_MONOTONIC, &conn->req_time);
+}
+
+void
+unit_serves(struct mg_connection *conn)
+{
+	served = conn->ssl == NULL ? conn : NULL;
+}
+
+void
+unit_serves_none(void)
+{
+	served = NULL;
 }
 
 static int
 unit_poll(struct pollfd *p, nfds_t n, int ms)
 {
-	if (n == 1 && p->fd + 1 == blocking.fd1 && ms > 0 &&
-	    (p->events & (POLLIN | POLLOUT)) == POLLIN) {
-		blocking.want_ms = ms;
+	struct mg_connection *c = served;
+
+	if (c != NULL && n == 1 && p->fd == c->client.sock && ms > 0 &&
+	    (p->events & (POLLIN | POLLOUT)) == POLLIN && c->data_len == 0 &&
+	    c->handled_requests > 0 && !c->must_close && unit_on_wait(c)) {
 		p->revents = POLLIN;
 		return 1;
 	}
+	if (ms != 0)
+		thread_blocks();
 	return poll(p, n, ms);
 }
 
 static ssize_t
 unit_recv(int fd, void *p, size_t len, int flags)
 {
-	if (fd + 1 == blocking.fd1 && blocking.ms != blocking.want_ms) {
-		struct timeval t = { .tv_sec = blocking.want_ms / 1000,
-			.tv_usec = blocking.want_ms % 1000 * 1000 };
-
-		if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)) != 0)
-			return -1;
-		blocking.ms = blocking.want_ms;
-	}
 	return recv(fd, p, len < 8192 ? len : 8192, flags);
 }
 

@@ -58,10 +58,17 @@ bool unit_is_open(const struct mg_connection *conn);
 unsigned unit_n_workers(const struct mg_context *ctx);  /* really started */
 void unit_wake_listeners(const struct mg_context *ctx); /* and refuse */
 
-/* This connection, if it is a plain one, is waited for in recv(2); at its end
- * unit_unblock() on the same thread. */
-void unit_block(const struct mg_connection *conn);
-void unit_unblock(void);
+/* Called where @conn, a plain connection that has had a request, would wait for
+ * the next one. True: there is something to read (of whatever connection @conn
+ * is now, see unit_load()); false: wait as ever. Implemented in server.c. */
+bool unit_on_wait(struct mg_connection *conn);
+/* What @conn is between two requests, to the end of a worker's service of it. */
+#define UNIT_PARKED 96
+void unit_save(const struct mg_connection *conn, void *dst);
+void unit_load(struct mg_connection *conn, const void *src);
+/* From its first request on, and at its end. */
+void unit_serves(struct mg_connection *conn);
+void unit_serves_none(void);
 
 /* The connection closes: gives the pages of its request buffer back. */
 void unit_drop_buffer(const struct mg_connection *conn);

@@ -71,6 +71,9 @@ struct slot {
 	struct ip_addr ip;
 	bool is_trusted; /* a proxy whose X-Forwarded-* we believe */
 	int seen;        /* requests that reached us; its worker only */
+	bool is_known;   /* to epoll; its worker only */
+	_Atomic bool is_parked;
+	char parked[UNIT_PARKED];
 	char remote[46];
 };
 
@@ -99,6 +102,7 @@ struct http_server {
 	unsigned n_slots;
 	int32_t *slot_of_fd;
 	int max_fd;
+	struct pool *pool;
 	unsigned free_hint;
 	pthread_t held[HELD]; /* while it starts: see held_thread() */
 	unsigned n_held;

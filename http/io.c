@@ -6,6 +6,7 @@
  * Threads: the connection's worker. */
 #include "http/internal.h"
 #include "lib/clock.h"
+#include "lib/thread.h"
 
 #include <errno.h>
 #include <openssl/err.h>
@@ -34,6 +35,7 @@ wait_for(struct http_req *r, short events, int ms, struct err *e)
 	int64_t from = clock_mono_ns();
 	int n;
 
+	thread_blocks();
 	do {
 		n = poll(&pfd, 1, ms);
 	} while (n < 0 && errno == EINTR);

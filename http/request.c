@@ -201,8 +201,7 @@ enter(struct http_req *r, struct mg_connection *conn, struct slot *slot)
 	int state = SLOT_WAIT;
 
 	slot->seen = unit_handled(conn) + 1;
-	if (slot->seen > 1)
-		unit_block(conn);
+	unit_serves(conn);
 	if (!atomic_compare_exchange_strong(&slot->state, &state, SLOT_BUSY)) {
 		unit_close_after(conn);
 		return false;

@@ -10,6 +10,7 @@
  * S2  Connections beyond workers + QUEUE are answered by the acceptor itself.
  * Threads: acceptor (unit_on_accept), workers (other callbacks), ticker (log,
  * stop), callers of the public functions. */
+#include "http/pool.h"
 #include "http/request.h"
 
 #include "lib/clock.h"
@@ -54,6 +55,7 @@ slot_new(struct http_server *s, int fd)
 			s->free_hint = i + 1;
 			s->slots[i].fd = fd;
 			s->slots[i].seen = 0;
+			s->slots[i].is_known = false;
 			s->slot_of_fd[fd] = (int32_t)i;
 			return &s->slots[i];
 		}
@@ -119,6 +121,30 @@ shut_oldest(struct http_server *s, int64_t min_ms, const struct ip_addr *ip)
 		}
 	}
 	return false;
+}
+
+/* Nobody waits for a parked connection in particular, so that nobody's time-out
+ * ends it but this. */
+static void
+shut_expired(struct http_server *s)
+{
+	int64_t oldest =
+	    clock_mono_ns() - s->c.keepalive_timeout_ms * NS_PER_MS;
+
+	lock_take(&s->lock);
+	for (unsigned i = 0; i < s->n_slots; i++) {
+		struct slot *k = &s->slots[i];
+		int state = SLOT_WAIT, pending = 0;
+
+		if (atomic_load(&k->is_parked) &&
+		    atomic_load_explicit(&k->since_ns, memory_order_relaxed) <
+			oldest &&
+		    (ioctl(k->fd, FIONREAD, &pending) != 0 || pending == 0) &&
+		    atomic_compare_exchange_strong(&k->state, &state,
+			SLOT_CLOSING))
+			shutdown(k->fd, SHUT_RDWR);
+	}
+	lock_drop(&s->lock);
 }
 
 static void
@@ -359,7 +385,8 @@ on_close(const struct mg_connection *c)
 	struct err e = ERR_INIT;
 	struct http_req *r;
 
-	unit_unblock();
+	unit_serves_none();
+	pool_leave();
 	if (slot == NULL)
 		return;
 	/* civetweb closes without a word after `GET http://...` and `*`. */
@@ -375,6 +402,15 @@ on_close(const struct mg_connection *c)
 		drop_stack();
 	}
 	slot_free(s, slot);
+}
+
+bool
+unit_on_wait(struct mg_connection *conn)
+{
+	struct http_server *s = mg_get_user_data(mg_get_context(conn));
+	struct slot *slot = slot_of(s, unit_fd(conn));
+
+	return slot != NULL && pool_wait(s->pool, conn, slot, s->slots);
 }
 
 static int
@@ -616,15 +652,20 @@ static void *
 tick(void *arg)
 {
 	struct http_server *s = arg;
+	int tick_ms = s->c.keepalive_timeout_ms / 4;
 	bool cut = false;
 
+	tick_ms = tick_ms < STOP_TICK_MS ? STOP_TICK_MS
+	          : tick_ms > TICK_MS    ? TICK_MS
+	                                 : tick_ms;
 	lock_take(&s->lock);
 	while (!s->is_stopped) {
 		bool is_stopping = s->is_stopping;
 
 		cond_wait_ms(&s->wake, &s->lock,
-		    is_stopping ? STOP_TICK_MS : TICK_MS);
+		    is_stopping ? STOP_TICK_MS : tick_ms);
 		lock_drop(&s->lock);
+		shut_expired(s);
 		if (s->log != NULL)
 			access_log_flush(s->log);
 		if (is_stopping) {
@@ -651,6 +692,7 @@ free_server(struct http_server **sp)
 		lock_drop(&s->lock);
 		thread_join(s->ticker);
 	}
+	pool_stop(&s->pool);
 	access_log_close(&s->log);
 	tls_free(&s->tls);
 	mem_free(&s->slots);
@@ -681,6 +723,8 @@ start(struct http_server *s, const struct http_conf *c, struct err *e)
 	if (rc == 0)
 		rc = buf_addc(&ports, '\0');
 	/* Ours first: workers could take all threads that there are. */
+	if (rc == 0)
+		rc = pool_start(&s->pool, e);
 	if (rc == 0)
 		rc = thread_start(&s->ticker, "http-tick", tick, s, e);
 	if (rc == 0) {

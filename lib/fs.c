@@ -4,6 +4,7 @@
 #include "lib/fs.h"
 
 #include "lib/fault.h"
+#include "lib/thread.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -131,6 +132,22 @@ fs_pwritev_all(int fd, const struct iovec *iov, int n, uint64_t off,
 	return 0;
 }
 
+/* Says so before it waits for the disk. */
+static ssize_t
+read_at(int fd, void *p, size_t len, off_t off)
+{
+	struct iovec v = { p, len };
+	ssize_t n;
+
+	if (thread_on_block == NULL)
+		return pread(fd, p, len, off);
+	n = preadv2(fd, &v, 1, off, RWF_NOWAIT);
+	if (n > 0)
+		return n;
+	thread_blocks();
+	return pread(fd, p, len, off);
+}
+
 int
 fs_pread(int fd, void *p, size_t len, uint64_t off, size_t *ret_len,
     struct err *e)
@@ -143,7 +160,7 @@ fs_pread(int fd, void *p, size_t len, uint64_t off, size_t *ret_len,
 	while (err == 0 && done < len) {
 		size_t want = len - done < MAX_IO ? len - done : MAX_IO;
 		ssize_t r =
-		    pread(fd, (char *)p + done, want, (off_t)(off + done));
+		    read_at(fd, (char *)p + done, want, (off_t)(off + done));
 
 		if (r == 0)
 			break;
@@ -178,6 +195,7 @@ fs_fdatasync(int fd, struct err *e)
 {
 	int err = fault_check(FAULT_SYNC);
 
+	thread_blocks();
 	if (err == 0 && fdatasync(fd) != 0)
 		err = errno;
 	return err == 0 ? 0 : err_set_errno(e, err, "fdatasync");
@@ -188,6 +206,7 @@ fs_fsync(int fd, struct err *e)
 {
 	int err = fault_check(FAULT_SYNC);
 
+	thread_blocks();
 	if (err == 0 && fsync(fd) != 0)
 		err = errno;
 	return err == 0 ? 0 : err_set_errno(e, err, "fsync");

@@ -6,6 +6,7 @@
 #include "lib/lock.h"
 
 #include "lib/err.h"
+#include "lib/thread.h"
 
 #include <errno.h>
 #include <time.h>
@@ -129,6 +130,7 @@ cond_wait(struct cond *c, struct lock *l)
 {
 	note_dropped(l);
 	check_take(l);
+	thread_blocks();
 	MUST(pthread_cond_wait(&c->c, &l->m) == 0);
 	note_taken(l);
 }
@@ -148,6 +150,7 @@ cond_wait_ms(struct cond *c, struct lock *l, int ms)
 	ts.tv_nsec = (long)(ns % 1000000000);
 	note_dropped(l);
 	check_take(l);
+	thread_blocks();
 	rc = pthread_cond_timedwait(&c->c, &l->m, &ts);
 	note_taken(l);
 	MUST(rc == 0 || rc == ETIMEDOUT);

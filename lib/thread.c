@@ -8,6 +8,8 @@
 #define STACK_SIZE ((size_t)256 << 10)
 #endif
 
+__thread void (*thread_on_block)(void);
+
 void
 thread_signal_mask(sigset_t *ret)
 {

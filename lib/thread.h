@@ -16,4 +16,14 @@ int thread_start(pthread_t *ret, const char *name, void *(*fn)(void *),
 void thread_signal_mask(sigset_t *ret);
 void thread_join(pthread_t t);
 
+/* What waits long (for a disk, a peer, another thread) says so before, since the
+ * thread may be one of few that others rely on. With any lock held. */
+extern __thread void (*thread_on_block)(void); /* NULL: nobody does */
+static inline void
+thread_blocks(void)
+{
+	if (thread_on_block != NULL)
+		thread_on_block();
+}
+
 #endif

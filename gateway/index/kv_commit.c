@@ -17,6 +17,7 @@
 #include "lib/bytes.h"
 #include "lib/clock.h"
 #include "lib/mem.h"
+#include "lib/thread.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -53,6 +54,7 @@ gate_wait(struct kv *k, struct kv_job *r)
 		v = atomic_load_explicit(word, memory_order_acquire);
 		if (atomic_load_explicit(&r->is_done, memory_order_acquire))
 			break;
+		thread_blocks();
 		syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, v, NULL, NULL, 0);
 	}
 }
@@ -60,9 +62,11 @@ gate_wait(struct kv *k, struct kv_job *r)
 static void
 wait_alone(struct kv_job *r)
 {
-	while (!atomic_load_explicit(&r->is_done, memory_order_acquire))
+	while (!atomic_load_explicit(&r->is_done, memory_order_acquire)) {
+		thread_blocks();
 		syscall(SYS_futex, &r->is_done, FUTEX_WAIT_PRIVATE, 0, NULL,
 		    NULL, 0);
+	}
 }
 
 static void

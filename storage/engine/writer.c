@@ -18,6 +18,7 @@
 
 #include "lib/clock.h"
 #include "lib/fs.h"
+#include "lib/thread.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -34,6 +35,7 @@ enum {
 static void
 futex_wait(_Atomic uint32_t *word, uint32_t seen)
 {
+	thread_blocks();
 	syscall(SYS_futex, (uint32_t *)(uintptr_t)word, FUTEX_WAIT_PRIVATE,
 	    seen, NULL, NULL, 0);
 }

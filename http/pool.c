@@ -1,0 +1,259 @@
+/* http/pool.c - see pool.h. The mutex is outside of all ranks: nothing is taken
+ * inside, and thread_blocks() may be called with any lock held. */
+#include "http/pool.h"
+
+#include "http/internal.h"
+#include "lib/clock.h"
+#include "lib/mem.h"
+#include "lib/thread.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum {
+	WATCH_MS = 2,
+	WATCH_IDLE = 50, /* looks without need until the watcher sleeps */
+	ACTIVE_MAX = 64
+};
+
+struct sleeper {
+	struct sleeper *next;
+	_Atomic uint32_t go;
+};
+
+struct pool {
+	int fd; /* epoll: each parked connection, one event each */
+	int n;  /* active threads wanted */
+	pthread_mutex_t m;
+	struct sleeper *top; /* under m */
+	_Atomic int active, sleeping;
+	_Atomic int polling;     /* of the active: in epoll_wait() */
+	_Atomic uint32_t taken;  /* events */
+	_Atomic uint32_t wanted; /* futex: the watcher sleeps while 0 */
+	_Atomic bool is_stopping;
+	pthread_t watcher;
+};
+
+/* The pool in which this thread is active. */
+static __thread struct pool *mine;
+
+static void
+futex_sleep(_Atomic uint32_t *word, uint32_t seen)
+{
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+}
+
+static void
+futex_wake(_Atomic uint32_t *word)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+/* Under m: the last sleeper becomes active. */
+static struct sleeper *
+pop(struct pool *p)
+{
+	struct sleeper *s = p->top;
+
+	if (s != NULL) {
+		p->top = s->next;
+		atomic_fetch_sub(&p->sleeping, 1);
+		atomic_fetch_add(&p->active, 1);
+	}
+	return s;
+}
+
+static void
+wake_one(struct pool *p, int below)
+{
+	struct sleeper *s = NULL;
+
+	pthread_mutex_lock(&p->m);
+	if (atomic_load(&p->active) < below)
+		s = pop(p);
+	pthread_mutex_unlock(&p->m);
+	if (s != NULL) {
+		atomic_store(&s->go, 1);
+		futex_wake(&s->go);
+	}
+}
+
+/* Q3. Against sleep_until_active(): one of both sees the other's count. */
+static void
+step_out(void)
+{
+	struct pool *p = mine;
+
+	mine = NULL;
+	thread_on_block = NULL;
+	if (atomic_fetch_sub(&p->active, 1) <= p->n &&
+	    atomic_load(&p->sleeping) > 0)
+		wake_one(p, p->n);
+}
+
+static void
+step_in(struct pool *p)
+{
+	mine = p;
+	thread_on_block = step_out;
+}
+
+void
+pool_leave(void)
+{
+	if (mine != NULL)
+		step_out();
+}
+
+/* Becomes active, at once if there is need. */
+static void
+sleep_until_active(struct pool *p)
+{
+	struct sleeper me = { .next = NULL };
+	bool is_in = true;
+
+	pthread_mutex_lock(&p->m);
+	if (atomic_load(&p->active) < p->n) {
+		atomic_fetch_add(&p->active, 1);
+	} else {
+		me.next = p->top;
+		p->top = &me;
+		atomic_fetch_add(&p->sleeping, 1);
+		is_in = atomic_load(&p->active) < p->n && pop(p) == &me;
+	}
+	pthread_mutex_unlock(&p->m);
+	while (!is_in && !atomic_load(&me.go))
+		futex_sleep(&me.go, 0);
+	step_in(p);
+}
+
+/* The next parked connection that can be read. */
+static struct slot *
+take(struct pool *p, struct slot *slots)
+{
+	struct epoll_event ev;
+	struct slot *slot;
+	int n;
+
+	atomic_fetch_add(&p->polling, 1);
+	do {
+		n = epoll_wait(p->fd, &ev, 1, -1);
+	} while (n < 0 && errno == EINTR);
+	MUST(n == 1);
+	atomic_fetch_add_explicit(&p->taken, 1, memory_order_relaxed);
+	if (atomic_fetch_sub(&p->polling, 1) == 1 &&
+	    atomic_load_explicit(&p->wanted, memory_order_relaxed) == 0 &&
+	    atomic_exchange(&p->wanted, 1) == 0)
+		futex_wake(&p->wanted);
+	slot = &slots[ev.data.u32];
+	MUST(atomic_exchange(&slot->is_parked, false)); /* Q2 */
+	return slot;
+}
+
+bool
+pool_wait(struct pool *p, struct mg_connection *conn, struct slot *slot,
+    struct slot *slots)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
+		.data = { .u32 = (uint32_t)(slot - slots) } };
+	int op = slot->is_known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+
+	unit_save(conn, slot->parked);
+	slot->is_known = true;
+	atomic_store(&slot->is_parked, true);
+	if (epoll_ctl(p->fd, op, slot->fd, &ev) != 0) {
+		atomic_store(&slot->is_parked, false);
+		slot->is_known = op == EPOLL_CTL_MOD;
+		return false;
+	}
+	/* @slot may be another's from here on. */
+	if (mine != NULL && atomic_load(&p->active) > p->n)
+		step_out();
+	if (mine == NULL)
+		sleep_until_active(p);
+	unit_load(conn, take(p, slots)->parked);
+	return true;
+}
+
+/* Q4 */
+static void *
+watch(void *arg)
+{
+	struct pool *p = arg;
+	uint32_t seen = 0;
+	int idle = 0;
+
+	while (!atomic_load(&p->is_stopping)) {
+		uint32_t now = atomic_load(&p->taken);
+
+		if (atomic_load(&p->polling) > 0) {
+			if (++idle > WATCH_IDLE) {
+				idle = 0;
+				atomic_store(&p->wanted, 0);
+				if (atomic_load(&p->polling) > 0)
+					futex_sleep(&p->wanted, 0);
+				atomic_store(&p->wanted, 1);
+			}
+		} else {
+			idle = 0;
+			if (now == seen && atomic_load(&p->sleeping) > 0)
+				wake_one(p, ACTIVE_MAX);
+		}
+		seen = now;
+		clock_sleep_ms(WATCH_MS);
+	}
+	return NULL;
+}
+
+int
+pool_start(struct pool **ret, struct err *e)
+{
+	struct pool *p = mem_zalloc(sizeof(*p));
+	cpu_set_t cpus;
+	int rc;
+
+	if (p == NULL)
+		return err_set(e, ERR_NO_MEMORY, NULL);
+	p->n = 2;
+	if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0 &&
+	    CPU_COUNT(&cpus) > p->n)
+		p->n = CPU_COUNT(&cpus);
+	if (p->n > ACTIVE_MAX / 2)
+		p->n = ACTIVE_MAX / 2;
+	pthread_mutex_init(&p->m, NULL);
+	atomic_store(&p->wanted, 1);
+	p->fd = epoll_create1(EPOLL_CLOEXEC);
+	rc = p->fd < 0 ? err_set_errno(e, errno, "epoll_create")
+	               : thread_start(&p->watcher, "http-watch", watch, p, e);
+	if (rc < 0) {
+		if (p->fd >= 0)
+			close(p->fd);
+		pthread_mutex_destroy(&p->m);
+		mem_free(&p);
+		return rc;
+	}
+	*ret = p;
+	return 0;
+}
+
+void
+pool_stop(struct pool **pp)
+{
+	struct pool *p = *pp;
+
+	if (p == NULL)
+		return;
+	*pp = NULL;
+	atomic_store(&p->is_stopping, true);
+	atomic_store(&p->wanted, 1);
+	futex_wake(&p->wanted);
+	thread_join(p->watcher);
+	MUST(p->top == NULL); /* Q1 */
+	close(p->fd);
+	pthread_mutex_destroy(&p->m);
+	mem_free(&p);
+}

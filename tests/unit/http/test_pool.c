@@ -1,0 +1,282 @@
+/* Parked connections: many of them, few threads awake (http/pool.h). */
+#include "tests/unit/http/client.h"
+
+#include "lib/thread.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum {
+	MANY = 60,
+	CLIENTS = 4,
+	ROUNDS = 100
+};
+
+static _Atomic bool is_open;
+
+/* GET /stuck sleeps without saying so; /told says so; both until the gate
+ * opens. All answers are the path. */
+static void
+handle(void *arg, struct http_req *r)
+{
+	struct str path = http_info(r)->path;
+
+	(void)arg;
+	if (str_eqz(path, "/told"))
+		thread_blocks();
+	while ((str_eqz(path, "/told") || str_eqz(path, "/stuck")) &&
+	       !atomic_load(&is_open))
+		usleep(1000);
+	http_reply(r, 200, path);
+}
+
+static struct http_server *
+start(struct http_conf *c)
+{
+	*c = test_conf();
+	c->max_connections = 200;
+	c->handle = handle;
+	atomic_store(&is_open, false);
+	return test_start(c);
+}
+
+/* The answer to GET @path is its own; reads no byte of what follows. */
+static bool
+is_answered(int fd, const char *path, int ms)
+{
+	int64_t end = clock_mono_ns() + ms * INT64_C(1000000);
+	size_t at = 0, want = strlen(path);
+	char buf[1024] = "", *body = NULL;
+
+	while (body == NULL || at < (size_t)(body - buf) + want) {
+		struct pollfd pfd = { .fd = fd, .events = POLLIN };
+		int64_t left = (end - clock_mono_ns()) / 1000000;
+
+		if (at + 1 == sizeof(buf) || left <= 0 ||
+		    poll(&pfd, 1, (int)left) <= 0 ||
+		    recv(fd, buf + at, 1, 0) != 1)
+			return false;
+		buf[++at] = '\0';
+		if (body == NULL && strstr(buf, "\r\n\r\n") != NULL)
+			body = buf + at;
+	}
+	return strncmp(buf, "HTTP/1.1 200 ", 13) == 0 &&
+	       strcmp(body, path) == 0;
+}
+
+static void
+open_kept(struct http_server *s, int *fds, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		fds[i] = must_connect(s);
+		get(fds[i], "/first");
+		assert_true(is_answered(fds[i], "/first", 5000));
+	}
+}
+
+static void
+close_all(const int *fds, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		close(fds[i]);
+}
+
+struct client {
+	int fds[MANY];
+	unsigned no;
+	_Atomic int failures;
+	pthread_t t;
+};
+
+/* On all of its connections at once, in pairs now and then, in pieces too. */
+static void *
+client_main(void *arg)
+{
+	struct client *c = arg;
+	char path[2][64];
+
+	for (int r = 0; r < ROUNDS; r++) {
+		for (int i = 0; i < MANY / CLIENTS; i++) {
+			bool pair = (r + i) % 3 == 0;
+
+			for (int k = 0; k <= pair; k++) {
+				snprintf(path[k], sizeof(path[k]),
+				    "/%u-%d-%d-%d", c->no, r, i, k);
+				if ((r + i) % 5 != 0) {
+					get(c->fds[i], path[k]);
+					continue;
+				}
+				send_text(c->fds[i], "GET ");
+				send_text(c->fds[i], path[k]);
+				send_text(c->fds[i],
+				    " HTTP/1.1\r\nHost: h\r\n\r\n");
+			}
+		}
+		for (int i = 0; i < MANY / CLIENTS; i++) {
+			bool pair = (r + i) % 3 == 0;
+
+			for (int k = 0; k <= pair; k++) {
+				snprintf(path[k], sizeof(path[k]),
+				    "/%u-%d-%d-%d", c->no, r, i, k);
+				if (!is_answered(c->fds[i], path[k], 5000))
+					atomic_fetch_add(&c->failures, 1);
+			}
+		}
+	}
+	return NULL;
+}
+
+static void
+test_each_its_own(void **state)
+{
+	struct client *cs = calloc(CLIENTS, sizeof(*cs));
+	struct http_conf c;
+	struct http_server *s = start(&c);
+	struct err e = ERR_INIT;
+
+	(void)state;
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		cs[i].no = i;
+		open_kept(s, cs[i].fds, MANY / CLIENTS);
+	}
+	for (unsigned i = 0; i < CLIENTS; i++)
+		assert_int_equal(thread_start(&cs[i].t, "client", client_main,
+				     &cs[i], &e),
+		    0);
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		thread_join(cs[i].t);
+		assert_int_equal(cs[i].failures, 0);
+		close_all(cs[i].fds, MANY / CLIENTS);
+	}
+	wait_counts(s, 0, false);
+	http_server_stop(&s);
+	free(cs);
+}
+
+/* Requests that sleep, whether they say so or not, hold up nobody. */
+static void
+sleepers(const char *path)
+{
+	struct http_conf c;
+	struct http_server *s = start(&c);
+	int fds[MANY + 1];
+
+	open_kept(s, fds, MANY + 1);
+	for (int i = 0; i < MANY; i++)
+		get(fds[i], path);
+	wait_counts(s, MANY, true);
+	for (int i = 0; i < 20; i++) {
+		get(fds[MANY], "/quick");
+		assert_true(is_answered(fds[MANY], "/quick", 1000));
+	}
+	atomic_store(&is_open, true);
+	for (int i = 0; i < MANY; i++)
+		assert_true(is_answered(fds[i], path, 5000));
+	for (int i = 0; i < MANY + 1; i++) {
+		get(fds[i], "/again");
+		assert_true(is_answered(fds[i], "/again", 5000));
+	}
+	close_all(fds, MANY + 1);
+	wait_counts(s, 0, false);
+	http_server_stop(&s);
+}
+
+static void
+test_stuck(void **state)
+{
+	(void)state;
+	sleepers("/stuck");
+}
+
+static void
+test_told(void **state)
+{
+	(void)state;
+	sleepers("/told");
+}
+
+/* The rest of a header that comes late keeps one thread, not the others; and it
+ * has the whole time-out, however long its thread has waited before. */
+static void
+test_half_header(void **state)
+{
+	struct http_conf c;
+	struct http_server *s = start(&c);
+	int fds[MANY];
+
+	(void)state;
+	open_kept(s, fds, MANY);
+	for (int i = 0; i < MANY - 1; i++)
+		send_text(fds[i], "GET /late HTTP/1.1\r\nHo");
+	for (int i = 0; i < 20; i++) {
+		get(fds[MANY - 1], "/quick");
+		assert_true(is_answered(fds[MANY - 1], "/quick", 1000));
+	}
+	for (int i = 0; i < MANY - 1; i++)
+		send_text(fds[i], "st: h\r\n\r\n");
+	for (int i = 0; i < MANY - 1; i++)
+		assert_true(is_answered(fds[i], "/late", 5000));
+	close_all(fds, MANY);
+	http_server_stop(&s);
+}
+
+static void
+test_expiry(void **state)
+{
+	struct http_conf c = test_conf();
+	struct http_server *s;
+	int fds[MANY], busy;
+	int64_t begun;
+
+	(void)state;
+	c.max_connections = 200;
+	c.handle = handle;
+	c.keepalive_timeout_ms = 600;
+	atomic_store(&is_open, false);
+	s = test_start(&c);
+	open_kept(s, fds, MANY);
+	open_kept(s, &busy, 1);
+	begun = clock_mono_ns();
+	get(busy, "/stuck");
+	for (int i = 0; i < MANY; i++)
+		assert_true(is_closed(fds[i], 5000));
+	assert_true(clock_mono_ns() - begun > 300 * INT64_C(1000000));
+	close_all(fds, MANY);
+	atomic_store(&is_open, true);
+	assert_true(is_answered(busy, "/stuck", 1000)); /* under way: not cut */
+	close(busy);
+	http_server_stop(&s);
+}
+
+static void
+test_stop(void **state)
+{
+	struct http_conf c;
+	struct http_server *s = start(&c);
+	int fds[MANY];
+	int64_t begun;
+
+	(void)state;
+	open_kept(s, fds, MANY);
+	begun = clock_mono_ns();
+	http_server_stop(&s);
+	assert_true(clock_mono_ns() - begun < 3000 * INT64_C(1000000));
+	for (int i = 0; i < MANY; i++)
+		assert_true(is_closed(fds[i], 1000));
+	close_all(fds, MANY);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_each_its_own),
+		cmocka_unit_test(test_stuck),
+		cmocka_unit_test(test_told),
+		cmocka_unit_test(test_half_header),
+		cmocka_unit_test(test_expiry),
+		cmocka_unit_test(test_stop),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
