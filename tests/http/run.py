@@ -118,54 +118,63 @@ def load(path):
     return cases
 
 
-def split_answers(data, methods):
-    """Complete answers in data: [(status, header, body)], and what is left."""
-    found = []
-    while True:
-        end = data.find(b"\r\n\r\n")
+class Answers:
+    """Complete answers in what was received: [(status, header, body)]. What
+    cannot be complete yet is not looked at again and again: a test that is
+    slow to read looks like a client that has gone."""
+
+    def __init__(self):
+        self.found, self.final = [], 0
+        self.at, self.need = 0, 1  # taken up to here; not before so much is there
+
+    def take(self, data, methods):
+        while len(data) >= self.need:
+            answer = self.one(data, methods)
+            if answer is None:
+                break
+            self.found.append(answer)
+            self.final += answer[0] >= 200
+        return self.found
+
+    def one(self, data, methods):
+        self.need = len(data) + 1
+        end = data.find(b"\r\n\r\n", self.at)
         if end < 0:
-            return found, data
-        head = data[:end].decode("latin-1")
-        first, *lines = head.split("\r\n")
+            return None
+        first, *lines = data[self.at : end].decode("latin-1").split("\r\n")
         m = re.match(r"HTTP/1\.1 (\d{3}) ", first)
         if not m:
-            return found, data
-        status = int(m.group(1))
-        fields = {}
+            return None
+        status, fields, body = int(m.group(1)), {}, b""
         for line in lines:
             key, _, value = line.partition(":")
             fields[key.lower()] = value.strip()
-        rest = data[end + 4 :]
-        if status < 200:
-            found.append((status, fields, b""))
-            data = rest
-            continue
-        final = sum(1 for f in found if f[0] >= 200)
-        method = methods[final] if final < len(methods) else b""
-        if method == b"HEAD" or status in (204, 304):
-            body, rest = b"", rest
+        end += 4
+        method = methods[self.final] if self.final < len(methods) else b""
+        if status < 200 or method == b"HEAD" or status in (204, 304):
+            pass
         elif fields.get("transfer-encoding") == "chunked":
-            body = b""
-            while True:
-                eol = rest.find(b"\r\n")
+            size = -1
+            while size != 0:
+                eol = data.find(b"\r\n", end)
                 if eol < 0:
-                    return found, data
-                size = int(rest[:eol], 16)
-                if len(rest) < eol + 2 + size + 2:
-                    return found, data
-                body += rest[eol + 2 : eol + 2 + size]
-                rest = rest[eol + 2 + size + 2 :]
-                if size == 0:
-                    break
+                    return None
+                size = int(data[end:eol], 16)
+                end = eol + 2 + size + 2
+                if len(data) < end:
+                    return None
+                body += bytes(data[eol + 2 : end - 2])
         elif "content-length" in fields:
             size = int(fields["content-length"])
-            if len(rest) < size:
-                return found, data
-            body, rest = rest[:size], rest[size:]
+            if len(data) < end + size:
+                self.need = end + size
+                return None
+            body = bytes(data[end : end + size])
+            end += size
         else:
-            return found, data  # until close
-        found.append((status, fields, body))
-        data = rest
+            return None  # until close
+        self.at, self.need = end, end + 1
+        return status, fields, body
 
 
 def connect(host, port, tls):
@@ -183,14 +192,15 @@ def run(case, host, port, tls):
     """None, or what is wrong."""
     where = f"{host}:{port}"
     s = connect(host, port, tls)
-    received, closed, sent = b"", False, b""
+    received, closed, sent = bytearray(), False, b""
+    parsed = Answers()
     began = time.monotonic()
 
     def left():
         return case.within / 1000 - (time.monotonic() - began)
 
     def pull(seconds):
-        nonlocal received, closed
+        nonlocal closed
         if closed:
             return False
         if not (tls and s.pending()):
@@ -206,12 +216,12 @@ def run(case, host, port, tls):
         finally:
             s.settimeout(10)
         closed = part == b""
-        received += part
+        received.extend(part)
         return True
 
     def answers():
         methods = re.findall(rb"^([A-Z]+) [^\r\n]* HTTP/1", sent, re.M)
-        return split_answers(received, methods)[0]
+        return parsed.take(received, methods)
 
     for step in case.steps:
         if step[0] == "send":
@@ -233,7 +243,7 @@ def run(case, host, port, tls):
         else:
             while not any(a[0] == step[1] for a in answers()):
                 if closed or left() <= 0:
-                    return f"no {step[1]}; received {received!r}"
+                    return f"no {step[1]}; received {bytes(received)!r}"
                 pull(left())
     want = len(case.status or [])
     while left() > 0 and not closed:
@@ -244,16 +254,16 @@ def run(case, host, port, tls):
     if case.end == "open":
         pull(0.1)
         if closed:
-            return f"closed; received {received[-300:]!r}"
+            return f"closed; received {bytes(received[-300:])!r}"
     if case.end in ("close", "cut") and not closed:
-        return f"still open; received {received[-300:]!r}"
+        return f"still open; received {bytes(received[-300:])!r}"
     final = [str(a[0]) for a in answers() if a[0] >= 200]
     if case.status is not None:
         same = len(final) == len(case.status) and all(
             got in want.split("|") for got, want in zip(final, case.status)
         )
         if not same:
-            return f"statuses {final}, not {case.status}: {received[-400:]!r}"
+            return f"statuses {final}, not {case.status}: {bytes(received[-400:])!r}"
     text = received.decode("latin-1")
     for pattern in case.body:
         if not re.search(pattern.replace("\\H", re.escape(where)), text):
