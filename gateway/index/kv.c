@@ -144,6 +144,33 @@ set_fresh(struct tree_meta *m, uint64_t v)
 }
 
 static int
+check_owner(struct kv *k, struct err *e)
+{
+	const struct kv_owner *o = k->conf.owner;
+	uint64_t newest = 0;
+	int rc;
+
+	if (o == NULL)
+		return 0;
+	rc = o->newest(k->conf.owner_arg, &k->id, &newest, e);
+	if (rc < 0 || newest <= k->meta.epoch)
+		return rc;
+	return err_set(e, ERR_ACCESS_DENIED,
+	    "%.100s is an older copy of the index (epoch %ju; the newest is "
+	    "%ju): use the newest one, or move this away and `creel admin "
+	    "rebuild index`",
+	    k->dir, (uintmax_t)k->meta.epoch, (uintmax_t)newest);
+}
+
+int
+kv_take(struct kv *k, uint64_t epoch, struct err *e)
+{
+	const struct kv_owner *o = k->conf.owner;
+
+	return o == NULL ? 0 : o->take(k->conf.owner_arg, &k->id, epoch, e);
+}
+
+static int
 open_log(struct kv *k, struct err *e)
 {
 	struct ilog_conf c = {
@@ -158,11 +185,14 @@ open_log(struct kv *k, struct err *e)
 	k->id = k->meta.index_id;
 	k->created_ns = k->meta.created_ns;
 	k->seq = k->flushed_seq = k->active_base = k->meta.flushed_seq;
-	rc = ilog_open(&c, kv_replay, k, &k->log, e);
+	rc = check_owner(k, e);
+	if (rc == 0)
+		rc = ilog_open(&c, kv_replay, k, &k->log, e);
 	if (rc != 0)
 		return rc;
 	/* Only now that the log has the epoch: see ilog_recover(). */
-	return change_meta(k, set_epoch, ilog_epoch(k->log), e);
+	rc = change_meta(k, set_epoch, ilog_epoch(k->log), e);
+	return rc == 0 ? kv_take(k, ilog_epoch(k->log), e) : rc;
 }
 
 static int
@@ -412,4 +442,6 @@ kv_get_stat(struct kv *k, struct kv_stat *ret)
 	archive_stat(k, &ret->archived_seq, &ret->archived_at_s);
 	ret->has_archive = k->archive != NULL;
 	ret->is_failed = atomic_load(&k->is_failed);
+	ret->is_lost =
+	    k->conf.owner != NULL && k->conf.owner->is_lost(k->conf.owner_arg);
 }

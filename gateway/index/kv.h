@@ -48,6 +48,25 @@ struct kv_conf {
 	    *archive; /* snapshots and sealed log go there; NULL = none */
 	void (*event)(void *arg, int level, const char *text);
 	void *event_arg;
+	/* Where another process could own the same index; NULL: nowhere. */
+	const struct kv_owner *owner;
+	void *owner_arg;
+};
+
+/* Who may write: the newest epoch that took the index. */
+struct kv_owner {
+	/* The highest epoch that took it so far, 0: none. If this index has not
+	 * seen that one, it is an older copy: kv_open() fails with
+	 * ERR_ACCESS_DENIED and has changed nothing. kv_rebuild() makes one that
+	 * begins above it. */
+	int (*newest)(void *arg, const struct id128 *index_id,
+	    uint64_t *ret_epoch, struct err *e);
+	/* Called with the epoch that begins, before anything is archived. A
+	 * failure is kv_open()'s. */
+	int (*take)(void *arg, const struct id128 *index_id, uint64_t epoch,
+	    struct err *e);
+	/* A newer one has it now: no transaction from here on. At once. */
+	bool (*is_lost)(void *arg);
 };
 
 int kv_open(const struct kv_conf *c, struct kv **ret, struct err *e);
@@ -141,6 +160,7 @@ struct kv_stat {
 	int64_t archived_at_s; /* when the archive was last complete */
 	bool has_archive;      /* it is on */
 	bool is_failed;
+	bool is_lost; /* to another owner */
 };
 void kv_get_stat(struct kv *k, struct kv_stat *ret);
 int kv_flush(struct kv *k, struct err *e);   /* table -> LMDB, now */

@@ -345,6 +345,8 @@ branch_off(struct archive *a, uint64_t max_epoch, struct err *e)
 		rc = kv_update_flags(k, KV_FREES, no_op, NULL, e);
 	if (rc == 0)
 		rc = kv_set_epoch(k, max_epoch + 1, e);
+	if (rc == 0)
+		rc = kv_take(k, max_epoch + 1, e);
 	a->need_snapshot = rc == 0;
 	return rc;
 }

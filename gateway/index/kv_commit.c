@@ -118,6 +118,10 @@ admit(struct kv *k, unsigned flags, struct err *e)
 		if (atomic_load(&k->is_failed))
 			return err_set(e, ERR_FAILED,
 			    "the index has failed: restart");
+		if (k->conf.owner != NULL &&
+		    k->conf.owner->is_lost(k->conf.owner_arg))
+			return err_set(e, ERR_FAILED,
+			    "another gateway owns the index now");
 		if (!(flags & KV_FREES)) {
 			if (k->is_flush_stuck || ilog_is_low(k->log))
 				return err_set(e, ERR_NO_SPACE,

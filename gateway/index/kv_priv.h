@@ -137,6 +137,8 @@ void kv_unpin(struct kv *k, int pin);
 
 int kv_set_fresh(struct kv *k, struct err *e);
 int kv_set_epoch(struct kv *k, uint64_t epoch, struct err *e);
+/* Asks the owner's seam, if there is one. */
+int kv_take(struct kv *k, uint64_t epoch, struct err *e);
 
 /* kv_commit.c */
 void kv_note_fill(struct kv *k);

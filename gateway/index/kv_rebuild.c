@@ -219,6 +219,7 @@ static int
 rebuild(struct rebuild *r, struct err *e)
 {
 	const struct archived *snapshot;
+	const struct kv_owner *o = r->conf->owner;
 	uint64_t epoch = 0;
 	char text[400];
 	int rc;
@@ -236,6 +237,11 @@ rebuild(struct rebuild *r, struct err *e)
 		event(r, 1, text);
 		r->skip[snapshot - r->list.p] = true;
 		rc = kv_build_reset(r->build, e);
+		if (rc < 0)
+			return rc;
+	}
+	if (o != NULL) {
+		rc = o->newest(r->conf->owner_arg, &r->index_id, &epoch, e);
 		if (rc < 0)
 			return rc;
 	}
