@@ -145,6 +145,22 @@ blob_put_whole(struct blob *b, struct str group, const struct blob_owner *owner,
 	return b->ops->put_whole(b->impl, group, owner, body, ret, e);
 }
 
+size_t
+blob_whole_max(struct blob *b)
+{
+	OBJ_CHECK(b, BLOB_MAGIC);
+	return b->ops->whole_max == NULL ? 0 : b->ops->whole_max(b->impl);
+}
+
+void
+blob_choose_group(struct blob *b, struct str wish, char dst[BLOB_GROUP_MAX + 1])
+{
+	OBJ_CHECK(b, BLOB_MAGIC);
+	dst[0] = '\0';
+	if (b->ops->choose_group != NULL)
+		b->ops->choose_group(b->impl, wish, dst);
+}
+
 int
 blob_put_then(struct blob *b, struct str group, const struct blob_owner *owner,
     struct str body, const struct blob_then *then, struct err *e)
@@ -275,6 +291,15 @@ blob_can_write(struct blob *b)
 {
 	OBJ_CHECK(b, BLOB_MAGIC);
 	return b->ops->can_write(b->impl);
+}
+
+int
+blob_describe(struct blob *b, struct buf *json, struct err *e)
+{
+	OBJ_CHECK(b, BLOB_MAGIC);
+	if (b->ops->describe == NULL)
+		return err_set(e, ERR_NOT_FOUND, NULL);
+	return b->ops->describe(b->impl, json, e);
 }
 
 int

@@ -1,7 +1,8 @@
 /* gateway/blob/blob.h - bytes of objects, behind a seam.
  *
  * All that the gateway knows of storage. blob/local.c is the engine in this
- * process; blob/cluster.c (2 of 2) trackers and nodes. Blobs are immutable.
+ * process; blob/cluster.h trackers and nodes, of Creel or of FastDFS. Blobs are
+ * immutable.
  * Threads: any. */
 #ifndef GATEWAY_BLOB_BLOB_H
 #define GATEWAY_BLOB_BLOB_H
@@ -12,6 +13,7 @@
 
 #define BLOB_ID_MAX 144
 #define BLOB_NOTE_MAX 2048
+#define BLOB_GROUP_MAX 16
 
 enum blob_class {
 	BLOB_CLASS_S3 = 1,
@@ -55,9 +57,18 @@ int blob_put_write(struct blob_put *u, const void *p, size_t len,
     struct err *e);
 int blob_put_commit(struct blob_put **up, struct blob_info *ret, struct err *e);
 void blob_put_abort(struct blob_put **up);
+/* ERR_RETRY: nothing is promised, but it may have been stored: it can be tried
+ * again under another write ID, never under this one. */
 int blob_put_whole(struct blob *b, struct str group,
     const struct blob_owner *owner, struct str body, struct blob_info *ret,
     struct err *e);
+/* Bodies up to this should go through blob_put_whole(), because what fails in
+ * one place then goes to another; 0: it does not matter. */
+size_t blob_whole_max(struct blob *b);
+/* Where a new bucket's bytes are to go: @wish if that is a group's name; "":
+ * anywhere. */
+void blob_choose_group(struct blob *b, struct str wish,
+    char dst[BLOB_GROUP_MAX + 1]);
 
 /* As struct engine_then of storage/engine/engine.h. */
 struct blob_then {
@@ -90,6 +101,9 @@ int blob_each(struct blob *b, uint8_t class,
 size_t blob_n_stats(struct blob *b);
 void blob_get_stat(struct blob *b, size_t i, struct blob_stat *ret);
 bool blob_can_write(struct blob *b);
+/* Where the bytes lie, as JSON; ERR_NOT_FOUND: there is no more to tell than
+ * blob_get_stat() does. */
+int blob_describe(struct blob *b, struct buf *json, struct err *e);
 int blob_scrub_now(struct blob *b, struct err *e);
 int blob_compact_now(struct blob *b, struct err *e);
 
@@ -130,6 +144,11 @@ struct blob_ops { /* same order and contracts as above */
 	bool (*can_write)(void *impl);
 	int (*scrub_now)(void *impl, struct err *e);
 	int (*compact_now)(void *impl, struct err *e);
+	/* May be NULL. */
+	size_t (*whole_max)(void *impl);
+	void (*choose_group)(void *impl, struct str wish,
+	    char dst[BLOB_GROUP_MAX + 1]);
+	int (*describe)(void *impl, struct buf *json, struct err *e);
 };
 /* Takes @impl over; NULL without memory (impl is then still the caller's). */
 struct blob *blob_new(const struct blob_ops *ops, void *impl);

@@ -119,6 +119,7 @@ bucket_create(struct store *s, const struct user *owner, struct str name,
 	memcpy(c.b.name, name.p, name.len);
 	if (location.len > 0)
 		memcpy(c.b.location, location.p, location.len);
+	blob_choose_group(s->blob, location, c.b.group);
 	memcpy(c.b.owner_id, owner->id, sizeof(c.b.owner_id));
 	memcpy(c.b.owner_name, owner->name, sizeof(c.b.owner_name));
 	rc = store_update(s, create_fn, &c, NULL, e);

@@ -15,6 +15,19 @@
 
 #define PUT_MAGIC 0x9070b1e0u
 
+/* A body that is kept whole can be written again elsewhere (one that streams
+ * cannot); within bounds for all of them together. */
+static bool
+reserve(struct store *s, uint64_t size)
+{
+	uint64_t was = atomic_fetch_add(&s->reserved, size);
+
+	if (was + size <= PUT_BUFFERS_ALL)
+		return true;
+	atomic_fetch_sub(&s->reserved, size);
+	return false;
+}
+
 int
 put_begin(struct store *s, const struct bucket *b, struct str key,
     uint64_t size, struct put **ret, struct err *e)
@@ -35,6 +48,10 @@ put_begin(struct store *s, const struct bucket *b, struct str key,
 	key_append(&p->key, key);
 	p->expected = size;
 	p->write_id = id128_new_ordered();
+	p->buf_max = PUT_BUFFER;
+	if (size > PUT_BUFFER && size <= blob_whole_max(s->blob) &&
+	    reserve(s, size))
+		p->buf_max = p->reserved = (size_t)size;
 	lock_take(&s->lock);
 	p->next = s->puts;
 	if (p->next != NULL)
@@ -177,14 +194,14 @@ stream(struct put *p, const char *data, size_t len, struct err *e)
 	return 0;
 }
 
-/* Up to PUT_BUFFER; at once when the size is known. */
+/* Up to the limit; at once when the size is known. */
 static int
 grow_buffer(struct put *p, size_t need, struct err *e)
 {
 	size_t size = p->buf_size == 0 ? 4096 : p->buf_size;
 	char *b;
 
-	if (p->expected <= PUT_BUFFER)
+	if (p->expected <= p->buf_max)
 		size = (size_t)p->expected;
 	while (size < need)
 		size *= 2;
@@ -210,6 +227,18 @@ flush_buffer(struct put *p, struct err *e)
 	return rc;
 }
 
+/* What became of the only extent's bytes is not known: from here on it has
+ * another name, and whatever lies under the old one is the sweep's (P4). */
+static void
+rename_write(struct put *p)
+{
+	struct id128 id = id128_new_ordered();
+
+	lock_take(&p->s->lock); /* S2 */
+	p->write_id = p->x[0].write_id = id;
+	lock_drop(&p->s->lock);
+}
+
 /* All of it, as the only extent. */
 static int
 store_whole(struct put *p, struct str body, struct err *e)
@@ -217,13 +246,18 @@ store_whole(struct put *p, struct str body, struct err *e)
 	char note[BLOB_NOTE_MAX];
 	struct blob_owner owner;
 	struct blob_info info;
-	int rc = add_extent(p, e);
+	int tries = 0, rc = add_extent(p, e);
 
 	if (rc < 0)
 		return rc;
-	owner = owner_of(p, note, sizeof(note));
-	rc = blob_put_whole(p->s->blob, str_of(p->bucket.group), &owner, body,
-	    &info, e);
+	for (;;) {
+		owner = owner_of(p, note, sizeof(note));
+		rc = blob_put_whole(p->s->blob, str_of(p->bucket.group), &owner,
+		    body, &info, e);
+		if (rc != ERR_RETRY || ++tries == PUT_TRIES)
+			break;
+		rename_write(p);
+	}
 	if (rc < 0)
 		return rc;
 	p->x[0].len = body.len;
@@ -244,9 +278,9 @@ write_bytes(struct put *p, const void *data, size_t len, struct err *e)
 			p->total = len;
 		return rc;
 	}
-	if (p->expected > PUT_BUFFER && p->expected != UINT64_MAX)
+	if (p->expected > p->buf_max && p->expected != UINT64_MAX)
 		return stream(p, data, len, e);
-	if (len > PUT_BUFFER - p->buf_len) {
+	if (len > p->buf_max - p->buf_len) {
 		rc = flush_buffer(p, e);
 		return rc < 0 ? rc : stream(p, data, len, e);
 	}
@@ -388,6 +422,7 @@ put_end(struct put **pp, bool give_up)
 	if (p->next != NULL)
 		p->next->prev = p->prev;
 	lock_drop(&s->lock);
+	atomic_fetch_sub(&s->reserved, p->reserved);
 	p->magic = 0;
 	mem_free(&p->buf);
 	mem_free(&p->x);
@@ -578,7 +613,9 @@ commit(struct put *p, struct arena *a, const struct object *o, struct commit *c,
 {
 	int rc;
 
-	if (p->held.p != NULL && !p->is_failed)
+	/* What may have to be written again elsewhere is finished first. */
+	if (p->held.p != NULL && !p->is_failed &&
+	    blob_whole_max(p->s->blob) == 0)
 		return commit_held(p, a, o, c, ret_unknown, e);
 	rc = put_finish(p, e);
 	if (rc == 0)

@@ -4,8 +4,11 @@
 
 #include "gateway/object/store.h"
 
-/* Bodies up to this are kept in memory and written in one call. */
+/* Bodies up to this are kept in memory and written in one call; bigger ones
+ * too where the blobs want it, as long as they are no more than all that. */
 #define PUT_BUFFER (128u * 1024)
+#define PUT_BUFFERS_ALL (64u << 20)
+#define PUT_TRIES 4           /* of such a call, each under a name of its own */
 #define PUT_INLINE_EXTENTS 16 /* more become a manifest row of their own */
 
 struct put_extent {
@@ -23,7 +26,8 @@ struct put {
 	struct id128 write_id; /* of the record and of the first extent */
 	uint64_t expected, total;
 	char *buf;
-	size_t buf_len, buf_size;
+	size_t buf_len, buf_size, buf_max;
+	size_t reserved; /* of the store's, for buf */
 	struct str held; /* all of the body, the caller's; not stored yet */
 	struct blob_put *cur; /* into x[n - 1] */
 	uint64_t cur_limit;

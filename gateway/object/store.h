@@ -50,7 +50,8 @@ struct store {
 	bool is_collecting; /* one collector or sweep at a time */
 	struct cond collected;
 
-	_Atomic uint64_t floor; /* S1: no view opened from now on is older */
+	_Atomic uint64_t reserved; /* put.c: bytes of buffers */
+	_Atomic uint64_t floor;    /* S1: no view opened from now on is older */
 	pthread_t thread;
 	bool has_thread;
 };
