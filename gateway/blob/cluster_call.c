@@ -1,0 +1,270 @@
+/* gateway/blob/cluster_call.c - one call to one node, and who owns the index.
+ *
+ * A failed call marks its node for 2 s, then longer, up to 30 s, until one
+ * succeeds. A node that refuses a write for lack of room or of copies is
+ * passed over by writers for a moment only. */
+#include "gateway/blob/cluster_int.h"
+
+#include "lib/clock.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#define MS 1000000ll
+#define BAD_MS 2000
+#define BAD_MAX_MS 30000
+#define BUSY_MS 500
+#define FULL_MS 10000
+#define FENCE_MS 1000
+
+_Static_assert(BLOB_ID_MAX == SOP_ID_MAX, "IDs fit");
+_Static_assert(BLOB_NOTE_MAX == SOP_NOTE_MAX, "notes fit");
+
+void
+cluster_event(struct cluster *c, int level, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	if (c->conf.event == NULL)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	c->conf.event(c->conf.arg, level, text);
+}
+
+static void
+mark_bad(struct cluster *c, struct view_node *n)
+{
+	uint32_t times = atomic_fetch_add(&n->n->failures, 1);
+	int64_t ms = BAD_MAX_MS;
+
+	if (times < 4)
+		ms = BAD_MS << times;
+	atomic_store(&n->n->bad_until_ns, clock_mono_ns() + ms * MS);
+	cluster_kick(c);
+}
+
+static void
+mark_unwilling(struct view_node *n, int64_t ms)
+{
+	atomic_store(&n->n->unwilling_until_ns, clock_mono_ns() + ms * MS);
+}
+
+static void
+mark_good(struct view_node *n)
+{
+	if (atomic_load_explicit(&n->n->failures, memory_order_relaxed) == 0)
+		return;
+	atomic_store(&n->n->failures, 0);
+	atomic_store(&n->n->bad_until_ns, 0);
+}
+
+/* Refused: is it for the epoch, or for what was asked? */
+static int
+look_into(struct cluster *c, struct view_node *n, int rc, struct err *e)
+{
+	uint64_t epoch = atomic_load(&c->epoch), newest = 0;
+	struct err e2 = ERR_INIT;
+
+	if (epoch == 0)
+		return rc;
+	if (cluster_fence(c, n, &c->index_id, epoch, &newest, &e2) !=
+		ERR_ACCESS_DENIED ||
+	    newest <= epoch)
+		return rc;
+	cluster_lose(c, newest);
+	return err_set(e, ERR_FAILED, "another gateway owns the index now");
+}
+
+int
+cluster_call(struct cluster *c, struct view_node *n,
+    const struct rpc_request *q, int timeout_ms, struct rpc_reply *r,
+    struct err *e)
+{
+	int rc = rpc_call(c->rpc, &n->addr, q, timeout_ms, r, e);
+
+	switch (rc) {
+	case ERR_DISCONNECTED:
+	case ERR_CONFIG: /* of another cluster */
+		mark_bad(c, n);
+		break;
+	case ERR_ACCESS_DENIED:
+		if (q->op != RPC_FENCE)
+			return look_into(c, n, rc, e);
+		break;
+	case ERR_BUSY:
+	case ERR_RETRY:
+		mark_unwilling(n, BUSY_MS);
+		break;
+	case ERR_NO_SPACE:
+	case ERR_FAILED:
+		mark_unwilling(n, FULL_MS);
+		break;
+	default:
+		mark_good(n);
+		break;
+	}
+	return rc;
+}
+
+int
+cluster_fence(struct cluster *c, struct view_node *n,
+    const struct id128 *index_id, uint64_t epoch, uint64_t *ret, struct err *e)
+{
+	struct sop_fence f = { *index_id, epoch };
+	struct rpc_request q = { .op = RPC_FENCE };
+	struct buf args = BUF_CAP(RPC_ARGS_MAX);
+	struct err e2 = ERR_INIT;
+	struct rpc_reply r;
+	int rc = sop_fence_pack(&f, &args);
+
+	if (rc < 0)
+		return err_set(e, rc, NULL);
+	rpc_reply_init(&r);
+	q.args = buf_str(&args);
+	rc = cluster_call(c, n, &q, FENCE_MS, &r, e);
+	if (rc == 0 || rc == ERR_ACCESS_DENIED) {
+		if (sop_fence_unpack(buf_str(&r.args), &f, &e2) == 0)
+			*ret = f.index_epoch;
+		else if (rc == 0)
+			rc = err_set(e, ERR_INVALID, "%s", e2.msg);
+		else
+			*ret = 0; /* refused for something else */
+	}
+	rpc_reply_fini(&r);
+	buf_fini(&args);
+	return rc;
+}
+
+void
+cluster_lose(struct cluster *c, uint64_t newest)
+{
+	if (atomic_exchange(&c->is_lost, true))
+		return;
+	cluster_event(c, 0,
+	    "another gateway has taken the index over (epoch %ju, this one's "
+	    "is %ju): no writes from here on; stop this gateway, only one may "
+	    "run on an index",
+	    (uintmax_t)newest, (uintmax_t)atomic_load(&c->epoch));
+}
+
+int
+cluster_check_owner(struct cluster *c, const struct id128 *index_id,
+    uint64_t *ret_epoch, struct err *e)
+{
+	uint64_t epoch = atomic_load(&c->epoch);
+
+	if (atomic_load(&c->is_lost))
+		return err_set(e, ERR_FAILED,
+		    "another gateway owns the index now");
+	if (epoch == 0 || !id128_eq(index_id, &c->index_id))
+		return err_set(e, ERR_BUSY,
+		    "the index is not yet known to the cluster");
+	*ret_epoch = epoch;
+	return 0;
+}
+
+void
+cluster_to_info(const struct sop_file *f, struct blob_info *ret)
+{
+	*ret = (struct blob_info){ .size = f->size,
+		.class = f->class,
+		.created_s = f->created_s,
+		.index_id = f->index_id,
+		.write_id = f->write_id };
+	memcpy(ret->id, f->id, sizeof(ret->id));
+}
+
+int
+cluster_group_of(struct str id, struct str *ret, struct err *e)
+{
+	ptrdiff_t slash = str_chr(id, '/');
+
+	if (slash < 1 || slash > FDFS_GROUP_LEN)
+		return err_set(e, ERR_INVALID, "not a file ID: " STR_FMT,
+		    STR_ARG(str_sub(id, 0, BLOB_ID_MAX)));
+	*ret = str_sub(id, 0, (size_t)slash);
+	return 0;
+}
+
+/* --- the owner of the index (C3) --- */
+
+/* FENCE at all nodes within reach; @epoch 0 only asks. */
+static int
+fence_all(struct cluster *c, const struct id128 *index_id, uint64_t epoch,
+    uint64_t *ret_newest, struct err *e)
+{
+	struct view *v = view_get(c);
+	size_t groups = 0;
+	int rc = 0;
+
+	*ret_newest = 0;
+	for (size_t g = 0; g < v->n_groups && rc == 0; g++) {
+		const struct view_group *vg = &v->groups[g];
+		size_t i, n = 0;
+
+		for (i = vg->first; i < vg->first + vg->n; i++) {
+			struct view_node *node = &v->nodes[i];
+			uint64_t newest = 0;
+
+			if (node->c->is_away && node_is_bad(node->n))
+				continue;
+			rc =
+			    cluster_fence(c, node, index_id, epoch, &newest, e);
+			if (newest > *ret_newest)
+				*ret_newest = newest;
+			if (rc == 0 && epoch > 0)
+				atomic_store(&node->n->fenced, epoch);
+			n += rc == 0 || (rc == ERR_ACCESS_DENIED && newest > 0);
+			if (rc == ERR_ACCESS_DENIED && epoch > 0 &&
+			    newest > epoch)
+				break;
+			rc = 0;
+		}
+		groups += n > vg->members / 2;
+	}
+	view_put(v);
+	if (rc < 0)
+		return rc;
+	if (groups == 0)
+		return err_set(e, ERR_BUSY,
+		    "no group has a majority of its nodes within reach");
+	return 0;
+}
+
+int
+blob_cluster_newest(struct blob *b, const struct id128 *index_id,
+    uint64_t *ret_epoch, struct err *e)
+{
+	return fence_all(cluster_of(b), index_id, 0, ret_epoch, e);
+}
+
+int
+blob_cluster_take(struct blob *b, const struct id128 *index_id, uint64_t epoch,
+    struct err *e)
+{
+	struct cluster *c = cluster_of(b);
+	uint64_t newest;
+	int rc = fence_all(c, index_id, epoch, &newest, e);
+
+	if (rc == ERR_ACCESS_DENIED)
+		return err_set(e, rc,
+		    "another gateway has taken the index over meanwhile "
+		    "(epoch %ju)",
+		    (uintmax_t)newest);
+	if (rc < 0)
+		return rc;
+	lock_take(&c->lock);
+	c->index_id = *index_id;
+	lock_drop(&c->lock);
+	atomic_store(&c->epoch, epoch);
+	return 0;
+}
+
+bool
+blob_cluster_is_lost(struct blob *b)
+{
+	return atomic_load(&cluster_of(b)->is_lost);
+}
