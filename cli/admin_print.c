@@ -69,6 +69,38 @@ print_path(const json_t *p)
 		    int_of(p, "quarantined"));
 }
 
+/* A cluster's nodes, as the gateway sees them. */
+static void
+print_cluster(json_t *c)
+{
+	json_t *g, *n, *p;
+	size_t i, k, x;
+
+	printf("\n%-12s %6s %-22s %-12s %10s %10s %10s\n", "GROUP", "NODE",
+	    "ADDRESS", "STATE", "FREE", "FILES", "LAG");
+	json_array_foreach(json_object_get(c, "groups"), i, g)
+	    json_array_foreach(json_object_get(g, "nodes"), k, n)
+	{
+		json_int_t avail = 0, files = 0;
+		char a[24], b[24];
+
+		json_array_foreach(json_object_get(n, "paths"), x, p)
+		{
+			avail += int_of(p, "available");
+			files += int_of(p, "files");
+		}
+		printf("%-12s %6" JSON_INTEGER_FORMAT
+		       " %-22s %-12s %10s %10" JSON_INTEGER_FORMAT " %10s\n",
+		    text_of(g, "group"), int_of(n, "server_id"),
+		    text_of(n, "address"), text_of(n, "state"),
+		    size_text(avail, a), files,
+		    size_text(int_of(n, "lag_bytes"), b));
+		if (*text_of(n, "reason") != '\0' &&
+		    *text_of(n, "reason") != '-')
+			printf("%-12s %6s %s\n", "", "", text_of(n, "reason"));
+	}
+}
+
 void
 admin_print_status(json_t *j)
 {
@@ -101,7 +133,11 @@ admin_print_status(json_t *j)
 	    size_text(int_of(ix, "table_bytes"), (char[24]){ 0 }));
 	printf("index archive  complete up to %s\n",
 	    time_text(int_of(ix, "archived_at"), when));
-	json_array_foreach(json_object_get(j, "paths"), i, p) print_path(p);
+	if (json_object_get(j, "cluster") != NULL)
+		print_cluster(json_object_get(j, "cluster"));
+	else
+		json_array_foreach(json_object_get(j, "paths"), i, p)
+		    print_path(p);
 }
 
 void

@@ -2,8 +2,10 @@
  * are views of, on the data directories of a server that does not run. */
 #include "cli/admin.h"
 #include "cli/cli.h"
+#include "cli/gate.h"
 #include "cli/node.h"
 
+#include "lib/clock.h"
 #include "lib/fs.h"
 #include "lib/log.h"
 
@@ -19,6 +21,46 @@ rebuild_files(const struct conf *c, struct err *e)
 
 	node_engine_conf(c, &ec);
 	return engine_rebuild(&ec, e);
+}
+
+static void
+say_rebuilt(const char *dir)
+{
+	printf("the index in %s is made again; `creel admin verify` checks it, "
+	       "and the sweep waits for --confirm\n",
+	    dir);
+}
+
+#define CLUSTER_WAIT_MS 30000
+
+/* The index of a gateway, from its archive in the cluster. */
+static int
+rebuild_gateway(const struct conf *c, struct err *e)
+{
+	char dir[NODE_PATH_MAX], why[CMAP_REASON] = "";
+	struct kv_conf kc;
+	struct gate g;
+	int rc = node_check_dirs(c, e);
+
+	if (rc == 0)
+		rc = gate_open(c, &g, e);
+	if (rc < 0)
+		return rc;
+	/* FastDFS has no part in it. */
+	for (int ms = 0; rc == 0 && !g.is_fastdfs && !gate_is_usable(&g, why);
+	     ms += 100) {
+		if (ms >= CLUSTER_WAIT_MS)
+			rc = err_set(e, ERR_BUSY, "%s", why);
+		clock_sleep_ms(100);
+	}
+	if (rc == 0)
+		rc = gate_kv_conf(&g, dir, &kc, e);
+	if (rc == 0)
+		rc = kv_rebuild(&kc, NULL, e);
+	if (rc == 0)
+		say_rebuilt(dir);
+	gate_close(&g);
+	return rc;
 }
 
 /* The index, from its archive in the store paths. */
@@ -46,9 +88,7 @@ rebuild_index(const struct conf *c, struct err *e)
 	if (rc == 0)
 		rc = kv_rebuild(&kc, NULL, e);
 	if (rc == 0)
-		printf("the index in %s is made again; `creel admin verify` "
-		       "checks it, and the sweep waits for --confirm\n",
-		    dir);
+		say_rebuilt(dir);
 	blob_close(&blob);
 	return rc;
 }
@@ -73,6 +113,25 @@ check_store_paths(const struct conf *c, struct err *e)
 	return 0;
 }
 
+/* Settings of a gateway: trackers are named, and no store path. */
+static bool
+is_gateway(const char *const *args, size_t n)
+{
+	char path[NODE_PATH_MAX];
+	struct err e = ERR_INIT;
+	struct conf c;
+	bool yes;
+
+	if (conf_load(&c, CONF_GATEWAY, (int)n, args, &e) != 0)
+		return false;
+	yes = c.trackers.n > 0 && (c.args.n > 0 || c.index[0] != '\0');
+	if (yes && c.args.n > 0 &&
+	    fs_join(path, sizeof(path), c.args.v[0], "creel.json", &e) == 0)
+		yes = !fs_exists(path);
+	conf_fini(&c);
+	return yes;
+}
+
 int
 admin_rebuild(struct admin_options *o, int argc, char **argv)
 {
@@ -81,7 +140,7 @@ admin_rebuild(struct admin_options *o, int argc, char **argv)
 	struct conf c;
 	size_t n = 0;
 	int i, rc;
-	bool files = strcmp(argv[0], "files") == 0;
+	bool gateway, files = strcmp(argv[0], "files") == 0;
 
 	if (!files && strcmp(argv[0], "index") != 0)
 		return cli_usage("admin", "rebuild `index` or `files`?");
@@ -91,14 +150,16 @@ admin_rebuild(struct admin_options *o, int argc, char **argv)
 		args[n++] = "--index";
 		args[n++] = o->index_dir;
 	}
-	rc = conf_load(&c, CONF_SERVER, (int)n, args, &e);
+	gateway = !files && is_gateway(args, n);
+	rc = conf_load(&c, gateway ? CONF_GATEWAY : CONF_SERVER, (int)n, args,
+	    &e);
 	if (rc != 0) {
 		e.code = rc;
 		return cli_fail("rebuild", &e);
 	}
 	log_set_level((enum log_level)c.log_level);
-	rc = check_store_paths(&c, &e);
-	if (rc == 0)
+	rc = gateway ? rebuild_gateway(&c, &e) : check_store_paths(&c, &e);
+	if (rc == 0 && !gateway)
 		rc = files ? rebuild_files(&c, &e) : rebuild_index(&c, &e);
 	conf_fini(&c);
 	if (rc < 0) {

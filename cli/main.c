@@ -66,7 +66,7 @@ static const struct command {
 	int (*main)(int argc, char **argv);
 } commands[] = {
 	{ "server", server_main },
-	{ "gateway", cluster_main },
+	{ "gateway", gateway_main },
 	{ "storage", cluster_main },
 	{ "tracker", tracker_main },
 	{ "admin", admin_main },

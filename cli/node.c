@@ -1,6 +1,7 @@
 /* cli/node.c - see cli/node.h. Settings become the layers' own structures here
  * and nowhere else. */
 #include "cli/node.h"
+#include "cli/daemon.h"
 
 #include "lib/fs.h"
 #include "lib/log.h"
@@ -11,13 +12,6 @@
 #define NODE_GROUP "group1"
 #define NODE_SERVER_ID 1 /* one node; the cluster gives each its own */
 #define DAY_S (24 * 3600)
-
-static void
-on_event(void *arg, int level, const char *text)
-{
-	(void)arg;
-	log_line((enum log_level)level, "%s", text);
-}
 
 const char *
 node_home(const struct conf *c)
@@ -80,7 +74,7 @@ node_engine_conf(const struct conf *c, struct engine_conf *ret)
 		.write_queue_max = c->write_queue_max,
 		.compact_percent = (unsigned)c->compact_percent,
 		.compact_interval_s = (c->compact_interval + 999) / 1000,
-		.event = on_event,
+		.event = daemon_event,
 	};
 }
 
@@ -100,12 +94,12 @@ node_kv_conf(const struct conf *c, struct blob *archive,
 		.archive_interval_s = (c->index_archive_interval + 999) / 1000,
 		.snapshot_every = c->index_snapshot_every,
 		.archive = archive,
-		.event = on_event,
+		.event = daemon_event,
 	};
 	return 0;
 }
 
-static void
+void
 node_store_conf(const struct conf *c, struct store_conf *ret)
 {
 	*ret = (struct store_conf){
@@ -115,7 +109,7 @@ node_store_conf(const struct conf *c, struct store_conf *ret)
 		.sweep_interval_s = (c->sweep_interval + 999) / 1000,
 		.background = true,
 		.region = c->region,
-		.event = on_event,
+		.event = daemon_event,
 	};
 }
 

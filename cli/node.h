@@ -19,6 +19,8 @@ void node_engine_conf(const struct conf *c, struct engine_conf *ret);
 /* @dir: room for the path of the index. */
 int node_kv_conf(const struct conf *c, struct blob *archive,
     char dir[NODE_PATH_MAX], struct kv_conf *ret, struct err *e);
+void node_store_conf(const struct conf *c, struct store_conf *ret);
+
 struct node {
 	struct store *store;   /* store_close() closes all of it */
 	struct engine *engine; /* for node_tune() */

@@ -15,13 +15,19 @@ admin_is_ready(struct admin *a, struct buf *why)
 		return false;
 	}
 	kv_get_stat(store_kv(a->store), &s);
+	if (s.is_lost) {
+		buf_addz(why,
+		    "another gateway owns the index now; stop this one\n");
+		return false;
+	}
 	if (s.is_failed) {
 		buf_addz(why,
 		    "the index stopped after an I/O error; restart\n");
 		return false;
 	}
 	if (!blob_can_write(store_blob(a->store))) {
-		buf_addz(why, "no store path takes writes: full or failed\n");
+		buf_addz(why,
+		    "no storage takes writes: full, failed or away\n");
 		return false;
 	}
 	return true;
@@ -126,6 +132,19 @@ counts_of(struct admin *a, struct http_counts *ret)
 		http_server_counts(server, ret);
 }
 
+/* Where the bytes lie, if that is a cluster; NULL: these store paths. */
+static json_t *
+cluster_json(struct admin *a)
+{
+	struct buf text = BUF_CAP(16 * 1024 * 1024);
+	json_t *j = NULL;
+
+	if (blob_describe(store_blob(a->store), &text, NULL) == 0)
+		j = json_loadb(text.p, text.len, 0, NULL);
+	buf_fini(&text);
+	return j;
+}
+
 int
 admin_status(struct admin_call *c, json_t **ret, struct err *e)
 {
@@ -134,7 +153,7 @@ admin_status(struct admin_call *c, json_t **ret, struct err *e)
 	struct http_counts n;
 	bool ready = admin_is_ready(a, &why);
 	int64_t up = clock_mono_ns() - a->started_ns;
-	json_t *j;
+	json_t *j, *cluster;
 
 	counts_of(a, &n);
 	while (why.len > 0 && why.p[why.len - 1] == '\n')
@@ -146,6 +165,9 @@ admin_status(struct admin_call *c, json_t **ret, struct err *e)
 	    (int)n.connections, "busy", (int)n.busy, "max_connections",
 	    (int)n.max_connections, "objects", objects_json(a), "index",
 	    index_json(a), "paths", paths_json(a));
+	cluster = cluster_json(a);
+	if (j != NULL && cluster != NULL)
+		json_object_set_new(j, "cluster", cluster);
 	buf_fini(&why);
 	return admin_give(j, ret, e);
 }

@@ -1,0 +1,218 @@
+/* cli/gate.c - see cli/gate.h. */
+#include "cli/gate.h"
+#include "cli/cli.h"
+#include "cli/daemon.h"
+#include "cli/node.h"
+
+#include "cluster/secret.h"
+#include "lib/fs.h"
+#include "storage/engine/engine.h"
+
+#include <stdio.h>
+
+static int
+read_trackers(struct gate *g, struct err *e)
+{
+	const struct conf_list *l = &g->conf->trackers;
+	int rc = 0;
+
+	if (l->n == 0)
+		return err_set(e, ERR_CONFIG,
+		    "name the trackers: --trackers HOST:PORT,... or "
+		    "CREEL_TRACKERS");
+	if (l->n > FDFS_MAX_TRACKERS)
+		return err_set(e, ERR_CONFIG, "trackers: at most %d",
+		    FDFS_MAX_TRACKERS);
+	for (size_t i = 0; rc == 0 && i < l->n; i++)
+		if (fdfs_addr_parse(str_of(l->v[i]),
+			&g->trackers[g->n_trackers++], NULL) < 0)
+			rc = err_set(e, ERR_CONFIG,
+			    "trackers: %.100s is not HOST:PORT", l->v[i]);
+	return rc;
+}
+
+/* What trackers tell of this gateway: where S3 is. */
+static void
+own_address(const struct conf *c, struct fdfs_addr *ret)
+{
+	struct str a = c->address.n > 0 ? str_of(c->address.v[0]) : STR_NULL;
+	ptrdiff_t colon = str_rchr(a, ':');
+	uint64_t port = 0;
+
+	memset(ret, 0, sizeof(*ret));
+	if (colon >= 0)
+		(void)str_to_u64(str_skip(a, (size_t)colon + 1), 65535, &port);
+	/* HOST or HOST:PORT; without one trackers see where it comes from. */
+	if (c->inner_address[0] != '\0' &&
+	    fdfs_addr_parse(str_of(c->inner_address), ret, NULL) < 0 &&
+	    strlen(c->inner_address) <= FDFS_IP_MAX)
+		memcpy(ret->ip, c->inner_address, strlen(c->inner_address) + 1);
+	ret->port = (uint16_t)port;
+}
+
+static int
+open_cluster(struct gate *g, struct err *e)
+{
+	const struct conf *c = g->conf;
+	struct blob_cluster_conf bc = { .trackers = g->trackers,
+		.n_trackers = g->n_trackers,
+		.version = CREEL_VERSION,
+		.event = daemon_event };
+	struct str secret = str_of(c->cluster_secret);
+	int rc;
+
+	if (secret.len == 0)
+		return err_set(e, ERR_CONFIG,
+		    "the cluster's secret is missing: set CREEL_CLUSTER_SECRET "
+		    "or CREEL_CLUSTER_SECRET_FILE (`creel admin secret new "
+		    "FILE` makes one)");
+	rc = secret_check(secret, e);
+	if (rc == 0)
+		rc = secret_cluster_id(secret, c->cluster_id, &bc.self.cluster,
+		    e);
+	if (rc < 0)
+		return rc;
+	bc.self.kind = RPC_GATE;
+	bc.self.id = id128_new();
+	bc.self.secret = secret;
+	own_address(c, &bc.address);
+	return blob_cluster_new(&bc, &g->blob, e);
+}
+
+/* FastDFS could not tell its files of the index from others: its archive is kept
+ * beside it, on whatever disk is mounted there. */
+static int
+open_archive(struct gate *g, struct err *e)
+{
+	struct engine_conf ec;
+	struct engine *engine;
+	const char *path = g->archive_dir;
+	int rc = fs_join(g->archive_dir, sizeof(g->archive_dir),
+	    node_home(g->conf), "archive", e);
+
+	if (rc == 0)
+		rc = fs_mkdir_p(g->archive_dir, e);
+	if (rc < 0)
+		return rc;
+	ec = (struct engine_conf){ .paths = &path,
+		.n_paths = 1,
+		.group = "archive",
+		.server_id = 1,
+		.small_limit = 1u << 20,
+		.volume_size = 16u << 20,
+		.compact_percent = 50,
+		.compact_interval_s = 60,
+		.event = daemon_event };
+	rc = engine_open(&ec, &engine, e);
+	if (rc < 0)
+		return rc;
+	rc = blob_local_new(engine, &g->archive, e);
+	if (rc < 0)
+		engine_close(&engine);
+	return rc;
+}
+
+static int
+open_fastdfs(struct gate *g, struct err *e)
+{
+	struct blob_fastdfs_conf fc = { .trackers = g->trackers,
+		.n_trackers = g->n_trackers,
+		.spool_dir = g->spool };
+	int rc =
+	    fs_join(g->spool, sizeof(g->spool), node_home(g->conf), "spool", e);
+
+	if (rc == 0)
+		rc = open_archive(g, e);
+	return rc < 0 ? rc : blob_fastdfs_new(&fc, &g->blob, e);
+}
+
+void
+gate_close(struct gate *g)
+{
+	blob_close(&g->blob);
+	blob_close(&g->archive);
+}
+
+int
+gate_open(const struct conf *c, struct gate *ret, struct err *e)
+{
+	int rc;
+
+	*ret = (struct gate){ .conf = c, .is_fastdfs = c->backend == 1 };
+	rc = read_trackers(ret, e);
+	if (rc == 0)
+		rc = ret->is_fastdfs ? open_fastdfs(ret, e)
+		                     : open_cluster(ret, e);
+	if (rc < 0)
+		gate_close(ret);
+	return rc;
+}
+
+bool
+gate_is_usable(struct gate *g, char why[CMAP_REASON])
+{
+	if (!g->is_fastdfs)
+		return blob_cluster_is_usable(g->blob, why);
+	if (blob_can_write(g->blob))
+		return true;
+	snprintf(why, CMAP_REASON,
+	    "no tracker of FastDFS names a storage to write to");
+	return false;
+}
+
+/* --- the index --- */
+
+static int
+owner_newest(void *arg, const struct id128 *index_id, uint64_t *ret_epoch,
+    struct err *e)
+{
+	return blob_cluster_newest(arg, index_id, ret_epoch, e);
+}
+
+static int
+owner_take(void *arg, const struct id128 *index_id, uint64_t epoch,
+    struct err *e)
+{
+	return blob_cluster_take(arg, index_id, epoch, e);
+}
+
+static bool
+owner_is_lost(void *arg)
+{
+	return blob_cluster_is_lost(arg);
+}
+
+static const struct kv_owner owner = { owner_newest, owner_take,
+	owner_is_lost };
+
+static int
+found_one(void *arg, const struct blob_info *i)
+{
+	(void)arg;
+	(void)i;
+	return 1;
+}
+
+int
+gate_kv_conf(struct gate *g, char dir[4096], struct kv_conf *ret, struct err *e)
+{
+	char file[4096 + 16];
+	struct blob *archive = g->is_fastdfs ? g->archive : g->blob;
+	int rc = node_kv_conf(g->conf, archive, dir, ret, e);
+
+	if (rc < 0)
+		return rc;
+	if (!g->is_fastdfs) {
+		ret->owner = &owner;
+		ret->owner_arg = g->blob;
+	}
+	rc = fs_join(file, sizeof(file), dir, "index.lmdb", e);
+	if (rc < 0 || fs_exists(file))
+		return rc;
+	/* Where an index is archived another one is not begun. */
+	rc = blob_each(archive, BLOB_CLASS_INDEX, found_one, NULL, e);
+	if (rc < 0)
+		return rc;
+	ret->is_expected = rc > 0;
+	return 0;
+}
