@@ -72,7 +72,8 @@ struct cmap {
 	struct cmap_tracker {
 		struct fdfs_addr addr;
 		char version[16];
-		int64_t started_s, heard_s;
+		int64_t started_s;
+		int64_t heard_s; /* 0: not of late */
 		bool is_self;
 	} * trackers;
 	size_t n_trackers;

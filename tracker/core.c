@@ -567,8 +567,9 @@ tcore_hear_tracker(struct tcore *t, struct tcore_now now, size_t i,
 
 	OBJ_CHECK(t, TCORE_MAGIC);
 	MUST(i < t->n_trackers);
-	if (!k->was_heard || k->t.started_s != started_s)
+	if (!k->was_heard || k->is_away || k->t.started_s != started_s)
 		t->seq++;
+	k->is_away = false;
 	version = str_sub(version, 0, max);
 	memset(k->t.version, 0, sizeof(k->t.version));
 	if (version.len > 0)
@@ -624,6 +625,14 @@ tcore_tick(struct tcore *t, struct tcore_now now)
 			group_drop(t, g);
 		else
 			i++;
+	}
+	for (i = 0; i < t->n_trackers; i++) {
+		struct ttracker *k = &t->trackers[i];
+
+		if (k->is_away || now.mono_ms - k->heard_ms <= t->c.o.away_ms)
+			continue;
+		k->is_away = true;
+		t->seq++;
 	}
 	for (i = 0; i < t->n_gates;) {
 		if (now.mono_ms - t->gates[i]->heard_ms <= GATE_KEEP_MS) {

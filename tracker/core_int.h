@@ -47,7 +47,7 @@ struct tgate {
 struct ttracker {
 	struct cmap_tracker t;
 	int64_t heard_ms;
-	bool was_heard;
+	bool was_heard, is_away;
 };
 
 struct tcore {

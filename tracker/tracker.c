@@ -111,7 +111,7 @@ say(struct tracker *t, int level, const char *what, const struct err *e)
 {
 	char text[400];
 
-	snprintf(text, sizeof(text), "%s: %s", what, e->msg);
+	snprintf(text, sizeof(text), "%.150s: %s", what, e->msg);
 	t->event(t->arg, level, text);
 }
 

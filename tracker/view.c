@@ -69,8 +69,13 @@ map_fill(struct tcore *t, struct tcore_now now, struct str group,
 	}
 	for (size_t i = 0; i < t->n_gates && group.len == 0; i++)
 		m->gates[m->n_gates++] = t->gates[i]->g;
-	for (size_t i = 0; i < t->n_trackers && group.len == 0; i++)
-		m->trackers[m->n_trackers++] = t->trackers[i].t;
+	for (size_t i = 0; i < t->n_trackers && group.len == 0; i++) {
+		struct cmap_tracker *k = &m->trackers[m->n_trackers++];
+
+		*k = t->trackers[i].t;
+		if (t->trackers[i].is_away)
+			k->heard_s = 0;
+	}
 	return 0;
 }
 

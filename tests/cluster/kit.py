@@ -1,0 +1,401 @@
+"""Starts the processes of a cluster on loopback ports, and harms them."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+import fdfs
+from lib.server import ACCESS_KEY, SECRET, TOP, binary, free_port  # noqa: F401
+
+FULL = bool(os.environ.get("CREEL_FULL"))
+CLUSTER_SECRET = "tests-of-the-cluster-have-this-secret"
+
+
+def wait_for(what, fn, seconds=30, every=0.05):
+    """What @fn returns once it is true; an OSError or FdfsError is not yet."""
+    end = time.monotonic() + seconds
+    last = None
+    while True:
+        try:
+            value = fn()
+            if value:
+                return value
+        except (OSError, fdfs.FdfsError, RuntimeError) as e:
+            last = e
+        if time.monotonic() > end:
+            raise AssertionError("not in %g s: %s (%s)" % (seconds, what, last))
+        time.sleep(every)
+
+
+class Process:
+    """One daemon, with a folder and a log of its own."""
+
+    def __init__(self, cluster, name, port, words, env=None):
+        self.cluster, self.name, self.port, self.words = cluster, name, port, words
+        self.dir = os.path.join(cluster.dir, name)
+        self.log = os.path.join(cluster.dir, name + ".log")
+        self.env, self.process, self.prefix = dict(env or {}), None, []
+
+    @property
+    def address(self):
+        return ("127.0.0.1", self.port)
+
+    @property
+    def is_up(self):
+        return self.process is not None and self.process.poll() is None
+
+    def start(self, wait=30, args=()):
+        assert not self.is_up, self.name
+        begin = os.path.getsize(self.log) if os.path.exists(self.log) else 0
+        command = self.prefix + [binary()] + self.words + list(args)
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                env=self.cluster.environ(self.env),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        if wait:
+            self.wait_ready(wait, begin)
+        return self
+
+    def wait_ready(self, wait=30, begin=0):
+        def is_ready():
+            if self.process.poll() is not None:
+                raise AssertionError(
+                    "%s ended with %d:\n%s" % (self.name, self.process.returncode, self.tail())
+                )
+            with open(self.log, "rb") as f:
+                f.seek(begin)
+                return b" is ready" in f.read()
+
+        wait_for(self.name + " ready", is_ready, wait, 0.02)
+
+    def tail(self, size=3000):
+        with open(self.log, "rb") as f:
+            return f.read()[-size:].decode("utf-8", "replace")
+
+    def kill(self):
+        """kill -9, stopped or not."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def stop(self, wait=20):
+        if self.process is None:
+            return None
+        self.process.terminate()
+        try:
+            code = self.process.wait(wait)
+        except subprocess.TimeoutExpired:
+            tail = self.tail()
+            self.kill()
+            raise AssertionError("%s did not stop:\n%s" % (self.name, tail))
+        self.process = None
+        return code
+
+    def freeze(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def hup(self):
+        self.process.send_signal(signal.SIGHUP)
+
+    def wipe(self):
+        """Its disks are lost."""
+        assert not self.is_up
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def copy_to(self, name):
+        shutil.copytree(self.dir, os.path.join(self.cluster.dir, name))
+
+    def put_back(self, name):
+        """Its disks are those of copy_to() again."""
+        self.wipe()
+        shutil.copytree(os.path.join(self.cluster.dir, name), self.dir)
+
+
+class Cluster:
+    """`with Cluster(trackers=2, groups={"group1": 3}) as c:`
+
+    c.trackers, c.storages (in the order of their server IDs, from 1), c.gateways
+    are Processes; all are started and ready."""
+
+    def __init__(self, trackers=1, groups=None, gateways=0, secret=CLUSTER_SECRET,
+                 tracker_args=(), storage_args=(), gateway_args=(), env=None):
+        self.dir = tempfile.mkdtemp(prefix="creel-cluster-")
+        self.secret, self.env = secret, dict(env or {})
+        self.trackers, self.storages, self.gateways = [], [], []
+        ports = [free_port() for _ in range(trackers)]
+        self.tracker_list = ",".join("127.0.0.1:%d" % p for p in ports)
+        self.tracker_args = list(tracker_args)
+        self.storage_args, self.gateway_args = list(storage_args), list(gateway_args)
+        for i, port in enumerate(ports):
+            self._add_tracker("t%d" % (i + 1), port)
+        self.groups = {}
+        for group, count in (groups or {}).items():
+            for _ in range(count):
+                self.add_storage(group)
+        for i in range(gateways):
+            self.add_gateway("g%d" % (i + 1))
+
+    def _add_tracker(self, name, port):
+        words = ["tracker", os.path.join(self.dir, name)]
+        words += ["--tracker-address", "127.0.0.1:%d" % port]
+        words += ["--trackers", self.tracker_list, "--allow-hosts", "127.0.0.1"]
+        self.trackers.append(Process(self, name, port, words + self.tracker_args))
+
+    def add_storage(self, group, server_id=None, args=()):
+        """Not started."""
+        server_id = server_id or len(self.storages) + 1
+        name, port = "s%d" % server_id, free_port()
+        words = ["storage", os.path.join(self.dir, name), "--group", group]
+        words += ["--server-id", str(server_id)]
+        words += ["--storage-address", "127.0.0.1:%d" % port]
+        words += ["--inner-address", "127.0.0.1:%d" % port]
+        words += ["--trackers", self.tracker_list, "--allow-hosts", "127.0.0.1"]
+        # The test machine's disk may be small and shared.
+        words += ["--volume-size", "16M", "--access-log", "off"]
+        p = Process(self, name, port, words + self.storage_args + list(args))
+        p.group, p.server_id = group, server_id
+        self.storages.append(p)
+        self.groups.setdefault(group, []).append(p)
+        return p
+
+    def add_gateway(self, name):
+        port = free_port()
+        words = ["gateway", os.path.join(self.dir, name)]
+        words += ["--address", "127.0.0.1:%d" % port, "--trackers", self.tracker_list]
+        words += ["--access-log", "off"]
+        env = {"CREEL_ROOT_USER": ACCESS_KEY, "CREEL_ROOT_PASSWORD": SECRET}
+        self.gateways.append(Process(self, name, port, words + self.gateway_args, env))
+        return self.gateways[-1]
+
+    def environ(self, more=()):
+        env = {k: v for k, v in os.environ.items() if not k.startswith("CREEL_") or k in
+               ("CREEL_BIN", "CREEL_FULL")}
+        env["CREEL_CLUSTER_SECRET"] = self.secret
+        env.update(self.env)
+        env.update(more)
+        return env
+
+    # --- life ---
+
+    def start(self, wait=60):
+        for p in self.trackers:
+            p.start()
+        for p in self.storages:
+            p.start(wait=0)
+        for p in self.storages:
+            p.wait_ready(wait)
+        if self.storages:
+            self.wait_active(wait)
+        for p in self.gateways:
+            p.start(wait)
+        return self
+
+    def close(self):
+        for p in self.gateways + self.storages + self.trackers:
+            p.kill()
+        if os.environ.get("CREEL_KEEP_LOGS"):
+            print("logs in", self.dir)
+        else:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    def __enter__(self):
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(self, kind, *_):
+        if kind is not None:
+            for p in self.trackers + self.storages + self.gateways:
+                if os.path.exists(p.log):
+                    print("== %s\n%s" % (p.name, p.tail(4000)))
+        self.close()
+
+    # --- asking ---
+
+    def client(self, timeout=10):
+        return fdfs.Client([t.address for t in self.trackers], timeout)
+
+    def admin(self, *words, check=True, timeout=120):
+        done = subprocess.run(
+            [binary(), "admin"] + list(words) + ["--trackers", self.tracker_list],
+            env=self.environ(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=timeout,
+        )
+        if check:
+            assert done.returncode == 0, done
+        return done
+
+    def status(self):
+        return json.loads(self.admin("cluster", "status", "--json").stdout)
+
+    def nodes(self):
+        """Server ID -> what the first tracker that answers shows of it."""
+        return {n["server_id"]: n for g in self.status()["groups"] for n in g["nodes"]}
+
+    def wait_active(self, seconds=60, ids=None):
+        """All nodes that should run are ACTIVE and take writes, to every tracker."""
+        ids = set(ids or [p.server_id for p in self.storages if p.is_up])
+
+        def all_are():
+            for t in self.trackers:
+                if not t.is_up:
+                    continue
+                for group in {p.group for p in self.storages if p.server_id in ids}:
+                    if len(self.active(t, group) & ids) < len(
+                        [p for p in self.groups[group] if p.server_id in ids]
+                    ):
+                        return False
+            return True
+
+        wait_for("nodes %s active" % sorted(ids), all_are, seconds, 0.1)
+
+    @staticmethod
+    def active(tracker, group):
+        """Server IDs that LIST_STORAGES shows as ACTIVE and writable."""
+        body = fdfs.ask(tracker.address, 92, fdfs.group16(group))
+        assert len(body) % 487 == 0
+        rows = [body[i : i + 487] for i in range(0, len(body), 487)]
+        return {int(fdfs.text(r[2:18])) for r in rows if r[0] == 7 and r[1] == 6}
+
+    def verify(self, group=None, seconds=60):
+        """The replicas are the same, at the latest after @seconds."""
+        words = ["cluster", "verify"] + (["--group", group] if group else [])
+        end = time.monotonic() + seconds
+        while True:
+            done = self.admin(*words, check=False)
+            if done.returncode == 0:
+                return
+            if time.monotonic() > end:
+                raise AssertionError(done.stdout.decode() + done.stderr.decode())
+            time.sleep(0.5)
+
+
+class Load(threading.Thread):
+    """Uploads, reads and deletes through FastDFS's protocol until stopped, and
+    remembers what was acknowledged. Reads must never fail."""
+
+    SIZES = (0, 1, 1000, 4096, 70000, 300000)
+
+    def __init__(self, cluster, seed, group=None, deletes=True):
+        super().__init__(daemon=True)
+        import random
+
+        self.r, self.group, self.deletes = random.Random(seed), group, deletes
+        self.client = cluster.client(timeout=20)
+        self.files, self.deleted, self.unsure = {}, [], set()
+        self.read_errors, self.write_errors, self.wrong = [], [], []
+        self.longest_outage, self.last_write = 0, None
+        self.reads = self.writes = 0
+        self.halt = threading.Event()
+
+    def run(self):
+        while not self.halt.is_set():
+            what = self.r.random()
+            if what < 0.5 or not self.files:
+                self._write()
+            elif what < 0.9 or not self.deletes:
+                self._read()
+            else:
+                self._delete()
+
+    def finish(self):
+        self.halt.set()
+        self.join(60)
+        assert not self.is_alive()
+
+    def _wrote(self, begin, error=None):
+        """How long no write of this thread succeeded."""
+        now = time.monotonic()
+        if error is None:
+            if self.last_write is not None:
+                self.longest_outage = max(self.longest_outage, now - self.last_write)
+            self.last_write = now
+            self.writes += 1
+        else:
+            self.write_errors.append((begin, repr(error)))
+            time.sleep(0.05)
+
+    def _write(self):
+        data = self.r.randbytes(self.r.choice(self.SIZES))
+        begin = time.monotonic()
+        try:
+            name = self.client.upload(data, group=self.group)
+            self.files[name] = data
+            self._wrote(begin)
+        except (OSError, fdfs.FdfsError) as e:
+            self._wrote(begin, e)
+
+    def _read(self):
+        self.last_write = None  # time spent reading is no outage
+        name = self.r.choice(list(self.files))
+        end = time.monotonic() + 5
+        while True:  # as a client does: another server, when one has died
+            try:
+                got = self.client.download(name)
+                break
+            except (OSError, fdfs.FdfsError) as e:
+                if time.monotonic() > end or getattr(e, "status", 0) == fdfs.ENOENT:
+                    self.read_errors.append((name, repr(e)))
+                    return
+                time.sleep(0.02)
+        self.reads += 1
+        if got != self.files[name]:
+            self.wrong.append(name)
+
+    def _delete(self):
+        self.last_write = None
+        name = self.r.choice(list(self.files))
+        data = self.files.pop(name)
+        try:
+            self.client.delete(name)
+            self.deleted.append(name)
+        except (OSError, fdfs.FdfsError):
+            self.unsure.add(name)  # may or may not have happened
+            del data
+
+    def check(self, client=None):
+        """Everything acknowledged is there, nothing deleted is."""
+        client = client or self.client
+        lost = []
+        for name, data in self.files.items():
+            try:
+                if client.download(name) != data:
+                    self.wrong.append(name)
+            except (OSError, fdfs.FdfsError) as e:
+                lost.append((name, repr(e)))
+        back = []
+        for name in self.deleted:
+            try:
+                client.download(name)
+                back.append(name)
+            except fdfs.FdfsError as e:
+                assert e.status == fdfs.ENOENT, (name, e)
+        assert not lost and not back and not self.wrong, (lost[:5], back[:5], self.wrong[:5])
+        assert not self.read_errors, self.read_errors[:5]
+
+
+def port_is_open(address):
+    try:
+        with socket.create_connection(address, 1):
+            return True
+    except OSError:
+        return False
