@@ -51,9 +51,9 @@ static const char help[] =
     "Without a server, on its data directories:\n"
     "  rebuild index DIR... [--index DIR]\n"
     "                             make a lost index again from its archive in\n"
-    "                             the store paths; with --config FILE (or\n"
-    "                             --trackers ...) of a gateway, whose DIR is\n"
-    "                             named, in the cluster\n"
+    "                             the store paths; with --config FILE or\n"
+    "                             --trackers LIST of a gateway whose directory\n"
+    "                             is DIR: in the cluster\n"
     "  rebuild files DIR...       make the file index of each store path again\n"
     "                             from its volumes and files\n"
     "\n"
@@ -400,7 +400,7 @@ static const struct admin_command {
 	{ "sweep", NULL, 0, 0, false, cmd_sweep },
 	{ "verify", NULL, 0, 0, false, cmd_verify },
 	{ "backup", NULL, 1, 1, false, cmd_backup },
-	{ "rebuild", NULL, 2, 1000, true, admin_rebuild },
+	{ "rebuild", NULL, 1, 1000, true, admin_rebuild },
 	{ "secret", "new", 1, 1, true, cmd_secret_new },
 	{ "cluster", "status", 0, 0, true, admin_cluster_status },
 	{ "cluster", "remove", 1, 1, true, admin_cluster_remove },
@@ -424,6 +424,8 @@ enum {
 	OPT_NODE,
 	OPT_TRACKERS,
 	OPT_GROUP,
+	OPT_CONFIG,
+	OPT_BACKEND,
 };
 
 static const struct option long_options[] = {
@@ -441,6 +443,8 @@ static const struct option long_options[] = {
 	{ "node", required_argument, NULL, OPT_NODE },
 	{ "trackers", required_argument, NULL, OPT_TRACKERS },
 	{ "group", required_argument, NULL, OPT_GROUP },
+	{ "config", required_argument, NULL, OPT_CONFIG },
+	{ "backend", required_argument, NULL, OPT_BACKEND },
 	{ "help", no_argument, NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -496,6 +500,12 @@ parse(int argc, char **argv, struct admin_options *o)
 			break;
 		case OPT_GROUP:
 			o->group = optarg;
+			break;
+		case OPT_CONFIG:
+			o->config = optarg;
+			break;
+		case OPT_BACKEND:
+			o->backend = optarg;
 			break;
 		case OPT_INDEX:
 			o->index_dir = optarg;

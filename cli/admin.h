@@ -12,7 +12,8 @@ struct admin_options {
 	const char *index_dir;        /* rebuild: --index */
 	const char *trackers, *group; /* cluster: NULL without the option */
 	const char *key_id, *key_secret;
-	const char *node; /* health: --node */
+	const char *config, *backend; /* rebuild: a gateway's settings */
+	const char *node;             /* health: --node */
 	bool json, confirm, deep, live;
 };
 

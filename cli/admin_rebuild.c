@@ -132,10 +132,20 @@ is_gateway(const char *const *args, size_t n)
 	return yes;
 }
 
+static size_t
+add_flag(const char **args, size_t n, const char *flag, const char *value)
+{
+	if (value != NULL) {
+		args[n++] = flag;
+		args[n++] = value;
+	}
+	return n;
+}
+
 int
 admin_rebuild(struct admin_options *o, int argc, char **argv)
 {
-	const char *args[1002];
+	const char *args[1010];
 	struct err e = ERR_INIT;
 	struct conf c;
 	size_t n = 0;
@@ -146,10 +156,10 @@ admin_rebuild(struct admin_options *o, int argc, char **argv)
 		return cli_usage("admin", "rebuild `index` or `files`?");
 	for (i = 1; i < argc; i++)
 		args[n++] = argv[i];
-	if (o->index_dir != NULL) {
-		args[n++] = "--index";
-		args[n++] = o->index_dir;
-	}
+	n = add_flag(args, n, "--index", o->index_dir);
+	n = add_flag(args, n, "--config", o->config);
+	n = add_flag(args, n, "--trackers", o->trackers);
+	n = add_flag(args, n, "--backend", o->backend);
 	gateway = !files && is_gateway(args, n);
 	rc = conf_load(&c, gateway ? CONF_GATEWAY : CONF_SERVER, (int)n, args,
 	    &e);
@@ -158,6 +168,10 @@ admin_rebuild(struct admin_options *o, int argc, char **argv)
 		return cli_fail("rebuild", &e);
 	}
 	log_set_level((enum log_level)c.log_level);
+	if (!gateway && c.args.n == 0) {
+		conf_fini(&c);
+		return cli_usage("admin", "rebuild: name the directory");
+	}
 	rc = gateway ? rebuild_gateway(&c, &e) : check_store_paths(&c, &e);
 	if (rc == 0 && !gateway)
 		rc = files ? rebuild_files(&c, &e) : rebuild_index(&c, &e);
