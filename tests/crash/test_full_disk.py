@@ -5,8 +5,10 @@ the kernel's.
 """
 
 import hashlib
+import os
 import random
 import shutil
+import subprocess
 import tempfile
 import time
 
@@ -18,7 +20,13 @@ SIZE = 160 * 1024 * 1024
 
 def small_disk(folder):
     mount = 'mount -t tmpfs -o size=%d none "$0" && exec "$@"' % SIZE
-    return ["unshare", "-rm", "sh", "-c", mount, folder]
+    how = ["unshare", "-rm"]
+    if os.geteuid() == 0:  # in a chroot root may have no user namespace
+        how = ["unshare", "-m"]
+        if subprocess.run(how + ["true"], stderr=subprocess.DEVNULL).returncode:
+            # nor its mounts made private, where its root is no mount point
+            how += ["--propagation", "unchanged"]
+    return how + ["sh", "-c", mount, folder]
 
 
 def fill(client, prefix, size, rng):
@@ -93,6 +101,7 @@ def run(reserved):
         assert server.stop() == 0
     finally:
         server.cleanup()
+        subprocess.run(["umount", folder], stderr=subprocess.DEVNULL)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -12,7 +12,7 @@
 
 #include <stdio.h>
 
-#define SMALL (64 * 1024) /* beyond it: no install_many(), no whole fetch */
+#define SMALL (1024 * 1024) /* beyond it: no install_many(), no whole fetch */
 
 struct body { /* shared by copies of a disk */
 	unsigned refs;

@@ -1,0 +1,276 @@
+/* storage/replication/rep_int.h - between the files of replication.
+ *
+ * N1  struct rep's lock guards what stands below it in struct rep, the peers,
+ *     fans, uploads and sessions; it is a leaf and no call of the environment
+ *     is made under it.
+ * N2  Tasks: at most REP_WORKERS workers, which make the calls that are queued
+ *     at the peers; one that pulls from each peer; the keeper; one comparing.
+ *     All of them unwind when the environment answers ERR_CLOSED.
+ * N3  What crosses tasks is reference counted; the counts change under the
+ *     lock. */
+#ifndef STORAGE_REPLICATION_REP_INT_H
+#define STORAGE_REPLICATION_REP_INT_H
+
+#include "storage/replication/rep.h"
+#include "storage/replication/wire.h"
+
+#include "lib/lock.h"
+#include "lib/mem.h"
+
+#define REP_MAGIC 0x72657031u
+#define REP_SMALL (1024 * 1024)     /* beyond it a body is streamed */
+#define REP_BATCH (2 * 1024 * 1024) /* bytes of bodies in one call, about */
+#define REP_BATCH_N 512             /* and records */
+#define REP_WORKERS 20
+#define REP_PEER_INSTALLS 2 /* calls under way to one peer */
+#define REP_PEER_CALLS 8
+#define REP_QUEUE_MAX (32u << 20) /* bytes that wait for one peer */
+#define REP_PATHS CMAP_PATHS
+
+/* --- bells: a gate that may be rung by whoever still holds it --- */
+
+struct bell {
+	unsigned refs;
+	void *gate;
+};
+
+/* --- peers --- */
+
+struct job {
+	struct job *next;
+	struct rep_peer *p;
+	struct fan *fan; /* of an INSTALL or a plain call; NULL: run() */
+	size_t slot;
+	void (*run)(struct job *j); /* frees it */
+	void *arg;
+	int64_t born_ms;
+};
+
+struct queue {
+	struct job *head, *tail;
+};
+
+struct rep_peer {
+	struct rep *r;
+	struct rep_peer *next;
+	struct id128 node;
+	uint32_t server_id;
+	struct fdfs_addr addr;
+	bool is_member;
+	int64_t ok_ms, fail_ms; /* 0: never */
+	struct queue installs, calls;
+	size_t queued_bytes;
+	unsigned n_installs, n_calls; /* under way */
+	/* What is pulled from it. */
+	bool is_pulling, is_caught_up, is_first_failed;
+	size_t n_paths;
+	struct engine_pos *pos; /* REP_PATHS of them */
+	uint64_t behind, first_behind;
+};
+
+struct name_lock {
+	struct name_lock *next;
+	struct bell *bell; /* rung when it is free; NULL: nobody waits */
+	char name[ENGINE_FILE_ID_MAX];
+};
+
+struct session;
+
+struct rep {
+	unsigned magic;
+	struct rep_conf c;
+	const struct rep_store_ops *so;
+	void *st;
+	const struct rep_env_ops *eo;
+	void *env;
+
+	struct lock lock;
+	bool is_closing;
+	unsigned n_tasks, n_workers;
+	struct worker *idle;
+	struct rep_peer *peers,
+	    *turn; /* turn: whose queue is looked at first */
+	struct name_lock *names[64];
+	struct session *sessions;
+	size_t n_sessions;
+	uint64_t epoch;
+	bool is_active, was_put_back, is_fetching, is_comparing;
+	bool is_dirty; /* cursors to save */
+	int64_t touched_s, saved_ms, said_degraded_ms;
+	size_t n_repairs; /* under way or waiting */
+	uint64_t pulled_files, pulled_bytes, repaired, compared, found_missing;
+	size_t missing_now;
+};
+
+/* The group as it is now. */
+struct rep_group {
+	struct member_view v;
+	struct rep_peer *peer[CMAP_MEMBERS]; /* the other members */
+	size_t n_peers;
+	unsigned copies; /* min_copies */
+	unsigned majority;
+};
+
+/* rep.c */
+/* ERR_BUSY while this node is no member. */
+int rep_group_get(struct rep *r, struct rep_group *ret, struct err *e);
+int rep_task(struct rep *r, void (*fn)(void *arg), void *arg, struct err *e);
+void rep_task_end(struct rep *r);
+bool rep_is_closing(struct rep *r);
+/* The store path in a file's name; -1. */
+int rep_path_of(const char *id);
+void rep_event(struct rep *r, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* One at a time has a name; waits up to @ms. ERR_BUSY. */
+int name_take(struct rep *r, struct str name, int64_t ms,
+    struct name_lock **ret, struct err *e);
+void name_drop(struct rep *r, struct name_lock **lp);
+
+/* peers.c */
+struct bell *bell_new(struct rep *r);
+void bell_ref(struct bell *b); /* under the lock, as all counts */
+void bell_unref(struct rep *r, struct bell *b);
+void bell_ring(struct rep *r, struct bell *b);
+bool bell_wait(struct rep *r, struct bell *b, int64_t ms);
+bool peer_is_down(const struct rep_peer *p, int64_t now);
+bool peer_is_reachable(const struct rep_peer *p);
+/* One call, on the caller's task. */
+int peer_call(struct rep_peer *p, struct rpc_request *q, int timeout_ms,
+    struct rpc_reply *ret, struct err *e);
+/* @run on a worker, as one of REP_PEER_CALLS; it frees its job. */
+int peer_job(struct rep_peer *p, void (*run)(struct job *j), void *arg,
+    struct err *e);
+void reply_init(struct rpc_reply *r);
+void reply_fini(struct rpc_reply *r);
+void worker_wake(struct rep *r);
+/* Closing: what no worker will do any more ends here. */
+void queues_drain(struct rep *r);
+
+/* fan.c */
+/* One message to several peers, and what they answer. */
+struct fan {
+	struct rep *r;
+	unsigned refs;
+	unsigned op;
+	bool is_batched; /* an INSTALL of term 0: items, many of one call */
+	struct buf args; /* the message, or its items */
+	struct buf body;
+	size_t n_items, n, n_done, n_good, want;
+	/* Under the lock: whether an answer counts; NULL: rc == 0. */
+	bool (*is_good)(struct fan *f, size_t slot);
+	void *arg;
+	struct engine_record *recs; /* owned; what the items were */
+	int timeout_ms;
+	struct bell *decided, *all;
+	bool is_decided;
+	struct fan_slot {
+		struct rep_peer *p;
+		bool is_done, is_good;
+		int rc;
+		struct buf args, body;
+		int64_t took_ms;
+	} slot[CMAP_MEMBERS];
+};
+struct fan *fan_new(struct rep *r, unsigned op, const struct rep_group *g);
+void fan_free(struct fan **fp); /* the caller's reference */
+/* @args and @body are filled by now. Peers that failed a moment ago are not
+ * asked when @skip_down. Decided: @want good answers, or no more can come. */
+void fan_start(struct fan *f, size_t want, bool skip_down);
+/* Another number than was thought, before fan_wait(). */
+void fan_want(struct fan *f, size_t want);
+/* True when @want were good. */
+bool fan_wait(struct fan *f, int64_t ms);
+void fan_wait_all(struct fan *f, int64_t ms);
+void fan_done(struct fan *f, size_t slot, int rc);
+void fan_run(struct job *j); /* on a worker */
+void fan_run_batch(struct rep_peer *p, struct job *jobs);
+/* For an INSTALL of term 0. */
+int fan_add_item(struct fan *f, const struct engine_record *rec,
+    struct str body);
+
+/* write.c */
+/* Tombstones as they are in @v: here, and at @want members in all (0: nobody
+ * is waited for). */
+int tombs_install(struct rep *r, const struct engine_record *v, size_t n,
+    size_t want, struct err *e);
+void tomb_of(struct rep *r, const char *id, uint8_t class, uint64_t version,
+    struct engine_record *ret);
+/* Is an INSTALL's outcome a copy of @rec? */
+struct outcome {
+	int code;
+	uint64_t version;
+	bool is_tomb, is_other; /* is_other: another file of that name */
+};
+bool outcome_is_copy(const struct outcome *o, const struct engine_record *rec);
+bool is_other_file(struct rep *r, const struct engine_record *rec,
+    struct outcome *o);
+int outcome_pack(struct buf *b, const struct outcome *o);
+void outcome_unpack(struct unpack *u, struct outcome *ret);
+
+int copies_suffice(struct rep *r, const struct rep_group *g, size_t copies,
+    struct err *e);
+/* Tombstones what was not acknowledged, everywhere it may have got to. */
+void write_refuse(struct rep *r, const struct engine_record *rec);
+/* One write at a time has a write ID. */
+int write_lock(struct rep *r, const struct id128 *write_id,
+    struct name_lock **ret, struct err *e);
+
+/* pull.c */
+void pull_start(struct rep *r, struct rep_peer *p);
+/* fetch.c */
+struct want { /* a file that is missing here */
+	char id[ENGINE_FILE_ID_MAX];
+	uint64_t version, size;
+};
+/* All of @v from @p, in parallel; what @p has no more is left out, what it can
+ * not read is sought elsewhere. */
+int fetch_all(struct rep_peer *p, struct want *v, size_t n, struct err *e);
+/* One file whole, installed here. @flags: ENGINE_REPAIR or 0. */
+int fetch_one(struct rep_peer *p, struct str id, unsigned flags, struct err *e);
+/* READ. */
+int read_piece(struct rep_peer *p, struct str id, uint64_t version,
+    uint64_t off, uint32_t len, struct rpc_reply *reply, struct err *e);
+/* Small: the answer's body. */
+int fetch_small(struct rep_peer *p, struct str id, struct engine_record *ret,
+    struct rpc_reply *reply, struct err *e);
+
+/* read.c */
+enum find_rc {
+	FIND_LIVE,
+	FIND_TOMB,
+	FIND_NONE, /* so many say so that it does not exist */
+	FIND_OPEN  /* too few answered */
+};
+/* Asks the peers about @id; @here: what this node knows. *ret_p: the best
+ * holder of the highest version. */
+enum find_rc find_elsewhere(struct rep *r, struct str id,
+    const struct engine_version *here, struct rep_peer **ret_p,
+    struct engine_version *ret);
+struct fan *lookup_start(struct rep *r, const struct rep_group *g,
+    uint64_t term, struct str id);
+/* Fetches in the background; nothing happens when too many are under way. */
+void repair_later(struct rep *r, struct str id, unsigned flags);
+
+/* serve.c and others: one operation each */
+typedef int serve_fn(struct rep *r, const struct rpc_from *from,
+    const struct rpc_request *q, struct rpc_answer *a, struct err *e);
+serve_fn rep_serve_install, rep_serve_change, rep_serve_begin, rep_serve_data,
+    rep_serve_commit, rep_serve_abort, rep_serve_log_read, rep_serve_fetch,
+    rep_serve_read, rep_serve_stat, rep_serve_lookup, rep_serve_digest,
+    rep_serve_range;
+/* Sessions that were left; all of them when closing. */
+void sessions_expire(struct rep *r, bool all);
+
+/* compare.c */
+int compare_with(struct rep_peer *p, bool fetch, uint64_t *ret_diff,
+    struct err *e);
+
+/* status.c */
+int rep_state_load(struct rep *r, struct err *e);
+int rep_state_save(struct rep *r, struct err *e);
+void rep_state_judge(struct rep *r);
+/* The peer of that node, made when it is new; NULL without memory. */
+struct rep_peer *peer_get(struct rep *r, const struct id128 *node);
+void rep_keeper(void *arg);
+
+#endif
