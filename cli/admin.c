@@ -45,6 +45,7 @@ static const char help[] =
     "  cluster status             trackers, groups, nodes, states, lag, space\n"
     "  cluster remove SERVER_ID   takes a node out of its group, for good\n"
     "  cluster forget GROUP       trackers forget a group that is gone\n"
+    "  cluster verify             are the replicas of each group the same?\n"
     "  cluster scrub              read and check all stored bytes, now\n"
     "  cluster compact            give back the space of mostly dead volumes\n"
     "\n"
@@ -405,6 +406,7 @@ static const struct admin_command {
 	{ "cluster", "status", 0, 0, true, admin_cluster_status },
 	{ "cluster", "remove", 1, 1, true, admin_cluster_remove },
 	{ "cluster", "forget", 1, 1, true, admin_cluster_forget },
+	{ "cluster", "verify", 0, 0, true, admin_cluster_verify },
 	{ "cluster", "scrub", 0, 0, true, admin_cluster_scrub },
 	{ "cluster", "compact", 0, 0, true, admin_cluster_compact },
 };

@@ -41,10 +41,11 @@ int admin_health_node(const char *address);
 /* admin_rebuild.c: without a server */
 int admin_rebuild(struct admin_options *o, int argc, char **argv);
 
-/* admin_cluster.c: of a cluster, with its secret */
+/* admin_cluster.c, admin_verify.c: of a cluster, with its secret */
 int admin_cluster_status(struct admin_options *o, int argc, char **argv);
 int admin_cluster_remove(struct admin_options *o, int argc, char **argv);
 int admin_cluster_forget(struct admin_options *o, int argc, char **argv);
+int admin_cluster_verify(struct admin_options *o, int argc, char **argv);
 int admin_cluster_scrub(struct admin_options *o, int argc, char **argv);
 int admin_cluster_compact(struct admin_options *o, int argc, char **argv);
 
