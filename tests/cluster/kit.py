@@ -1,7 +1,9 @@
 """Starts the processes of a cluster on loopback ports, and harms them."""
 
+import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -290,70 +292,79 @@ class Cluster:
 
 
 class Load(threading.Thread):
-    """Uploads, reads and deletes through FastDFS's protocol until stopped, and
-    remembers what was acknowledged. Reads must never fail."""
+    """Uploads, reads and deletes through FastDFS's protocol until finish(), and
+    remembers what was acknowledged.
+
+    A client here does what FastDFS's do: asks a tracker, talks to the node that it
+    names, and on an error asks again. A read that still fails after READ_S, or is
+    told that an acknowledged file is not there, is a failed read."""
 
     SIZES = (0, 1, 1000, 4096, 70000, 300000)
+    READ_S = 5
 
-    def __init__(self, cluster, seed, group=None, deletes=True):
+    def __init__(self, cluster, seed, group=None, deletes=True, timeout=10):
         super().__init__(daemon=True)
-        import random
-
         self.r, self.group, self.deletes = random.Random(seed), group, deletes
-        self.client = cluster.client(timeout=20)
-        self.files, self.deleted, self.unsure = {}, [], set()
+        self.client = cluster.client(timeout)
+        self.files, self.deleted, self.unsure = {}, [], []
         self.read_errors, self.write_errors, self.wrong = [], [], []
-        self.longest_outage, self.last_write = 0, None
+        self.failing_since, self.longest_outage = None, 0
         self.reads = self.writes = 0
-        self.halt = threading.Event()
+        self.halt, self.broken = threading.Event(), None
 
     def run(self):
-        while not self.halt.is_set():
-            what = self.r.random()
-            if what < 0.5 or not self.files:
-                self._write()
-            elif what < 0.9 or not self.deletes:
-                self._read()
-            else:
-                self._delete()
+        try:
+            while not self.halt.is_set():
+                what = self.r.random()
+                if what < 0.5 or not self.files:
+                    self._write()
+                elif what < 0.9 or not self.deletes:
+                    self._read()
+                else:
+                    self._delete()
+        except BaseException as e:
+            self.broken = e
+            raise
 
     def finish(self):
         self.halt.set()
-        self.join(60)
-        assert not self.is_alive()
+        self.join(90)
+        assert not self.is_alive() and self.broken is None, self.broken
+        if self.failing_since is not None:
+            self._works_again()
 
-    def _wrote(self, begin, error=None):
-        """How long no write of this thread succeeded."""
-        now = time.monotonic()
-        if error is None:
-            if self.last_write is not None:
-                self.longest_outage = max(self.longest_outage, now - self.last_write)
-            self.last_write = now
-            self.writes += 1
-        else:
-            self.write_errors.append((begin, repr(error)))
-            time.sleep(0.05)
+    def _works_again(self):
+        outage = time.monotonic() - self.failing_since
+        self.longest_outage = max(self.longest_outage, outage)
+        self.failing_since = None
 
     def _write(self):
         data = self.r.randbytes(self.r.choice(self.SIZES))
         begin = time.monotonic()
         try:
             name = self.client.upload(data, group=self.group)
-            self.files[name] = data
-            self._wrote(begin)
         except (OSError, fdfs.FdfsError) as e:
-            self._wrote(begin, e)
+            self.write_errors.append((time.strftime("%H:%M:%S"), repr(e)))
+            if self.failing_since is None:
+                self.failing_since = begin
+            time.sleep(0.05)
+            return
+        assert name not in self.files
+        self.files[name] = data
+        self.writes += 1
+        if self.failing_since is not None:
+            self._works_again()
 
     def _read(self):
-        self.last_write = None  # time spent reading is no outage
         name = self.r.choice(list(self.files))
-        end = time.monotonic() + 5
-        while True:  # as a client does: another server, when one has died
+        end = time.monotonic() + self.READ_S
+        while True:
             try:
                 got = self.client.download(name)
                 break
             except (OSError, fdfs.FdfsError) as e:
-                if time.monotonic() > end or getattr(e, "status", 0) == fdfs.ENOENT:
+                gone = getattr(e, "status", 0) == fdfs.ENOENT
+                if gone or time.monotonic() > end:
                     self.read_errors.append((name, repr(e)))
                     return
                 time.sleep(0.02)
@@ -362,35 +373,65 @@ class Load(threading.Thread):
             self.wrong.append(name)
 
     def _delete(self):
-        self.last_write = None
         name = self.r.choice(list(self.files))
-        data = self.files.pop(name)
+        del self.files[name]
         try:
             self.client.delete(name)
             self.deleted.append(name)
         except (OSError, fdfs.FdfsError):
-            self.unsure.add(name)  # may or may not have happened
-            del data
+            self.unsure.append(name)  # it may or may not have happened
 
-    def check(self, client=None):
+    def check(self, client=None, at=None):
         """Everything acknowledged is there, nothing deleted is."""
-        client = client or self.client
-        lost = []
-        for name, data in self.files.items():
-            try:
-                if client.download(name) != data:
-                    self.wrong.append(name)
-            except (OSError, fdfs.FdfsError) as e:
-                lost.append((name, repr(e)))
-        back = []
-        for name in self.deleted:
-            try:
-                client.download(name)
-                back.append(name)
-            except fdfs.FdfsError as e:
-                assert e.status == fdfs.ENOENT, (name, e)
-        assert not lost and not back and not self.wrong, (lost[:5], back[:5], self.wrong[:5])
+        check_files(client or self.client, self.files, self.deleted, at)
+        assert not self.wrong, self.wrong[:5]
         assert not self.read_errors, self.read_errors[:5]
+
+
+def check_files(client, files, deleted=(), at=None):
+    wrong, lost, back = [], [], []
+    for name, data in files.items():
+        try:
+            if client.download(name, at=at) != data:
+                wrong.append(name)
+        except (OSError, fdfs.FdfsError) as e:
+            lost.append((name, repr(e)))
+    for name in deleted:
+        try:
+            client.download(name, at=at)
+            back.append(name)
+        except fdfs.FdfsError as e:
+            assert e.status == fdfs.ENOENT, (name, e)
+    assert not wrong and not lost and not back, (
+        "%d wrong %s, %d lost %s, %d of %d back %s"
+        % (len(wrong), wrong[:3], len(lost), lost[:3], len(back), len(deleted), back[:3])
+    )
+
+
+@contextlib.contextmanager
+def load(cluster, threads=3, most_outage=5, **more):
+    """A load while the block runs; then its checks."""
+    loads = [Load(cluster, seed, **more) for seed in range(threads)]
+    for one in loads:
+        one.start()
+    try:
+        yield loads
+    finally:
+        for one in loads:
+            one.halt.set()
+    for one in loads:
+        one.finish()
+    cluster.wait_active()
+    for one in loads:
+        one.check(cluster.client())
+        assert one.reads > 10 and one.writes > 10, (one.reads, one.writes)
+    outage = max(one.longest_outage for one in loads)
+    errors = [e for one in loads for e in one.write_errors]
+    print(
+        "%d writes, %d reads; %d writes failed, for %.1f s at the longest"
+        % (sum(x.writes for x in loads), sum(x.reads for x in loads), len(errors), outage)
+    )
+    assert outage <= most_outage, (outage, errors[:3], errors[-3:])
 
 
 def port_is_open(address):

@@ -1,6 +1,8 @@
 /* The tracker's core, rule by rule. */
 #include "kit.h"
 
+#include "lib/fault.h"
+
 /* --- K2: what is said of a group that cannot serve --- */
 
 static void
@@ -651,6 +653,38 @@ test_gates(void **state)
 	tcore_free(&t);
 }
 
+/* Each allocation fails once: an error then, no crash, leak or half a group. */
+static void
+test_no_memory(void **state)
+{
+	struct tcore *t = kit_new(0);
+	struct buf b = BUF_CAP(16 << 20);
+	struct err e = ERR_INIT;
+	bool fired = true;
+	int rc = 0;
+
+	(void)state;
+	for (unsigned long n = 1; fired || rc < 0; n++) {
+		struct cmap_node k = kit_node(1, 1, 1, 3, n);
+
+		assert_true(n < 1000);
+		if (fired)
+			fault_arm(FAULT_ALLOC, n, 12, false);
+		rc = tcore_hear_node(t, at(10000), &k, &e);
+		buf_reset(&b);
+		if (rc == 0)
+			rc = tcore_map(t, at(10000), STR_LIT(""), 0, &b, &e);
+		fired = fault_fired();
+		fault_disarm();
+		assert_true(rc == 0 || fired);
+		tcore_tick(t, at(10000));
+		buf_fini(&b);
+	}
+	assert_int_equal(kit_store(t, 10000, "group1"), 1001);
+	buf_fini(&b);
+	tcore_free(&t);
+}
+
 int
 main(void)
 {
@@ -676,6 +710,7 @@ main(void)
 		cmocka_unit_test(test_seq),
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_gates),
+		cmocka_unit_test(test_no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
