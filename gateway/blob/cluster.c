@@ -137,8 +137,8 @@ blob_cluster_new(const struct blob_cluster_conf *conf, struct blob **ret,
     struct err *e)
 {
 	struct rpc_client_opts o = { .self = conf->self,
-		.max_idle_each = 64,
-		.max_idle = 256 };
+		.max_idle_each = 256,
+		.max_idle = 1024 };
 	struct cluster *c;
 	int rc;
 

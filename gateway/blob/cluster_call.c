@@ -257,7 +257,8 @@ blob_cluster_take(struct blob *b, const struct id128 *index_id, uint64_t epoch,
 	if (rc < 0)
 		return rc;
 	lock_take(&c->lock);
-	c->index_id = *index_id;
+	if (!id128_eq(&c->index_id, index_id)) /* read without it, later */
+		c->index_id = *index_id;
 	lock_drop(&c->lock);
 	atomic_store(&c->epoch, epoch);
 	return 0;

@@ -12,7 +12,7 @@
 
 #define CLUSTER_MAX_NODES 1024
 #define CLUSTER_MAX_GROUPS 256
-#define CLUSTER_TRIES 16 /* nodes that one call is tried at */
+#define CLUSTER_TRIES 32 /* nodes that one call is tried at */
 
 struct node { /* remembered as long as the backend lives */
 	struct node *next;

@@ -12,6 +12,7 @@
 #define ASK_MS 1000
 #define KICK_MS 100 /* between two refreshes, however many failures */
 #define REMEMBER_S 600
+#define GRACE_S 10
 
 /* --- views --- */
 
@@ -146,6 +147,8 @@ keep_forgotten(struct cluster *c, struct cmap *map, const struct view *old,
 		*p = *n;
 		p->n_paths = 0; /* not its own: see cmap_fini() */
 		p->paths = NULL;
+		if (now - old->nodes[i].n->listed_ns < GRACE_S * 1000 * MS)
+			continue; /* it will be announced in a moment */
 		p->is_away = true;
 		p->can_write = false;
 	}

@@ -105,7 +105,7 @@ cluster_put_whole(void *impl, struct str group, const struct blob_owner *owner,
 	struct view_node *order[CLUSTER_TRIES];
 	struct cluster *c = impl;
 	struct rpc_reply r;
-	bool sent = false;
+	bool is_full, sent = false;
 	struct view *v;
 	size_t i, n;
 	int rc;
@@ -132,10 +132,15 @@ cluster_put_whole(void *impl, struct str group, const struct blob_owner *owner,
 		if (rc == 0)
 			break;
 	}
+	/* Was that the last one that could have had room? */
+	is_full = rc == ERR_NO_SPACE;
+	for (i = 0; is_full && i < n; i++)
+		is_full = !node_is_good(order[i], true);
 	view_put(v);
 	buf_fini(&args);
-	if (rc < 0 && sent && rc != ERR_FAILED)
-		return rc == ERR_NO_MEMORY ? rc : ERR_RETRY;
+	if (rc < 0 && sent && !is_full && rc != ERR_NO_MEMORY &&
+	    !atomic_load(&c->is_lost))
+		return ERR_RETRY;
 	return rc < 0 ? refused(rc, e) : 0;
 }
 
@@ -191,7 +196,7 @@ cluster_put_begin(void *impl, struct str group, const struct blob_owner *owner,
 	q.args = buf_str(&args);
 	for (i = 0; i < n && (i == 0 ? rc == 0 : rc < 0); i++) {
 		rc = begin_at(u, order[i], &q, e);
-		if (rc == 0 || rc == ERR_FAILED)
+		if (rc == 0 || atomic_load(&c->is_lost))
 			break;
 	}
 	buf_fini(&args);

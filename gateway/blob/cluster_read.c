@@ -307,5 +307,5 @@ cluster_note(void *file, struct buf *ret, struct err *e)
 	}
 	view_put(v);
 	buf_fini(&args);
-	return rc;
+	return rc == ERR_DISCONNECTED ? ERR_BUSY : rc;
 }

@@ -45,7 +45,7 @@ delete_batch(struct cluster *c, struct str group, const struct str *ids,
 	/* A tombstone twice is one: any node will do. */
 	for (size_t i = 0; i < n_nodes && rc < 0; i++) {
 		rc = cluster_call(c, order[i], &q, DELETE_MS, NULL, e);
-		if (rc == ERR_FAILED || rc == ERR_ACCESS_DENIED)
+		if (rc == ERR_ACCESS_DENIED || atomic_load(&c->is_lost))
 			break;
 	}
 	view_put(v);
@@ -272,14 +272,19 @@ gather_group(struct cluster *c, const struct view *v,
     const struct view_group *g, struct gathered *l, struct err *e)
 {
 	struct each x = { BLOB_CLASS_INDEX, gather, l, false, 0 };
-	size_t want = g->members, got = 0, begin;
+	struct view_node *order[CLUSTER_TRIES];
+	size_t n, want = g->members, got = 0, begin;
 	struct err e2 = ERR_INIT;
 
 	if (g->copies > 1)
 		want -= g->copies - 1 < want ? g->copies - 1 : want - 1;
-	for (size_t i = 0; i < g->n && x.stop == 0; i++) {
+	n = order_read(c, v, str_of(g->name), order);
+	for (size_t i = 0; i < n && x.stop == 0; i++) {
+		/* Those that are not well come last, and only if needed. */
+		if (got >= want && !node_is_good(order[i], false))
+			break;
 		begin = l->n;
-		if (each_of_node(c, &v->nodes[g->first + i], &x, &e2) == 0)
+		if (each_of_node(c, order[i], &x, &e2) == 0)
 			got++;
 		else
 			l->n = begin;
@@ -344,9 +349,9 @@ tidy_all(struct cluster *c, enum sop_tidy what, struct err *e)
 		int r = cluster_call(c, &v->nodes[i], &q, TIDY_MS, NULL, &e2);
 
 		if (r < 0 && first == 0)
-			first = err_set(e, r, "group %s, node %u: %.150s",
-			    v->nodes[i].c->group, v->nodes[i].c->server_id,
-			    e2.msg);
+			first = err_set(e, r == ERR_DISCONNECTED ? ERR_BUSY : r,
+			    "group %s, node %u: %.150s", v->nodes[i].c->group,
+			    v->nodes[i].c->server_id, e2.msg);
 	}
 	view_put(v);
 	buf_fini(&args);

@@ -283,8 +283,34 @@ test_spill(void **state)
 	assert_true(str_has_prefix(str_of(i.id), STR_LIT("group2/")));
 	/* Nowhere */
 	fake.node[2].mood = fake.node[3].mood = FAKE_REFUSES;
-	fake.node[2].code = fake.node[3].code = ERR_BUSY;
-	assert_true(put("group1", STR_LIT("x"), &i) < 0);
+	fake.node[2].code = fake.node[3].code = ERR_NO_SPACE;
+	for (n = 0; (rc = put("group1", STR_LIT("x"), &i)) == ERR_RETRY; n++)
+		assert_true(n < 3);
+	assert_int_equal(rc, ERR_NO_SPACE);
+	end();
+}
+
+/* A node's own trouble is not the index's. */
+static void
+test_failed_node(void **state)
+{
+	struct err e = ERR_INIT;
+	struct blob_info i;
+	struct str id;
+	int rc, n;
+
+	(void)state;
+	begin(three, 3);
+	for (n = 0; n < 3; n++) {
+		fake.node[n].mood = n < 2 ? FAKE_REFUSES : FAKE_FINE;
+		fake.node[n].code = ERR_FAILED;
+	}
+	for (n = 0; (rc = put("group1", STR_LIT("x"), &i)) == ERR_RETRY; n++)
+		assert_true(n < 3);
+	assert_int_equal(rc, 0);
+	assert_false(blob_cluster_is_lost(blob));
+	id = str_of(i.id);
+	assert_int_equal(blob_delete_many(blob, &id, 1, &e), 0);
 	end();
 }
 
@@ -712,6 +738,7 @@ main(void)
 		cmocka_unit_test(test_bad_copy),
 		cmocka_unit_test(test_unknown_outcome),
 		cmocka_unit_test(test_spill),
+		cmocka_unit_test(test_failed_node),
 		cmocka_unit_test(test_choose_group),
 		cmocka_unit_test(test_owner),
 		cmocka_unit_test(test_owner_notices),
