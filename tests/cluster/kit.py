@@ -42,11 +42,11 @@ class Process:
         self.cluster, self.name, self.port, self.words = cluster, name, port, words
         self.dir = os.path.join(cluster.dir, name)
         self.log = os.path.join(cluster.dir, name + ".log")
-        self.env, self.process, self.prefix = dict(env or {}), None, []
+        self.env, self.process = dict(env or {}), None
 
     @property
     def address(self):
-        return ("127.0.0.1", self.port)
+        return (self.cluster.host(self.name), self.port)
 
     @property
     def is_up(self):
@@ -55,7 +55,7 @@ class Process:
     def start(self, wait=30, args=()):
         assert not self.is_up, self.name
         begin = os.path.getsize(self.log) if os.path.exists(self.log) else 0
-        command = self.prefix + [binary()] + self.words + list(args)
+        command = self.cluster.prefix(self.name) + [binary()] + self.words + list(args)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 command,
@@ -131,19 +131,28 @@ class Cluster:
     """`with Cluster(trackers=2, groups={"group1": 3}) as c:`
 
     c.trackers, c.storages (in the order of their server IDs, from 1), c.gateways
-    are Processes; all are started and ready."""
+    are Processes; all are started and ready. With net=True each has a host of its
+    own (net.py: c.net), else all are on the loopback."""
 
     def __init__(self, trackers=1, groups=None, gateways=0, secret=CLUSTER_SECRET,
-                 tracker_args=(), storage_args=(), gateway_args=(), env=None):
+                 tracker_args=(), storage_args=(), gateway_args=(), env=None, net=False):
         self.dir = tempfile.mkdtemp(prefix="creel-cluster-")
         self.secret, self.env = secret, dict(env or {})
         self.trackers, self.storages, self.gateways = [], [], []
-        ports = [free_port() for _ in range(trackers)]
-        self.tracker_list = ",".join("127.0.0.1:%d" % p for p in ports)
+        self.net, self.hosts = None, {}
+        if net:
+            from net import Net
+
+            self.net = Net()
+        names = ["t%d" % (i + 1) for i in range(trackers)]
+        ports = [free_port() for _ in names]
+        self.tracker_list = ",".join(
+            "%s:%d" % (self.host(n), p) for n, p in zip(names, ports)
+        )
         self.tracker_args = list(tracker_args)
         self.storage_args, self.gateway_args = list(storage_args), list(gateway_args)
-        for i, port in enumerate(ports):
-            self._add_tracker("t%d" % (i + 1), port)
+        for name, port in zip(names, ports):
+            self._add_tracker(name, port)
         self.groups = {}
         for group, count in (groups or {}).items():
             for _ in range(count):
@@ -151,10 +160,18 @@ class Cluster:
         for i in range(gateways):
             self.add_gateway("g%d" % (i + 1))
 
+    def host(self, name):
+        if name not in self.hosts:
+            self.hosts[name] = self.net.add(name) if self.net else "127.0.0.1"
+        return self.hosts[name]
+
+    def prefix(self, name):
+        return self.net.prefix(name) if self.net else []
+
     def _add_tracker(self, name, port):
         words = ["tracker", os.path.join(self.dir, name)]
-        words += ["--tracker-address", "127.0.0.1:%d" % port]
-        words += ["--trackers", self.tracker_list, "--allow-hosts", "127.0.0.1"]
+        words += ["--tracker-address", "%s:%d" % (self.host(name), port)]
+        words += ["--trackers", self.tracker_list, "--allow-hosts", self.clients()]
         self.trackers.append(Process(self, name, port, words + self.tracker_args))
 
     def add_storage(self, group, server_id=None, args=()):
@@ -163,9 +180,9 @@ class Cluster:
         name, port = "s%d" % server_id, free_port()
         words = ["storage", os.path.join(self.dir, name), "--group", group]
         words += ["--server-id", str(server_id)]
-        words += ["--storage-address", "127.0.0.1:%d" % port]
-        words += ["--inner-address", "127.0.0.1:%d" % port]
-        words += ["--trackers", self.tracker_list, "--allow-hosts", "127.0.0.1"]
+        words += ["--storage-address", "%s:%d" % (self.host(name), port)]
+        words += ["--inner-address", "%s:%d" % (self.host(name), port)]
+        words += ["--trackers", self.tracker_list, "--allow-hosts", self.clients()]
         # The test machine's disk may be small and shared.
         words += ["--volume-size", "16M", "--access-log", "off"]
         p = Process(self, name, port, words + self.storage_args + list(args))
@@ -177,11 +194,15 @@ class Cluster:
     def add_gateway(self, name):
         port = free_port()
         words = ["gateway", os.path.join(self.dir, name)]
-        words += ["--address", "127.0.0.1:%d" % port, "--trackers", self.tracker_list]
+        words += ["--address", "%s:%d" % (self.host(name), port)]
+        words += ["--trackers", self.tracker_list]
         words += ["--access-log", "off"]
         env = {"CREEL_ROOT_USER": ACCESS_KEY, "CREEL_ROOT_PASSWORD": SECRET}
         self.gateways.append(Process(self, name, port, words + self.gateway_args, env))
         return self.gateways[-1]
+
+    def clients(self):
+        return "10.213.0.0/16" if self.net else "127.0.0.1"
 
     def environ(self, more=()):
         env = {k: v for k, v in os.environ.items() if not k.startswith("CREEL_") or k in
@@ -209,6 +230,8 @@ class Cluster:
     def close(self):
         for p in self.gateways + self.storages + self.trackers:
             p.kill()
+        if self.net:
+            self.net.close()
         if os.environ.get("CREEL_KEEP_LOGS"):
             print("logs in", self.dir)
         else:

@@ -294,6 +294,29 @@ def test_wide_port():
         assert b"response_ip_addr_size=46" in fdfs.ask(wide, 75)
 
 
+def test_cut_off():
+    """A tracker whose cable is out hears nobody, and says so once it is back."""
+    with kit.Cluster(trackers=2, net=True) as c:
+        for t in c.trackers:
+            for i in (1, 2, 3):
+                Fake(i).announce(t)
+        c.net.pull("t1")
+        with pytest.raises(OSError):
+            fdfs.ask(c.trackers[0].address, 101, timeout=1)
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            for i in (1, 2, 3):
+                Fake(i).announce(c.trackers[1])
+            assert fdfs.status(c.trackers[1].address, 101) == 0
+            time.sleep(0.5)
+        c.net.plug("t1")
+        t = c.trackers[0].address
+        kit.wait_for("there again", lambda: fdfs.status(t, 111) == 0, 5)
+        assert fdfs.status(t, 101) == fdfs.EAGAIN
+        Fake(2).announce(c.trackers[0])
+        assert fdfs.servers(fdfs.ask(t, 101), True)[1] == [Fake.at(2)]
+
+
 def test_one_process_a_directory(cluster):
     t = cluster.trackers[0]
     other = kit.Process(cluster, "t1", kit.free_port(), list(t.words))

@@ -28,7 +28,7 @@ def free_port():
     those that the kernel draws for clients: one of these may be taken at any
     time, also by a client while a server starts again."""
     if "lock" not in _ports:
-        path = "creel-test-ports-%d" % os.geteuid()
+        path = "creel-test-ports-" + os.environ.get("CREEL_TEST_UID", str(os.geteuid()))
         path = os.path.join(tempfile.gettempdir(), path)
         _ports["lock"] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     while True:
