@@ -1,13 +1,17 @@
 /* storage/engine/ident.c - creel.json in each store path: whose it is.
  *
  *   { "format": 1, "deployment": UUID, "node": UUID, "group": "group1",
- *     "path": { "number": 0, "uuid": UUID },
+ *     "path": { "number": 0, "uuid": UUID [, "replaces": UUID] },
  *     "paths": [ { "number": 0, "uuid": UUID }, ... ] }
  *
  * N1  Paths belong together when deployment and node are the same; the list is
  *     the union of theirs (one that was being added may be in its own only).
  * N2  Every path of the list must be given; a blank one is taken as a new one
- *     only when all known ones are there.
+ *     only when all known ones are there, or, with replace_blank, in place of
+ *     one that is not.
+ * N3  One that is taken in place of another says so itself, first: lists that
+ *     still have the other are out of date. The other itself, should it turn
+ *     up again, is refused.
  * Thread: the opener's. */
 #include "storage/engine/engine_int.h"
 
@@ -29,6 +33,7 @@ enum {
 struct known {
 	bool is_set;
 	struct id128 uuid;
+	struct id128 before; /* what it has replaced; zero = nothing */
 };
 
 struct one { /* what is in one given directory */
@@ -36,6 +41,7 @@ struct one { /* what is in one given directory */
 	int lock_fd;
 	bool is_blank;
 	struct ident ident;
+	struct id128 replaces; /* N3; zero = nothing */
 	unsigned no;
 	char group[32];
 };
@@ -46,6 +52,7 @@ struct all {
 	struct known known[MAX_PATHS];
 	struct id128 deployment, node;
 	bool has_ident;
+	bool is_stale; /* a list is out of date (N3) */
 };
 
 static bool
@@ -70,7 +77,20 @@ note_known(struct all *a, const struct one *o, unsigned no,
     const struct id128 *uuid, struct err *e)
 {
 	struct known *k = &a->known[no];
+	bool is_own = no == o->no && id128_eq(uuid, &o->ident.path);
 
+	if (k->is_set && !id128_is_zero(&k->before) &&
+	    id128_eq(&k->before, uuid) && no != o->no) {
+		a->is_stale = true;
+		return 0;
+	}
+	if (is_own && !id128_is_zero(&o->replaces)) {
+		if (k->is_set && id128_eq(&k->uuid, &o->replaces)) {
+			a->is_stale = true;
+			k->is_set = false;
+		}
+		k->before = o->replaces;
+	}
 	if (k->is_set && !id128_eq(&k->uuid, uuid))
 		return err_set(e, ERR_CONFIG,
 		    "%s/creel.json knows another store path %u than the others: "
@@ -126,6 +146,7 @@ parse(struct all *a, struct one *o, const json_t *j, struct err *e)
 	    !get_uuid(path, "uuid", &o->ident.path))
 		return broken(o, e);
 	o->no = (unsigned)no;
+	get_uuid(path, "replaces", &o->replaces);
 	snprintf(o->group, sizeof(o->group), "%s", group);
 	if (a->has_ident && (!id128_eq(&a->deployment, &o->ident.deployment) ||
 				!id128_eq(&a->node, &o->ident.node)))
@@ -251,6 +272,9 @@ save_one(const struct all *a, const struct one *o, const char *group,
 	    FORMAT, "deployment", uuid_json(&a->deployment), "node",
 	    uuid_json(&a->node), "group", group, "path", "number", (int)o->no,
 	    "uuid", uuid_json(&o->ident.path), "paths", list);
+	if (j != NULL && !id128_is_zero(&o->replaces))
+		json_object_set_new(json_object_get(j, "path"), "replaces",
+		    uuid_json(&o->replaces));
 	text = j == NULL ? NULL : json_dumps(j, JSON_INDENT(2));
 	json_decref(j);
 	if (text == NULL)
@@ -261,12 +285,23 @@ save_one(const struct all *a, const struct one *o, const char *group,
 	return rc;
 }
 
+static bool
+is_given(const struct all *a, unsigned no)
+{
+	for (size_t i = 0; i < a->n; i++) {
+		if (!a->one[i].is_blank && a->one[i].no == no)
+			return true;
+	}
+	return false;
+}
+
+/* The first that is missing, else a new one. */
 static unsigned
 free_number(const struct all *a)
 {
 	unsigned no = 0;
 
-	while (no < MAX_PATHS && a->known[no].is_set)
+	while (no < MAX_PATHS && a->known[no].is_set && is_given(a, no))
 		no++;
 	return no;
 }
@@ -274,22 +309,25 @@ free_number(const struct all *a)
 /* --- the rules --- */
 
 static int
-check_known(const struct all *a, struct err *e)
+check_known(const struct all *a, const struct engine_conf *c, struct err *e)
 {
 	const char *blank = NULL;
+	size_t n_blank = 0;
 
 	for (size_t i = 0; i < a->n; i++) {
-		if (a->one[i].is_blank)
+		if (a->one[i].is_blank) {
 			blank = a->one[i].dir;
+			n_blank++;
+		}
 	}
 	for (unsigned no = 0; no < MAX_PATHS; no++) {
-		bool found = !a->known[no].is_set;
-
-		for (size_t i = 0; i < a->n && !found; i++)
-			found = !a->one[i].is_blank && a->one[i].no == no;
-		if (found)
+		if (!a->known[no].is_set || is_given(a, no))
 			continue;
-		if (blank != NULL)
+		if (c->replace_blank && n_blank > 0) {
+			n_blank--;
+			continue;
+		}
+		if (blank != NULL && !c->replace_blank)
 			return err_set(e, ERR_CONFIG,
 			    "store path %u is missing and %s is blank: is its "
 			    "disk mounted?",
@@ -335,6 +373,29 @@ check_deployment(const struct all *a, const struct id128 *want, struct err *e)
 }
 
 static int
+take_blank(struct all *a, struct one *o, const struct engine_conf *c,
+    struct err *e)
+{
+	struct known *k = &a->known[o->no];
+
+	o->ident = (struct ident){ a->deployment, a->node, id128_new() };
+	if (k->is_set) {
+		char text[PATH_MAX + 80];
+
+		o->replaces = k->uuid;
+		snprintf(text, sizeof(text),
+		    "store path %u (%.100s) is blank: taken anew", o->no,
+		    o->dir);
+		if (c->event != NULL)
+			c->event(c->event_arg, LOG_WARN, text);
+	}
+	*k = (struct known){ true, o->ident.path, o->replaces };
+	o->is_blank = false;
+	/* One at a time: what is in a list is there, or was. */
+	return save_one(a, o, c->group, e);
+}
+
+static int
 settle(struct all *a, const struct engine_conf *c, struct err *e)
 {
 	const char *group = c->group;
@@ -364,16 +425,13 @@ settle(struct all *a, const struct engine_conf *c, struct err *e)
 		o->no = free_number(a);
 		if (o->no == MAX_PATHS)
 			return err_set(e, ERR_CONFIG, "too many store paths");
-		o->ident =
-		    (struct ident){ a->deployment, a->node, id128_new() };
-		a->known[o->no] = (struct known){ true, o->ident.path };
-		/* One at a time: what is in a list is there, or was. */
-		rc = save_one(a, o, group, e);
+		rc = take_blank(a, o, c, e);
 		if (rc < 0)
 			return rc;
 		last = o;
 	}
-	for (size_t i = 0; i < a->n && rc == 0 && last != NULL; i++) {
+	for (size_t i = 0; i < a->n && rc == 0 && (last != NULL || a->is_stale);
+	     i++) {
 		if (&a->one[i] != last)
 			rc = save_one(a, &a->one[i], group, e);
 	}
@@ -401,7 +459,7 @@ ident_open(const struct engine_conf *c, struct opened_path *ret, struct err *e)
 	if (rc == 0)
 		rc = check_twice(a, e);
 	if (rc == 0)
-		rc = check_known(a, e);
+		rc = check_known(a, c, e);
 	if (rc == 0)
 		rc = settle(a, c, e);
 	for (size_t i = 0; i < a->n && rc == 0; i++) {
