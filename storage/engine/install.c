@@ -432,6 +432,8 @@ engine_install_many(struct engine *g, struct engine_install *v, size_t n,
 	if (n == 0)
 		return 0;
 	x = mem_alloc(cap * sizeof(*x));
+	for (size_t i = 0; i < n && x == NULL; i++)
+		v[i].rc = ERR_NO_MEMORY;
 	if (x == NULL)
 		return err_set(e, ERR_NO_MEMORY, NULL);
 	while (n > 0) {
