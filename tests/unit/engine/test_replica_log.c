@@ -14,8 +14,11 @@ struct seen {
 	uint64_t version;
 	bool is_tomb;
 };
+enum {
+	MAX_SEEN = 6000
+};
 struct replica {
-	struct seen v[4096];
+	struct seen v[MAX_SEEN];
 	size_t n, given;
 	int stop_after; /* < 0: never */
 	int answer;
@@ -40,7 +43,7 @@ take(void *arg, const struct engine_record *rec)
 	if (r->stop_after == 0 && r->answer < 0)
 		return r->answer;
 	if (s == NULL) {
-		assert_true(r->n < 4096);
+		assert_true(r->n < MAX_SEEN);
 		s = &r->v[r->n++];
 		memcpy(s->id, rec->info.id, sizeof(s->id));
 		s->version = 0;
@@ -239,6 +242,306 @@ test_waiting(void **state UNUSED)
 	engine_close(&g);
 }
 
+/* --- volumes that go, disks that are put back --- */
+
+static void
+shell(const char *fmt, ...)
+{
+	char cmd[1400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(cmd, sizeof(cmd), fmt, ap);
+	va_end(ap);
+	assert_int_equal(system(cmd), 0);
+}
+
+static bool
+volume_exists(uint64_t no)
+{
+	char name[500];
+
+	snprintf(name, sizeof(name), "%s/disk0/volumes/%016jx.vol", test_dir,
+	    (uintmax_t)no);
+	return fs_exists(name);
+}
+
+/* Files @from to @to of 60,000 bytes. */
+static void
+fill(struct engine *g, uint64_t from, uint64_t to)
+{
+	for (uint64_t i = from; i < to; i++) {
+		struct engine_record r = record_make(g, i, 1, 60000);
+
+		assert_int_equal(put_version(g, &r, i, 60000), 0);
+	}
+}
+
+static void
+bury(struct engine *g, uint64_t from, uint64_t to)
+{
+	for (uint64_t i = from; i < to; i++) {
+		struct engine_record r = record_make(g, i, 1, 60000);
+
+		r.info.created_s = clock_real_s();
+		assert_int_equal(put_tomb(g, &r, 2), 0);
+	}
+}
+
+static void
+expect(struct replica *r, struct engine *g, uint64_t i, bool is_tomb)
+{
+	struct engine_record rec = record_make(g, i, 1, 60000);
+	struct seen *s = seen_of(r, rec.info.id);
+
+	if (s == NULL)
+		fail_msg("file %ju was never given", (uintmax_t)i);
+	if (s->is_tomb != is_tomb || s->version != (is_tomb ? 2 : 1))
+		fail_msg("file %ju: tombstone %d", (uintmax_t)i, s->is_tomb);
+}
+
+static void
+compact(struct engine *g)
+{
+	struct err e = ERR_INIT;
+
+	assert_int_equal(engine_compact_now(g, &e), 0);
+}
+
+static void
+test_compacted_underneath(void **state UNUSED)
+{
+	struct engine_conf c = test_conf(1);
+	struct replica *r = replica_new();
+	struct engine_pos pos = { 0 }, old;
+	struct err e = ERR_INIT;
+	struct engine *g;
+	bool end;
+
+	c.tombstone_keep_s = 100000;
+	g = test_open(&c);
+	fill(g, 0, 100);
+	assert_int_equal(engine_log_read(g, 0, &pos, 20, take, r, &end, &e), 0);
+	assert_false(end);
+	assert_int_equal(pos.vol, 2);
+	/* All volumes up to there go, what was read and what was not. */
+	bury(g, 0, 19);
+	bury(g, 20, 45);
+	compact(g);
+	assert_false(volume_exists(2));
+	old = pos;
+	follow_ok(g, r, &pos, 3);
+	for (uint64_t i = 0; i < 100; i++)
+		expect(r, g, i, i < 45 && i != 19);
+	/* Given again, by who reads from the old place, after a restart too. */
+	engine_close(&g);
+	g = test_open(&c);
+	memset(r->v, 0, sizeof(r->v));
+	r->n = 0;
+	follow_ok(g, r, &old, 1000);
+	for (uint64_t i = 20; i < 100; i++)
+		expect(r, g, i, i < 45);
+	/* A volume that never was, between those that are. */
+	old.vol = 3;
+	old.tag ^= 1;
+	assert_int_equal(follow(g, 0, r, &old, 1, &e), ERR_RETRY);
+
+	/* The very last ones go, all of them: the end is where it was. */
+	c.tombstone_keep_s = 0;
+	engine_close(&g);
+	g = test_open(&c);
+	follow_ok(g, r, &pos, 1000);
+	old = pos;
+	bury(g, 19, 20);
+	bury(g, 45, 100);
+	fill(g, 300, 340);
+	bury(g, 300, 340);
+	follow_ok(g, r, &pos, 1000);
+	for (int k = 0; k < 4; k++)
+		compact(g);
+	assert_false(volume_exists(old.vol));
+	follow_ok(g, r, &old, 1000);
+	engine_close(&g);
+	g = test_open(&c);
+	follow_ok(g, r, &pos, 1000);
+	r->given = 0;
+	fill(g, 200, 220);
+	follow_ok(g, r, &pos, 1000);
+	assert_int_equal(r->given, 20);
+	engine_close(&g);
+	free(r);
+}
+
+/* I3: the disk is put back to an older state and goes on from there. */
+static void
+test_put_back(void **state UNUSED)
+{
+	struct engine_conf c = test_conf(1);
+	struct engine *g = test_open(&c);
+	struct replica *r = replica_new();
+	struct engine_pos pos = { 0 }, early = { 0 }, at[3];
+	struct err e = ERR_INIT;
+
+	fill(g, 0, 25);
+	follow_ok(g, r, &early, 10);
+	engine_close(&g);
+	shell("cp -a --sparse=always %s/disk0 %s/kept", test_dir, test_dir);
+
+	g = test_open(&c);
+	pos = early;
+	for (int k = 0; k < 3; k++) {
+		/* In the volume of the copy, and in later ones. */
+		fill(g, 100 + (uint64_t)k * 30,
+		    k == 0 ? 102 : 130 + (uint64_t)k * 30);
+		follow_ok(g, r, &pos, 10);
+		at[k] = pos;
+	}
+	assert_int_equal(at[0].vol, early.vol);
+	assert_true(at[1].vol > early.vol && at[2].vol > at[1].vol);
+	engine_close(&g);
+
+	shell("rm -r %s/disk0 && cp -a --sparse=always %s/kept %s/disk0",
+	    test_dir, test_dir, test_dir);
+	g = test_open(&c);
+	/* What it does not hold. */
+	for (int k = 0; k < 3; k++) {
+		pos = at[k];
+		assert_int_equal(follow(g, 0, r, &pos, 10, &e), ERR_RETRY);
+		assert_memory_equal(&pos, &at[k], sizeof(pos));
+	}
+	/* It has grown beyond them: other needles in the same places. */
+	fill(g, 500, 600);
+	for (int k = 0; k < 3; k++) {
+		pos = at[k];
+		assert_int_equal(follow(g, 0, r, &pos, 10, &e), ERR_RETRY);
+	}
+	/* From before the copy was made all goes on. */
+	pos = early;
+	r->given = 0;
+	follow_ok(g, r, &pos, 10);
+	assert_int_equal(r->given, 100);
+	/* Those volumes go: the numbers tell nothing then. */
+	bury(g, 0, 25);
+	bury(g, 500, 590);
+	compact(g);
+	for (int k = 0; k < 3; k++)
+		assert_false(volume_exists(at[k].vol));
+	for (int round = 0; round < 2; round++) {
+		for (int k = 1; k < 3; k++) {
+			pos = at[k];
+			assert_int_equal(follow(g, 0, r, &pos, 10, &e),
+			    ERR_RETRY);
+		}
+		/* All that lived in it at the copy's time has come behind. */
+		pos = early;
+		follow_ok(g, r, &pos, 10);
+		engine_close(&g);
+		g = test_open(&c);
+	}
+	for (uint64_t i = 590; i < 600; i++)
+		expect(r, g, i, false);
+	engine_close(&g);
+	free(r);
+}
+
+/* Each volume remembers those before it: the newest one cannot, for so many. */
+static void
+test_many_volumes(void **state UNUSED)
+{
+	enum {
+		N = 5100,
+		SIZE = 16000
+	};
+	static struct engine_record rec[N];
+	static struct engine_install v[N];
+	struct engine_conf c = test_conf(1);
+	struct replica *r = replica_new();
+	struct body b = body_make(1, SIZE);
+	struct engine_pos pos = { 0 }, old, gone;
+	struct err e = ERR_INIT;
+	struct engine *g;
+	bool end;
+
+	c.small_limit = 16 * 1024;
+	c.volume_size = 96 * 1024;
+	g = test_open(&c);
+	for (uint64_t i = 0; i < N; i++) {
+		rec[i] = record_make(g, i, 1, SIZE);
+		rec[i].info.crc32 = b.crc32;
+		v[i] = (struct engine_install){ .r = &rec[i],
+			.body = str_mem(b.p, b.len) };
+	}
+	assert_int_equal(engine_install_many(g, v, N, &e), 0);
+	assert_int_equal(engine_log_read(g, 0, &pos, 12, take, r, &end, &e), 0);
+	gone = pos;
+	assert_int_equal(engine_log_read(g, 0, &pos, 10, take, r, &end, &e), 0);
+	old = pos;
+	assert_true(gone.vol > 1 && gone.vol < old.vol && old.vol < 7);
+	assert_true(volume_exists(old.vol + 1000));
+	follow_ok(g, r, &pos, 1000);
+	assert_int_equal(r->n, N);
+	/* The volume of the first goes, that of the second stays. */
+	for (uint64_t i = 0; i < 14; i++)
+		assert_int_equal(put_tomb(g, &rec[i], 2), 0);
+	compact(g);
+	assert_false(volume_exists(gone.vol));
+	assert_true(volume_exists(old.vol));
+	for (int round = 0; round < 2; round++) {
+		struct engine_pos a = gone, d = old;
+
+		follow_ok(g, r, &a, 1000);
+		follow_ok(g, r, &d, 1000);
+		a = gone;
+		a.tag ^= 1;
+		assert_int_equal(follow(g, 0, r, &a, 1, &e), ERR_RETRY);
+		engine_close(&g);
+		g = test_open(&c);
+	}
+	engine_close(&g);
+	body_free(&b);
+	free(r);
+}
+
+static void
+test_damage(void **state UNUSED)
+{
+	struct engine_conf c = test_conf(1);
+	struct engine *g = test_open(&c);
+	struct replica *r = replica_new();
+	struct engine_pos pos = { 0 }, at;
+	struct engine_path_stat st;
+	struct err e = ERR_INIT;
+	bool end;
+
+	fill(g, 0, 60);
+	assert_int_equal(engine_log_read(g, 0, &pos, 3, take, r, &end, &e), 0);
+	at = pos;
+	/* A header in the volume after that, and the one at the position. */
+	shell("printf xxxx | dd of=%s/disk0/volumes/%016x.vol bs=1 seek=4200 "
+	      "conv=notrunc 2>/dev/null",
+	    test_dir, 2);
+	follow_ok(g, r, &pos, 7);
+	assert_int_equal(r->n, 59);
+	engine_path_stat(g, 0, &st);
+	assert_int_equal(st.quarantined, 1);
+	shell("printf xxxx | dd of=%s/disk0/volumes/%016x.vol bs=1 seek=%ju "
+	      "conv=notrunc 2>/dev/null",
+	    test_dir, 1, (uintmax_t)at.last + 20);
+	assert_int_equal(follow(g, 0, r, &at, 10, &e), ERR_RETRY);
+	/* A whole volume's header. */
+	engine_close(&g);
+	shell("printf xxxx | dd of=%s/disk0/volumes/%016x.vol bs=1 seek=20 "
+	      "conv=notrunc 2>/dev/null",
+	    test_dir, 3);
+	g = test_open(&c);
+	memset(&pos, 0, sizeof(pos));
+	r->n = 0;
+	follow_ok(g, r, &pos, 7);
+	assert_in_range(r->n, 40, 45);
+	engine_close(&g);
+	free(r);
+}
+
 int
 main(void)
 {
@@ -246,6 +549,14 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_order_and_ends, test_setup,
 		    test_teardown),
 		cmocka_unit_test_setup_teardown(test_positions, test_setup,
+		    test_teardown),
+		cmocka_unit_test_setup_teardown(test_compacted_underneath,
+		    test_setup, test_teardown),
+		cmocka_unit_test_setup_teardown(test_put_back, test_setup,
+		    test_teardown),
+		cmocka_unit_test_setup_teardown(test_many_volumes, test_setup,
+		    test_teardown),
+		cmocka_unit_test_setup_teardown(test_damage, test_setup,
 		    test_teardown),
 		cmocka_unit_test_setup_teardown(test_waiting, test_setup,
 		    test_teardown),

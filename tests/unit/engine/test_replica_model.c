@@ -292,7 +292,10 @@ static void
 check_name(struct model *m, size_t i)
 {
 	const struct state *s = &m->now[i];
+	struct engine_file_info info;
 	struct engine_version v;
+	struct engine_record r;
+	struct err e = ERR_INIT;
 
 	look(m->g, m->id[i], &v);
 	if (s->version == 0) {
@@ -313,6 +316,11 @@ check_name(struct model *m, size_t i)
 		return;
 	}
 	assert_int_equal(v.size, s->size);
+	r = record_of(m, i, s->version, false, s->size);
+	if (engine_find_write(m->g, &r.info.write_id, &info, &e) != 0)
+		fail_msg("round %u, name %zu: write ID: %s", m->round, i,
+		    e.msg);
+	assert_string_equal(info.id, m->id[i]);
 	test_reads(m->g, m->id[i], seed_of(i, s->version), s->size);
 }
 

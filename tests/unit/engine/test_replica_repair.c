@@ -386,6 +386,48 @@ test_write_ids(void **state UNUSED)
 
 /* --- every step failing --- */
 
+static int n_large(void);
+
+/* The crash comes between the newer version and the end of the older one. */
+static void
+test_old_large_after_crash(void **state UNUSED)
+{
+	for (int is_tomb = 0; is_tomb < 2; is_tomb++) {
+		struct engine_conf c = test_conf(1);
+		struct engine *g = test_open(&c);
+		struct engine_record r = record_make(g, 1, 3, BIG);
+		char cmd[1000];
+
+		assert_int_equal(upload(g, &r, 3, BIG), 0);
+		r.info.file_version = 4;
+		fault_arm(FAULT_UNLINK, 1, EIO, true);
+		if (is_tomb)
+			assert_int_equal(put_tomb(g, &r, 4), 0);
+		else
+			assert_int_equal(put_version(g, &r, 4, 5000), 0);
+		fault_disarm();
+		assert_int_equal(n_large(), 1);
+		snprintf(cmd, sizeof(cmd),
+		    "cp -a --sparse=always %s/disk0 %s/copy", test_dir,
+		    test_dir);
+		assert_int_equal(system(cmd), 0);
+		engine_close(&g);
+		snprintf(cmd, sizeof(cmd),
+		    "rm -r %s/disk0; mv %s/copy %s/disk0", test_dir, test_dir,
+		    test_dir);
+		assert_int_equal(system(cmd), 0);
+		g = test_open(&c);
+		if (is_tomb)
+			test_gone(g, r.info.id);
+		else
+			test_reads(g, r.info.id, 4, 5000);
+		assert_int_equal(n_large(), 0);
+		engine_close(&g);
+		test_remove_dir();
+		test_make_dir();
+	}
+}
+
 static int
 n_large(void)
 {
@@ -465,7 +507,7 @@ fail_steps(const struct step *s, enum fault_kind kind, bool stick)
 		struct engine_conf c = test_conf(1);
 		struct engine *g;
 		struct engine_record r, other;
-		struct engine_path_stat st;
+		struct engine_version v;
 		bool fired;
 		int rc;
 
@@ -489,7 +531,10 @@ fail_steps(const struct step *s, enum fault_kind kind, bool stick)
 		engine_close(&g);
 		g = test_open(&c);
 		check_step(g, s, &r, rc == 0, n);
-		engine_path_stat(g, 0, &st);
+		/* Nothing is left of what did not come about. */
+		look(g, r.info.id, &v);
+		if (rc != 0 && v.version != s->version)
+			assert_int_equal(n_large(), s->old_size > 256 * 1024);
 		/* And it can be done again. */
 		rc = do_step(g, s, &r);
 		if (rc != 0 && rc != 1)
@@ -550,6 +595,8 @@ main(void)
 		    test_teardown),
 		cmocka_unit_test_setup_teardown(test_write_ids, test_setup,
 		    test_teardown),
+		cmocka_unit_test_setup_teardown(test_old_large_after_crash,
+		    test_setup, test_teardown),
 		cmocka_unit_test_setup_teardown(test_faults, test_setup,
 		    test_teardown),
 	};
