@@ -33,16 +33,16 @@ cmap_fini(struct cmap *m)
 
 /* --- fields --- */
 
-static int
-pack_addr(struct buf *b, const struct fdfs_addr *a)
+int
+cmap_addr_pack(const struct fdfs_addr *a, struct buf *b)
 {
 	int rc = pack_str(b, str_of(a->ip));
 
 	return rc < 0 ? rc : pack_u32(b, a->port);
 }
 
-static void
-unpack_addr(struct unpack *u, struct fdfs_addr *ret)
+void
+cmap_addr_unpack(struct unpack *u, struct fdfs_addr *ret)
 {
 	struct str ip = unpack_str(u, FDFS_IP_MAX);
 	uint32_t port = unpack_u32(u);
@@ -118,9 +118,9 @@ pack_members(const struct cmap_node *n, struct buf *b)
 		if (rc == 0)
 			rc = pack_u32(b, m->server_id);
 		if (rc == 0)
-			rc = pack_addr(b, &m->inner);
+			rc = cmap_addr_pack(&m->inner, b);
 		if (rc == 0)
-			rc = pack_addr(b, &m->outer);
+			rc = cmap_addr_pack(&m->outer, b);
 	}
 	return rc;
 }
@@ -137,8 +137,8 @@ pack_fields(const struct cmap_node *n, struct buf *b)
 	pack_id(b, &n->group_id);
 	pack_u32(b, n->server_id);
 	pack_str(b, str_of(n->group));
-	pack_addr(b, &n->inner);
-	pack_addr(b, &n->outer);
+	cmap_addr_pack(&n->inner, b);
+	cmap_addr_pack(&n->outer, b);
 	pack_u32(b, n->http_port);
 	pack_str(b, str_of(n->version));
 	pack_u8(b, n->state);
@@ -208,8 +208,8 @@ unpack_fields(struct unpack *u, struct cmap_node *n)
 	n->group_id = unpack_id(u);
 	n->server_id = unpack_u32(u);
 	unpack_text(u, n->group, sizeof(n->group));
-	unpack_addr(u, &n->inner);
-	unpack_addr(u, &n->outer);
+	cmap_addr_unpack(u, &n->inner);
+	cmap_addr_unpack(u, &n->outer);
 	n->http_port = (uint16_t)unpack_u32(u);
 	unpack_text(u, n->version, sizeof(n->version));
 	n->state = unpack_u8(u);
@@ -272,8 +272,8 @@ unpack_members(struct unpack *u, struct cmap_node *n)
 
 		m->node = unpack_id(u);
 		m->server_id = unpack_u32(u);
-		unpack_addr(u, &m->inner);
-		unpack_addr(u, &m->outer);
+		cmap_addr_unpack(u, &m->inner);
+		cmap_addr_unpack(u, &m->outer);
 		n->n_members++;
 	}
 }
@@ -315,7 +315,7 @@ pack_gates(const struct cmap *m, struct buf *b)
 		pack_id(b, &m->gates[i].gate);
 		pack_id(b, &m->gates[i].index);
 		pack_u64(b, m->gates[i].index_epoch);
-		pack_addr(b, &m->gates[i].addr);
+		cmap_addr_pack(&m->gates[i].addr, b);
 		pack_str(b, str_of(m->gates[i].version));
 		pack_u64(b, (uint64_t)m->gates[i].heard_s);
 		end_text(b, at);
@@ -335,7 +335,7 @@ pack_trackers(const struct cmap *m, struct buf *b)
 		if (rc < 0)
 			break;
 		begin_text(b, &at);
-		pack_addr(b, &m->trackers[i].addr);
+		cmap_addr_pack(&m->trackers[i].addr, b);
 		pack_str(b, str_of(m->trackers[i].version));
 		pack_u64(b, (uint64_t)m->trackers[i].started_s);
 		pack_u64(b, (uint64_t)m->trackers[i].heard_s);
@@ -421,7 +421,7 @@ unpack_gates(struct unpack *u, struct cmap *m, struct err *e)
 		g->gate = unpack_id(&in);
 		g->index = unpack_id(&in);
 		g->index_epoch = unpack_u64(&in);
-		unpack_addr(&in, &g->addr);
+		cmap_addr_unpack(&in, &g->addr);
 		unpack_text(&in, g->version, sizeof(g->version));
 		g->heard_s = (int64_t)unpack_u64(&in);
 		rc = unpack_end(&in, e);
@@ -442,7 +442,7 @@ unpack_trackers(struct unpack *u, struct cmap *m, struct err *e)
 		struct cmap_tracker *t = &m->trackers[i];
 		struct unpack in = unpack_of(unpack_str(u, GATE_MAX));
 
-		unpack_addr(&in, &t->addr);
+		cmap_addr_unpack(&in, &t->addr);
 		unpack_text(&in, t->version, sizeof(t->version));
 		t->started_s = (int64_t)unpack_u64(&in);
 		t->heard_s = (int64_t)unpack_u64(&in);

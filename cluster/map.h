@@ -14,6 +14,11 @@
 #define CMAP_MEMBERS FDFS_MAX_SERVERS
 #define CMAP_REASON 160
 
+/* An address in a message: text, u32 port. Of other characters than addresses
+ * and hosts' names have it is bad. */
+int cmap_addr_pack(const struct fdfs_addr *a, struct buf *b);
+void cmap_addr_unpack(struct unpack *u, struct fdfs_addr *ret);
+
 struct cmap_path { /* a store path */
 	uint64_t total, avail, files, bytes;
 	bool is_failed;

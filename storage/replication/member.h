@@ -31,8 +31,10 @@ struct member_view {
 	size_t n;
 	struct cmap_member m[CMAP_MEMBERS]; /* by server ID; with addresses as
 	                                       last heard */
-	int self;   /* position; -1: joining, or removed */
-	int leader; /* position, -1: not known at present */
+	uint64_t since[CMAP_MEMBERS]; /* epoch in which it came in, anew or
+	                                 again (its disks lost or put back) */
+	int self;                     /* position; -1: joining, or removed */
+	int leader;                   /* position, -1: not known at present */
 	bool
 	    is_leader; /* of `term`, and heard by a majority within the lease */
 	bool is_removed;

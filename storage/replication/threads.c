@@ -188,6 +188,8 @@ threads_sleep(void *env, int64_t ms)
 	}
 	stopped = t->is_stopped;
 	lock_drop(&t->lock);
+	if (stopped) /* who waits for tasks to end asks again and again */
+		clock_sleep_ms(1);
 	return !stopped;
 }
 
