@@ -16,7 +16,7 @@ leader_number(struct members *m, int64_t now)
 
 	lock_take(&m->lock);
 	if (m->leads)
-		n = election_is_leader(m, now) ? INT64_MAX : -1;
+		n = election_is_leader(m, now) ? CMAP_MEMBERS : -1;
 	else if (now - m->heard_ms < 2 * m->c.election_ms)
 		n = mship_find(&m->s.now, &m->leader);
 	else
@@ -393,8 +393,9 @@ members_admit_term(struct members *m, const struct id128 *from, uint64_t term,
 
 /* --- answering --- */
 
+/* What MEMBERS answers. */
 static int
-pack_addrs(struct members *m, struct buf *b)
+pack_known(struct members *m, struct buf *b)
 {
 	int rc;
 
@@ -407,6 +408,8 @@ pack_addrs(struct members *m, struct buf *b)
 		if (rc == 0)
 			rc = cmap_addr_pack(&m->addrs[i].outer, b);
 	}
+	if (rc == 0)
+		rc = paxos_pack(&m->s, b);
 	lock_drop(&m->lock);
 	return rc;
 }
@@ -437,7 +440,7 @@ serve_op(struct members *m, const struct rpc_from *from,
 
 	switch (q->op) {
 	case RPC_MEMBERS:
-		return pack_addrs(m, tail);
+		return pack_known(m, tail);
 	case RPC_PREPARE:
 	case RPC_ACCEPT:
 		return serve_decree(m, q->op, u, tail, e);
@@ -556,5 +559,5 @@ members_serve(struct members *m, const struct rpc_from *from,
 	msg_fill(m, 0, &h);
 	if (msg_pack(&h, &a->args) < 0)
 		return err_set(e, ERR_NO_MEMORY, "answer");
-	return pack_addrs(m, &a->args);
+	return pack_known(m, &a->args);
 }

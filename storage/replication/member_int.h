@@ -12,11 +12,14 @@
  *     told their terms when they accepted, after which I3 holds. Votes are given
  *     above it only.
  * I5  A node whose disk was put back to an older state may have forgotten votes
- *     and promises. Each start has a number (`life`) that the others remember
- *     durably; a node votes, promises and accepts only after it has asked the
- *     others whether they know a later one - all of them, or a majority and some
- *     seconds. If so, it asks to be renewed: an epoch in which it is a member
- *     anew, chosen without it; what it forgot concerned epochs before.
+ *     and promises. So after each start, before it votes, promises or accepts,
+ *     it asks the others - until all, or a majority and some seconds later -
+ *     and goes on behind the terms, promises and acceptances that they know of.
+ *     Each start has a number (`life`) too, which the others remember durably:
+ *     if one knows a later one, the node asks to be renewed - an epoch in which
+ *     it is a member anew, chosen without it; what it forgot concerned epochs
+ *     before. (What only an absent node could tell, nobody can know: an old
+ *     copy of a disk should come back while the others are there.)
  * Design, after Lamport's "Paxos made simple" (one decree per epoch) and
  * Ongaro's thesis on Raft (elections, pre-vote). */
 #ifndef STORAGE_REPLICATION_MEMBER_INT_H
@@ -241,6 +244,13 @@ int paxos_prepare(struct members *m, uint64_t epoch, const struct ballot *b,
     struct buf *answer, struct err *e);
 int paxos_accept(struct members *m, uint64_t epoch, const struct ballot *b,
     const struct mship *value, struct buf *answer, struct err *e);
+/* What an acceptor has promised and accepted; the higher one of each. */
+int paxos_pack(const struct mstate *s, struct buf *b);
+void paxos_unpack(struct unpack *u, struct mstate *ret);
+void paxos_merge(struct mstate *s, const struct mstate *other);
+/* I5: goes on behind what the others have @seen: promises, and no vote in a term
+ * in which one may have been forgotten. 1: the epoch is over. */
+int paxos_resume(struct members *m, const struct mstate *seen, struct err *e);
 /* A membership that was chosen. */
 int member_learn(struct members *m, const struct mship *p, uint64_t floor,
     struct err *e);

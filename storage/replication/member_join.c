@@ -27,6 +27,35 @@ set_waiting(struct members *m, const char *text)
 
 /* --- answering --- */
 
+static void
+make_ready(struct members *m)
+{
+	bool news;
+
+	lock_take(&m->lock);
+	news = !m->is_ready;
+	m->is_ready = true;
+	lock_drop(&m->lock);
+	if (news)
+		member_changed(m);
+}
+
+/* The other one of two has lost its disk: nobody is left who could tell this
+ * node what it may have forgotten. */
+static void
+be_ready_alone(struct members *m, const struct mstate *s)
+{
+	int64_t now = member_now(m);
+	bool go;
+
+	lock_take(&m->lock);
+	go = !m->is_ready && m->put_back_life == 0 &&
+	     now - m->born_ms > 3 * m->c.election_ms;
+	lock_drop(&m->lock);
+	if (go && paxos_resume(m, s, NULL) == 0)
+		make_ready(m);
+}
+
 /* The node that holds the server ID now may be alive: then somebody gave the
  * same one to two. */
 static bool
@@ -79,6 +108,11 @@ join_serve(struct members *m, const struct rpc_from *from, const struct mmsg *h,
 	    !mship_is_removed(&s.now, &from->id) && is_alive(m, &s.now.v[at]))
 		return err_set(e, ERR_EXISTS,
 		    "another node lives with server ID %u", c.who.server_id);
+	if (at >= 0 && s.now.n == 2 &&
+	    mship_find(&s.now, &m->c.node) == 1 - at &&
+	    mship_find(&s.now, &from->id) < 0 &&
+	    !mship_is_removed(&s.now, &from->id))
+		be_ready_alone(m, &s);
 	return member_change(m, &c, JOIN_MS - 2000, e);
 }
 
@@ -228,7 +262,7 @@ try_founding(struct members *m)
 	int64_t begin = member_now(m);
 	char text[CMAP_REASON];
 	struct err e = ERR_INIT;
-	size_t yes, exists;
+	size_t yes = 0, exists = 0;
 
 	if (m->c.n_trackers == 0) {
 		set_waiting(m, "no trackers are configured, and no member is "
@@ -277,19 +311,6 @@ join_step(struct members *m)
 
 /* --- after a start: I5 --- */
 
-static void
-make_ready(struct members *m)
-{
-	bool news;
-
-	lock_take(&m->lock);
-	news = !m->is_ready;
-	m->is_ready = true;
-	lock_drop(&m->lock);
-	if (news)
-		member_changed(m);
-}
-
 /* Asks to be renewed, and lives on behind the life that it had forgotten. */
 static void
 renew(struct members *m, uint64_t forgotten)
@@ -332,17 +353,46 @@ renew(struct members *m, uint64_t forgotten)
 	}
 }
 
+/* False: of another epoch, or no answer. */
+static bool
+take_known(struct mstate *seen, const struct answer *a)
+{
+	struct unpack u = unpack_of(buf_str(&a->tail));
+	struct fdfs_addr addr;
+	struct mstate *other;
+	uint32_t n = unpack_u32(&u);
+	bool ok;
+
+	for (uint32_t i = 0; i < n && !u.is_bad; i++) {
+		(void)unpack_id(&u);
+		cmap_addr_unpack(&u, &addr);
+		cmap_addr_unpack(&u, &addr);
+	}
+	other = mem_zalloc(sizeof(*other));
+	if (other == NULL)
+		return false;
+	paxos_unpack(&u, other);
+	ok = !u.is_bad && a->epoch == seen->now.epoch;
+	if (ok)
+		paxos_merge(seen, other);
+	if (ok && a->term > seen->term)
+		seen->term = a->term;
+	mem_free(&other);
+	return ok;
+}
+
 void
 ready_step(struct members *m)
 {
 	int64_t now = member_now(m);
-	struct mstate s;
+	struct mstate s, seen;
 	struct mfan *f;
 	uint64_t forgotten;
 	size_t heard = 1;
 	bool go;
 
 	state_get(m, &s);
+	seen = s;
 	lock_take(&m->lock);
 	forgotten = m->put_back_life;
 	go = (!m->is_ready || forgotten != 0) && now >= m->try_ms;
@@ -364,7 +414,8 @@ ready_step(struct members *m)
 	for (size_t i = 0; i < mfan_size(f); i++) {
 		const struct mfan_slot *a = mfan_slot(f, i);
 
-		heard += a != NULL && a->rc == 0;
+		if (a != NULL && a->rc == 0 && take_known(&seen, &a->a))
+			heard++;
 	}
 	mfan_drop(&f);
 	lock_take(&m->lock);
@@ -372,7 +423,7 @@ ready_step(struct members *m)
 	     (heard == s.now.n || (heard >= members_majority(s.now.n) &&
 				      now - m->born_ms > 3 * m->c.election_ms));
 	lock_drop(&m->lock);
-	if (go)
+	if (go && paxos_resume(m, &seen, NULL) == 0)
 		make_ready(m);
 }
 

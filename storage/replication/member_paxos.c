@@ -13,19 +13,73 @@ is_acceptor(const struct members *m, const struct mstate *s, uint64_t epoch)
 	       mship_find(&s->now, &m->c.node) >= 0;
 }
 
-static int
-pack_promise(const struct mstate *s, bool ok, struct buf *b)
+int
+paxos_pack(const struct mstate *s, struct buf *b)
 {
-	int rc = pack_u8(b, ok);
+	int rc = ballot_pack(&s->promised, b);
 
-	if (rc == 0)
-		rc = ballot_pack(&s->promised, b);
 	if (rc == 0)
 		rc = pack_u8(b, s->has_accepted);
 	if (rc == 0 && s->has_accepted)
 		rc = ballot_pack(&s->accepted_by, b);
 	if (rc == 0 && s->has_accepted)
 		rc = mship_pack(&s->accepted, b);
+	return rc;
+}
+
+static int
+pack_promise(const struct mstate *s, bool ok, struct buf *b)
+{
+	int rc = pack_u8(b, ok);
+
+	return rc < 0 ? rc : paxos_pack(s, b);
+}
+
+void
+paxos_unpack(struct unpack *u, struct mstate *ret)
+{
+	ballot_unpack(u, &ret->promised);
+	ret->has_accepted = unpack_u8(u) != 0;
+	if (!ret->has_accepted)
+		return;
+	ballot_unpack(u, &ret->accepted_by);
+	mship_unpack(u, &ret->accepted);
+}
+
+void
+paxos_merge(struct mstate *s, const struct mstate *other)
+{
+	if (ballot_cmp(&other->promised, &s->promised) > 0)
+		s->promised = other->promised;
+	if (!other->has_accepted ||
+	    (s->has_accepted &&
+		ballot_cmp(&other->accepted_by, &s->accepted_by) <= 0))
+		return;
+	s->has_accepted = true;
+	s->accepted_by = other->accepted_by;
+	s->accepted = other->accepted;
+}
+
+int
+paxos_resume(struct members *m, const struct mstate *seen, struct err *e)
+{
+	struct mstate s;
+	int rc = pen_take(m, e);
+
+	if (rc < 0)
+		return rc;
+	state_get(m, &s);
+	if (s.now.epoch != seen->now.epoch) {
+		rc = 1;
+	} else {
+		if (seen->term > s.term)
+			s.term = seen->term;
+		if (s.term != m->s.term || is_nobody(&s.voted_for))
+			s.voted_for = too_late;
+		paxos_merge(&s, seen);
+		rc = state_commit(m, &s, e);
+	}
+	pen_drop(m);
 	return rc;
 }
 

@@ -6,15 +6,15 @@
  *   address outer; u64 life, u64 nonce; u8 flags (1: put back); u64 life of
  *   yours as known here; text membership (empty: left out)
  * then follow, request / answer:
- *   MEMBERS   - / u32 n, n times: id, address inner, address outer
- *   PREPARE   u64 epoch, ballot / u8 promised, ballot the promised one,
- *             u8 accepted, if so: ballot, membership
+ *   MEMBERS   - / u32 n, n times: id, address inner, address outer; promise
+ *   PREPARE   u64 epoch, ballot / u8 promised, promise
  *   ACCEPT    u64 epoch, ballot, membership / u8 accepted, ballot promised
  *   LEARN     - / -
  *   JOIN      u32 server ID, u8 renewed / -
  *   VOTE      u8 pre-vote, u64 term / u8 granted
  *   LEAD      u64 term / -
- * (a ballot is u64 round, id; a membership is u8 1, id group, u64 epoch, u32 n,
+ * (a ballot is u64 round, id; a promise is ballot the promised one, u8
+ * accepted, if so: ballot, membership; a membership is u8 1, id group, u64 epoch, u32 n,
  * n times: id, u32 server ID, u64 since, address inner, address outer; u32 n,
  * n times: id removed; the epoch of a message stands in its frame). Refusals
  * carry the beginning too.
