@@ -60,7 +60,7 @@ version_of_slot(const struct fan_slot *s, struct engine_version *ret)
 /* One that has not caught up since its disks were lost or put back may have
  * forgotten what it acknowledged: it is no part of the majority that is asked. */
 static bool
-is_witness(struct fan *f, size_t slot)
+from_witness(struct fan *f, size_t slot)
 {
 	struct unpack u = unpack_of(buf_str(&f->slot[slot].args));
 
@@ -95,7 +95,7 @@ ask_newest(struct rep *r, const struct rep_group *g, struct str id,
     struct newest *ret, struct err *e)
 {
 	struct fan *f;
-	bool ok, is_active;
+	bool ok, is_witness;
 	int rc = admit_here(r, g, e);
 
 	memset(ret, 0, sizeof(*ret));
@@ -105,10 +105,10 @@ ask_newest(struct rep *r, const struct rep_group *g, struct str id,
 	if (f == NULL)
 		return err_set(e, ERR_NO_MEMORY, NULL);
 	lock_take(&r->lock);
-	is_active = r->is_active;
+	is_witness = r->is_witness;
 	lock_drop(&r->lock);
-	f->is_good = is_witness;
-	fan_start(f, g->majority - is_active, false);
+	f->is_good = from_witness;
+	fan_start(f, g->majority - is_witness, false);
 	rc = r->so->lookup_many(r->st, &id, 1, &ret->v, e);
 	ret->have = 1;
 	ok = fan_wait(f, 2 * (int64_t)r->c.peer_ms);
@@ -217,9 +217,8 @@ write_majority(struct rep *r, const struct rep_group *g,
 	return rc;
 }
 
-/* The record and bytes of @id as they are here. */
 static int
-read_here(struct rep *r, struct str id, struct engine_record *ret,
+read_once(struct rep *r, struct str id, struct engine_record *ret,
     struct buf *note, struct buf *body, struct err *e)
 {
 	void *f;
@@ -245,6 +244,27 @@ read_here(struct rep *r, struct str id, struct engine_record *ret,
 	body->len = at;
 	r->so->close(f);
 	return rc;
+}
+
+/* The record and bytes of @id as they are here; a damaged copy is repaired
+ * first. */
+static int
+read_here(struct rep *r, struct str id, struct engine_record *ret,
+    struct buf *note, struct buf *body, struct err *e)
+{
+	struct engine_version v;
+	struct rep_peer *p;
+	int rc = read_once(r, id, ret, note, body, e);
+
+	if (rc != ERR_CORRUPT && rc != ERR_IO)
+		return rc;
+	if (find_elsewhere(r, id, false, &p, &v) == FIND_LIVE)
+		rc = fetch_one(p, id, ENGINE_REPAIR, e);
+	if (rc < 0)
+		return rc;
+	buf_reset(note);
+	buf_reset(body);
+	return read_once(r, id, ret, note, body, e);
 }
 
 /* Immutable files may be large; a change of one (its end) needs no copy here. */

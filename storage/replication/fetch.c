@@ -245,11 +245,11 @@ static void
 fetch_elsewhere(struct rep_peer *p, const struct want *w)
 {
 	struct rep *r = p->r;
-	struct engine_version none = { 0 }, v;
+	struct engine_version v;
 	struct rep_peer *other;
 	struct err e = ERR_INIT;
 
-	if (find_elsewhere(r, str_of(w->id), &none, &other, &v) == FIND_LIVE &&
+	if (find_elsewhere(r, str_of(w->id), false, &other, &v) == FIND_LIVE &&
 	    other != p)
 		fetch_one(other, str_of(w->id), 0, &e);
 }

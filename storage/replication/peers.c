@@ -101,7 +101,7 @@ note_call(struct rep_peer *p, int rc)
 	int64_t now = r->eo->now_ms(r->env);
 
 	lock_take(&r->lock);
-	if (rc == ERR_DISCONNECTED) {
+	if (rc == ERR_DISCONNECTED || rc == ERR_CONFIG) {
 		p->fail_ms = now;
 		p->is_first_failed = true;
 	} else if (rc != ERR_CLOSED) {

@@ -3,8 +3,8 @@
  * A file that is here costs what the engine's own calls cost. What is not here,
  * or can't be read, is looked for at all peers: the highest version counts, a
  * tombstone too. "No such file" needs more members to say so than could be
- * without an acknowledged file: members - min_copies. Members that have not
- * caught up do not count. A copy is installed here in the background. */
+ * without an acknowledged file: members - min_copies. Only witnesses count
+ * (status.c). A copy is installed here in the background. */
 #include "storage/replication/rep_int.h"
 
 #define GRACE_MS 100 /* for a tombstone, once a copy was found */
@@ -15,13 +15,13 @@
 
 static bool
 slot_version(const struct fan_slot *s, struct engine_version *ret,
-    bool *ret_is_active)
+    bool *ret_is_witness)
 {
 	struct unpack u = unpack_of(buf_str(&s->args));
 
 	if (!s->is_done || s->rc != 0)
 		return false;
-	*ret_is_active = (unpack_u8(&u) & 1) != 0;
+	*ret_is_witness = (unpack_u8(&u) & 1) != 0;
 	wire_unpack_version(&u, ret);
 	return !u.is_bad;
 }
@@ -30,9 +30,9 @@ static bool
 is_known_there(struct fan *f, size_t slot)
 {
 	struct engine_version v;
-	bool is_active;
+	bool is_witness;
 
-	return slot_version(&f->slot[slot], &v, &is_active) &&
+	return slot_version(&f->slot[slot], &v, &is_witness) &&
 	       v.known != ENGINE_UNKNOWN;
 }
 
@@ -52,22 +52,21 @@ lookup_start(struct rep *r, const struct rep_group *g, uint64_t term,
 
 /* What the answers come to, under the lock. */
 static enum find_rc
-judge(struct rep *r, struct fan *f, const struct rep_group *g,
-    const struct engine_version *here, struct rep_peer **ret_p,
-    struct engine_version *ret)
+judge(struct rep *r, struct fan *f, const struct rep_group *g, bool none_here,
+    struct rep_peer **ret_p, struct engine_version *ret)
 {
-	struct engine_version best = *here, v;
-	size_t i, none = here->known == ENGINE_UNKNOWN && r->is_active;
+	struct engine_version best = { 0 }, v;
+	size_t i, none = none_here;
 	unsigned copies = r->c.degraded_writes ? 1 : g->copies;
 	int64_t took = INT64_MAX;
-	bool is_active;
+	bool is_witness;
 
 	*ret_p = NULL;
 	for (i = 0; i < f->n; i++) {
-		if (!slot_version(&f->slot[i], &v, &is_active))
+		if (!slot_version(&f->slot[i], &v, &is_witness))
 			continue;
 		if (v.known == ENGINE_UNKNOWN) {
-			none += is_active;
+			none += is_witness;
 			continue;
 		}
 		if (best.known != ENGINE_UNKNOWN &&
@@ -88,7 +87,7 @@ judge(struct rep *r, struct fan *f, const struct rep_group *g,
 }
 
 enum find_rc
-find_elsewhere(struct rep *r, struct str id, const struct engine_version *here,
+find_elsewhere(struct rep *r, struct str id, bool none_here,
     struct rep_peer **ret_p, struct engine_version *ret)
 {
 	struct rep_group g;
@@ -107,7 +106,7 @@ find_elsewhere(struct rep *r, struct str id, const struct engine_version *here,
 	if (fan_wait(f, 2 * (int64_t)r->c.peer_ms))
 		fan_wait_all(f, GRACE_MS);
 	lock_take(&r->lock);
-	rc = judge(r, f, &g, here, ret_p, ret);
+	rc = judge(r, f, &g, none_here, ret_p, ret);
 	lock_drop(&r->lock);
 	fan_free(&f);
 	return rc;
@@ -126,11 +125,11 @@ repair_main(void *arg)
 {
 	struct repair *x = arg;
 	struct rep *r = x->r;
-	struct engine_version none = { 0 }, v;
+	struct engine_version v;
 	struct rep_peer *p;
 	struct err e = ERR_INIT;
 
-	if (find_elsewhere(r, str_of(x->id), &none, &p, &v) == FIND_LIVE &&
+	if (find_elsewhere(r, str_of(x->id), false, &p, &v) == FIND_LIVE &&
 	    fetch_one(p, str_of(x->id), x->flags, &e) == 0) {
 		lock_take(&r->lock);
 		r->repaired++;
@@ -244,38 +243,85 @@ open_remote(struct rep_file *f, struct rep_peer *p, struct str id,
 	return rc;
 }
 
-/* Not here, or not readable here. @version: of what was begun to be read, 0
- * any. */
+/* A tombstone here, or no word of it (*ret_none: and that counts, since this
+ * node was a witness before it looked). 1: it has come just now. */
 static int
-go_elsewhere(struct rep_file *f, struct str id,
-    const struct engine_version *here, uint64_t version, struct err *e)
+look_here(struct rep *r, struct str id, bool *ret_none, struct err *e)
+{
+	struct engine_version here = { 0 };
+	bool is_witness;
+	int rc;
+
+	lock_take(&r->lock);
+	is_witness = r->is_witness;
+	lock_drop(&r->lock);
+	rc = r->so->lookup_many(r->st, &id, 1, &here, e);
+	if (rc < 0)
+		return rc;
+	*ret_none = is_witness && here.known == ENGINE_UNKNOWN;
+	if (here.known == ENGINE_TOMB)
+		return err_set(e, ERR_NOT_FOUND, NULL);
+	return here.known == ENGINE_LIVE;
+}
+
+/* One attempt. 1: try again. */
+static int
+try_elsewhere(struct rep_file *f, struct str id, bool none_here,
+    uint64_t version, struct err *e)
 {
 	struct engine_version v;
 	struct rep_peer *p;
-	int tries, rc = 0;
+	int rc;
 
-	for (tries = 0; tries < 3; tries++) {
-		switch (find_elsewhere(f->r, id, here, &p, &v)) {
-		case FIND_LIVE:
-			rc = open_remote(f, p, id, e);
-			if (rc == 0 && version != 0 &&
-			    f->rec.info.file_version != version)
-				return err_set(e, ERR_RETRY,
-				    "it was changed while it was read");
-			if (rc == 0)
-				return 0;
-			break;
-		case FIND_TOMB:
-		case FIND_NONE:
-			return err_set(e, ERR_NOT_FOUND, NULL);
-		case FIND_OPEN:
+	switch (find_elsewhere(f->r, id, none_here, &p, &v)) {
+	case FIND_LIVE:
+		rc = open_remote(f, p, id, e);
+		if (rc == 0 && version != 0 &&
+		    f->rec.info.file_version != version)
 			return err_set(e, ERR_RETRY,
-			    "too few members answer to say that a file is "
-			    "not there");
-		}
+			    "it was changed while it was read");
+		return rc < 0 && rc != ERR_CLOSED ? 1 : rc;
+	case FIND_TOMB:
+	case FIND_NONE:
+		return err_set(e, ERR_NOT_FOUND, NULL);
+	case FIND_OPEN:
+		break;
 	}
-	return rc == ERR_CLOSED ? rc
-	                        : err_set(e, ERR_RETRY, "no member gives it");
+	return err_set(e, ERR_RETRY,
+	    "too few members answer to say that a file is not there");
+}
+
+/* Not readable here. @version: of what was begun to be read, 0 any. */
+static int
+go_elsewhere(struct rep_file *f, struct str id, uint64_t version, struct err *e)
+{
+	int tries, rc = 1;
+
+	for (tries = 0; rc == 1 && tries < 3; tries++)
+		rc = try_elsewhere(f, id, false, version, e);
+	return rc == 1 ? err_set(e, ERR_RETRY, "no member gives it") : rc;
+}
+
+/* Not here. */
+static int
+open_elsewhere(struct rep_file *f, struct str id, struct err *e)
+{
+	struct rep *r = f->r;
+	bool none_here;
+	int tries, rc = 1;
+
+	for (tries = 0; rc == 1 && tries < 3; tries++) {
+		rc = look_here(r, id, &none_here, e);
+		if (rc == 1)
+			return r->so->open(r->st, id, &f->local, e);
+		if (rc == 0)
+			rc = try_elsewhere(f, id, none_here, 0, e);
+	}
+	if (rc == 1)
+		rc = err_set(e, ERR_RETRY, "no member gives it");
+	if (rc == 0)
+		repair_later(r, id, 0);
+	return rc;
 }
 
 int
@@ -283,28 +329,17 @@ rep_file_open(struct rep *r, struct str id, struct rep_file **ret,
     struct err *e)
 {
 	struct rep_file *f = file_new(r);
-	struct engine_version here = { 0 };
 	int rc;
 
 	if (f == NULL)
 		return err_set(e, ERR_NO_MEMORY, NULL);
 	rc = r->so->open(r->st, id, &f->local, e);
-	if (rc == 0) {
-		*ret = f;
-		return 0;
-	}
-	f->local = NULL;
-	if (rc == ERR_NOT_FOUND || rc == ERR_CORRUPT || rc == ERR_IO) {
-		if (rc == ERR_NOT_FOUND)
-			rc = r->so->lookup_many(r->st, &id, 1, &here, e);
-		else
-			repair_later(r, id, ENGINE_REPAIR);
-		if (rc == 0 && here.known == ENGINE_TOMB)
-			rc = err_set(e, ERR_NOT_FOUND, NULL);
-		else if (rc != ERR_CLOSED)
-			rc = go_elsewhere(f, id, &here, 0, e);
+	if (rc == ERR_NOT_FOUND) {
+		rc = open_elsewhere(f, id, e);
+	} else if (rc == ERR_CORRUPT || rc == ERR_IO) {
+		rc = go_elsewhere(f, id, 0, e);
 		if (rc == 0)
-			repair_later(r, id, 0);
+			repair_later(r, id, ENGINE_REPAIR);
 	}
 	if (rc == 0)
 		*ret = f;
@@ -347,7 +382,6 @@ rep_file_note(struct rep_file *f)
 static int
 leave_local(struct rep_file *f, struct err *e)
 {
-	struct engine_version none = { 0 };
 	char id[ENGINE_FILE_ID_MAX];
 	int rc = need_record(f, e);
 
@@ -355,7 +389,7 @@ leave_local(struct rep_file *f, struct err *e)
 		return rc;
 	memcpy(id, f->rec.info.id, sizeof(id));
 	repair_later(f->r, str_of(id), ENGINE_REPAIR);
-	rc = go_elsewhere(f, str_of(id), &none, f->rec.info.file_version, e);
+	rc = go_elsewhere(f, str_of(id), f->rec.info.file_version, e);
 	if (rc < 0)
 		return rc;
 	f->r->so->close(f->local);
@@ -408,7 +442,6 @@ int
 rep_file_read(struct rep_file *f, uint64_t off, void *p, size_t len,
     size_t *ret_len, struct err *e)
 {
-	struct engine_version none = { 0 };
 	char id[ENGINE_FILE_ID_MAX];
 	int rc, tries;
 
@@ -427,8 +460,7 @@ rep_file_read(struct rep_file *f, uint64_t off, void *p, size_t len,
 		if (rc == 0 || rc == ERR_CLOSED || tries == 2)
 			return rc;
 		memcpy(id, f->rec.info.id, sizeof(id));
-		rc = go_elsewhere(f, str_of(id), &none,
-		    f->rec.info.file_version, e);
+		rc = go_elsewhere(f, str_of(id), f->rec.info.file_version, e);
 		if (rc < 0)
 			return rc;
 	}

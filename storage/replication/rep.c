@@ -236,6 +236,7 @@ rep_open(const struct rep_conf *c, struct rep **ret, struct err *e)
 	r->eo = c->env.ops;
 	r->env = c->env.env;
 	lock_init(&r->lock, LOCK_RANK_LEAF);
+	r->opened_ms = r->eo->now_ms(r->env);
 	rc = rep_state_load(r, e);
 	if (rc == 0)
 		rc = rep_state_save(r, e);

@@ -63,6 +63,7 @@ struct rep_peer {
 	unsigned n_installs, n_calls; /* under way */
 	/* What is pulled from it. */
 	bool is_pulling, is_caught_up, is_first_failed;
+	bool has_asked; /* it reads this node's log, and its cursor fits */
 	size_t n_paths;
 	struct engine_pos *pos; /* REP_PATHS of them */
 	uint64_t behind, first_behind;
@@ -94,7 +95,11 @@ struct rep {
 	struct session *sessions;
 	size_t n_sessions;
 	uint64_t epoch;
-	bool is_active, was_put_back, is_fetching, is_comparing;
+	bool is_active;   /* P5 */
+	bool is_witness;  /* what is not here counts: status.c */
+	bool is_complete; /* was a witness once; kept */
+	bool was_put_back, is_fetching, is_comparing;
+	int64_t opened_ms;
 	bool is_dirty; /* cursors to save */
 	int64_t touched_s, saved_ms, said_degraded_ms;
 	size_t n_repairs; /* under way or waiting */
@@ -241,11 +246,10 @@ enum find_rc {
 	FIND_NONE, /* so many say so that it does not exist */
 	FIND_OPEN  /* too few answered */
 };
-/* Asks the peers about @id; @here: what this node knows. *ret_p: the best
- * holder of the highest version. */
-enum find_rc find_elsewhere(struct rep *r, struct str id,
-    const struct engine_version *here, struct rep_peer **ret_p,
-    struct engine_version *ret);
+/* Asks the peers about @id; @none_here: this node's own word that it knows nothing
+ * of it counts. *ret_p: the best holder of the highest version. */
+enum find_rc find_elsewhere(struct rep *r, struct str id, bool none_here,
+    struct rep_peer **ret_p, struct engine_version *ret);
 struct fan *lookup_start(struct rep *r, const struct rep_group *g,
     uint64_t term, struct str id);
 /* Fetches in the background; nothing happens when too many are under way. */

@@ -3,11 +3,11 @@
  * LOG_READ  args    store path u32, position 44, records at most u32, wait ms
  *                   u32, seen u64 (0, or as answered before)
  *           answer  flags u8 (1 the end is reached, 2 the position does not fit:
- *                   begin at zero, 4 this node has all there is), number of
+ *                   begin at zero, 4 this node is active), number of
  *                   store paths u32, position behind 44, bytes left u64, seen
  *                   u64, number u32, records
  * LOOKUP    args    term u64 (0: nobody's), number u32, names text
- *           answer  flags u8 (1 this node has all there is), for each: known u8,
+ *           answer  flags u8 (1 this node is a witness), for each: known u8,
  *                   class u8, version u64, size u64
  * FETCH     args    number u32, names text
  *           answer  for each: result text and, if that is empty, record, then
@@ -42,22 +42,31 @@ pack_logged(void *arg, const struct engine_record *rec)
 	return l->out->len > RECORDS_LEN - 1024;
 }
 
-/* A peer remembers more of this node's log than there is: it was put back to an
- * older state, and is no witness of what is not there until it has caught up. */
+/* A peer's cursor fits this node's log, or does not: then the peer remembers more
+ * of it than there is. It was put back to an older state, and is no witness of
+ * what is not there until it has caught up. */
 static void
-note_put_back(struct rep *r)
+note_asked(struct rep *r, const struct rpc_from *from, bool is_lost)
 {
-	bool is_news;
+	struct rep_peer *p;
+	bool is_news = false;
 
 	lock_take(&r->lock);
-	is_news = !r->was_put_back;
-	r->was_put_back = true;
-	r->is_active = false;
+	for (p = r->peers; p != NULL; p = p->next) {
+		if (id128_eq(&p->node, &from->id))
+			p->has_asked = !is_lost;
+	}
+	if (is_lost) {
+		is_news = !r->was_put_back;
+		r->was_put_back = r->is_dirty = true;
+		r->is_active = r->is_witness = r->is_complete = false;
+	}
 	lock_drop(&r->lock);
 	if (is_news)
-		rep_event(r, "a peer remembers more of this node's log than "
-			     "there is: its disks were put back to an older "
-			     "state; it catches up first");
+		rep_event(r,
+		    "a peer remembers more of this node's log than there is: "
+		    "its disks were put back to an older state; it catches up "
+		    "first");
 }
 
 struct log_query {
@@ -87,6 +96,22 @@ read_log(struct rep *r, struct log_query *q, struct log_arg *l, struct err *e)
 	if (rc < 0)
 		*e = le;
 	return rc;
+}
+
+/* In slices: the store does not know when the node is stopped. */
+static bool
+wait_log(struct rep *r, struct log_query *q)
+{
+	int left = q->wait_ms, ms;
+
+	for (; left > 0; left -= ms) {
+		ms = left < 250 ? left : 250;
+		if (r->so->log_wait(r->st, &q->seen, ms))
+			return true;
+		if (!r->eo->sleep(r->env, 0))
+			return false;
+	}
+	return false;
 }
 
 static int
@@ -138,11 +163,10 @@ rep_serve_log_read(struct rep *r, const struct rpc_from *from,
 	if (lq.seen == 0) /* what is read below is no older than this */
 		r->so->log_wait(r->st, &lq.seen, 0);
 	rc = read_log(r, &lq, &l, e);
-	if (rc == 0 && l.n == 0 && lq.is_end && !lq.is_lost && lq.wait_ms > 0 &&
-	    r->so->log_wait(r->st, &lq.seen, lq.wait_ms))
+	if (rc == 0 && l.n == 0 && lq.is_end && !lq.is_lost && wait_log(r, &lq))
 		rc = read_log(r, &lq, &l, e);
-	if (lq.is_lost)
-		note_put_back(r);
+	if (rc == 0)
+		note_asked(r, from, lq.is_lost);
 	if (rc == 0)
 		rc = answer_log(r, &lq, &l, &a->args);
 	buf_fini(&out);
@@ -160,7 +184,7 @@ rep_serve_lookup(struct rep *r, const struct rpc_from *from,
 	uint32_t i, n = unpack_u32(&u);
 	struct engine_version *v;
 	struct str *ids;
-	bool is_active;
+	bool is_witness;
 	int rc;
 
 	if (u.is_bad || n > RPC_ARGS_MAX / 32)
@@ -170,6 +194,10 @@ rep_serve_lookup(struct rep *r, const struct rpc_from *from,
 		if (rc < 0)
 			return rc;
 	}
+	/* Before it looks: what is missing may come, and make it one. */
+	lock_take(&r->lock);
+	is_witness = r->is_witness;
+	lock_drop(&r->lock);
 	ids = mem_zalloc((n + 1) * sizeof(*ids));
 	v = mem_zalloc((n + 1) * sizeof(*v));
 	for (i = 0; ids != NULL && i < n; i++)
@@ -178,11 +206,8 @@ rep_serve_lookup(struct rep *r, const struct rpc_from *from,
 	                              : unpack_end(&u, e);
 	if (rc == 0)
 		rc = r->so->lookup_many(r->st, ids, n, v, e);
-	lock_take(&r->lock);
-	is_active = r->is_active;
-	lock_drop(&r->lock);
 	if (rc == 0)
-		rc = pack_u8(&a->args, is_active);
+		rc = pack_u8(&a->args, is_witness);
 	for (i = 0; rc == 0 && i < n; i++)
 		rc = wire_pack_version(&a->args, &v[i]);
 	mem_free(&ids);

@@ -3,8 +3,18 @@
  *
  * The file "replication" in the node's own small files: version u8, the engine's
  * ID of its paths 16, last time in touch u64 (seconds since 1970), number u32, for
- * each peer: node 16, number u32 of positions 44. Cursors are kept for members
- * only, and dropped when the paths are others. */
+ * each peer: node 16, number u32 of positions; complete u8. Cursors are kept for
+ * members only, and dropped when the paths are others.
+ *
+ * Active is who has caught up with everybody within reach, and with a majority: it
+ * serves clients. A witness is one whose word counts that something is not there:
+ * with one disk lost and another member away, "caught up with everybody within
+ * reach" would forget what just these two had acknowledged. So a node that is
+ * new, or was put back to an older state, becomes a witness only once it has
+ * caught up with all other members. One that has been it and was just restarted
+ * has on its disks what it acknowledged: if somebody stays away, the majority is
+ * enough after GRACE_MS, provided that these have shown by their cursors that its
+ * log is what they know. */
 #include "storage/replication/rep_int.h"
 
 #include <stdio.h>
@@ -15,6 +25,7 @@
 #define TICK_MS 200
 #define SAVE_MS 1000
 #define TOUCH_MS 60000
+#define GRACE_MS 15000
 
 /* --- keeping --- */
 
@@ -81,6 +92,7 @@ load_cursors(struct rep *r, struct unpack *u, bool are_valid, struct err *e)
 		}
 		p->n_paths = k;
 	}
+	r->is_complete = unpack_u8(u) != 0 && are_valid;
 	return unpack_end(u, e);
 }
 
@@ -165,7 +177,7 @@ pack_state(struct rep *r, const struct id128 *paths, struct buf *b)
 		for (i = 0; rc == 0 && i < used_paths(p); i++)
 			rc = wire_pack_pos(b, &p->pos[i]);
 	}
-	return rc;
+	return rc == 0 ? pack_u8(b, r->is_complete) : rc;
 }
 
 /* Only the keeper, and rep_open(). */
@@ -194,31 +206,55 @@ rep_state_save(struct rep *r, struct err *e)
 
 /* --- the state --- */
 
-/* P5: caught up once with everybody within reach, and with a majority. */
+struct tally {                /* of the other members */
+	size_t caught, known; /* known: and they know this node's log */
+	bool all_reachable_caught;
+};
+
+/* Under the lock. */
+static void
+count_peers(struct rep *r, struct tally *t)
+{
+	struct rep_peer *p;
+
+	*t = (struct tally){ .all_reachable_caught = true };
+	for (p = r->peers; p != NULL; p = p->next) {
+		if (!p->is_member)
+			continue;
+		t->caught += p->is_caught_up;
+		t->known += p->is_caught_up && p->has_asked;
+		if (!p->is_caught_up &&
+		    (peer_is_reachable(p) || !p->is_first_failed))
+			t->all_reachable_caught = false;
+	}
+}
+
 void
 rep_state_judge(struct rep *r)
 {
-	struct rep_peer *p;
 	struct rep_group g;
+	struct tally t;
 	struct err e = ERR_INIT;
-	size_t caught = 1;
-	bool is_news, all = true;
+	int64_t now = r->eo->now_ms(r->env);
+	bool is_news, is_witness;
 
 	if (rep_group_get(r, &g, &e) < 0)
 		return;
 	lock_take(&r->lock);
-	for (p = r->peers; p != NULL; p = p->next) {
-		if (!p->is_member)
-			continue;
-		if (p->is_caught_up)
-			caught++;
-		else if (peer_is_reachable(p) || !p->is_first_failed)
-			all = false;
-	}
-	is_news = !r->is_active && all && caught >= g.majority;
-	if (is_news) {
+	count_peers(r, &t);
+	is_news = !r->is_active && t.all_reachable_caught &&
+	          t.caught + 1 >= g.majority;
+	if (is_news)
 		r->is_active = true;
+	is_witness =
+	    t.caught + 1 == g.v.n ||
+	    (r->is_complete && t.all_reachable_caught &&
+		t.known + 1 >= g.majority && now - r->opened_ms >= GRACE_MS);
+	if (is_witness && !r->is_witness) {
+		r->is_witness = true;
 		r->was_put_back = false;
+		r->is_dirty = r->is_dirty || !r->is_complete;
+		r->is_complete = true;
 	}
 	lock_drop(&r->lock);
 	if (is_news && g.v.n > 1)
