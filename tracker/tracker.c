@@ -107,11 +107,11 @@ say_events(struct tracker *t)
 }
 
 static void
-say(struct tracker *t, int level, const char *what, const struct err *e)
+say(struct tracker *t, int level, const char *what, const char *why)
 {
 	char text[400];
 
-	snprintf(text, sizeof(text), "%.150s: %s", what, e->msg);
+	snprintf(text, sizeof(text), "%.150s: %s", what, why);
 	t->event(t->arg, level, text);
 }
 
@@ -296,7 +296,7 @@ load(struct tracker *t, struct err *e)
 		rc = tcore_load(t->core, now(), buf_str(&b), &why);
 	buf_fini(&b);
 	if (rc == ERR_CORRUPT) {
-		say(t, LOG_WARN, t->file, &why);
+		say(t, LOG_WARN, t->file, why.msg);
 		return 0;
 	}
 	if (rc == 0)
@@ -327,7 +327,7 @@ save(struct tracker *t)
 		rc = fs_write_file(t->file, buf_str(&b), 0600, &e);
 	buf_fini(&b);
 	if (rc < 0)
-		say(t, LOG_ERROR, "groups cannot be saved", &e);
+		say(t, LOG_ERROR, "groups cannot be saved", e.msg);
 	else
 		t->saved = changes;
 }
@@ -413,8 +413,12 @@ watch_other(void *arg)
 		struct err e = ERR_INIT;
 		int rc = ask_other(o, &e);
 
+		if (rc == ERR_CLOSED)
+			break;
 		if (rc < 0 && is_there)
-			say(o->t, LOG_WARN, what, &e);
+			say(o->t, LOG_WARN, what, e.msg);
+		if (rc == 0 && !is_there)
+			say(o->t, LOG_INFO, what, "is there");
 		is_there = rc == 0;
 	} while (rest(o->t, ANNOUNCE_MS));
 	return NULL;
@@ -645,6 +649,8 @@ tracker_close(struct tracker **tp, int drain_ms)
 	t->stopping = true;
 	cond_broadcast(&t->wake);
 	lock_drop(&t->lock);
+	if (t->client != NULL)
+		rpc_client_stop(t->client);
 	for (size_t i = 0; i < t->n_others; i++)
 		if (t->others[i].is_started)
 			thread_join(t->others[i].thread);

@@ -4,7 +4,16 @@ request, statuses as FdfsError. Written from docs/FASTDFS.md alone."""
 import socket
 import struct
 
-ENOENT, EIO, EAGAIN, EACCES, EBUSY, EEXIST, EINVAL, ENOSPC = 2, 5, 11, 13, 16, 17, 22, 28
+ENOENT, EIO, EAGAIN, EACCES, EBUSY, EEXIST, EINVAL, ENOSPC = (
+    2,
+    5,
+    11,
+    13,
+    16,
+    17,
+    22,
+    28,
+)
 
 
 class FdfsError(Exception):
@@ -96,7 +105,9 @@ class Client:
         return found[0], path
 
     def where_to_fetch(self, file_id, update=False):
-        return servers(self.tracker(103 if update else 102, split(file_id)), False)[1][0]
+        return servers(self.tracker(103 if update else 102, split(file_id)), False)[1][
+            0
+        ]
 
     def upload(self, data, ext="bin", group=None, appender=False, at=None):
         address, path = (at, 0xFF) if at else self.where_to_store(group)
@@ -125,13 +136,17 @@ class Client:
 
     def set_meta(self, file_id, pairs, flag=b"O", at=None):
         name = file_id.split("/", 1)[1].encode()
-        meta = b"\1".join(b"\2".join((k.encode(), v.encode())) for k, v in pairs.items())
+        meta = b"\1".join(
+            b"\2".join((k.encode(), v.encode())) for k, v in pairs.items()
+        )
         body = struct.pack(">qq", len(name), len(meta)) + flag + split(file_id) + meta
         ask(at or self.where_to_fetch(file_id, True), 13, body, self.timeout)
 
     def get_meta(self, file_id, at=None):
         body = ask(at or self.where_to_fetch(file_id), 15, split(file_id), self.timeout)
-        return dict(tuple(x.decode() for x in p.split(b"\2")) for p in body.split(b"\1"))
+        return dict(
+            tuple(x.decode() for x in p.split(b"\2")) for p in body.split(b"\1")
+        )
 
     def info(self, file_id, at=None):
         """(size, time, crc32, ip)"""

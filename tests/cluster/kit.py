@@ -72,7 +72,8 @@ class Process:
         def is_ready():
             if self.process.poll() is not None:
                 raise AssertionError(
-                    "%s ended with %d:\n%s" % (self.name, self.process.returncode, self.tail())
+                    "%s ended with %d:\n%s"
+                    % (self.name, self.process.returncode, self.tail())
                 )
             with open(self.log, "rb") as f:
                 f.seek(begin)
@@ -134,8 +135,18 @@ class Cluster:
     are Processes; all are started and ready. With net=True each has a host of its
     own (net.py: c.net), else all are on the loopback."""
 
-    def __init__(self, trackers=1, groups=None, gateways=0, secret=CLUSTER_SECRET,
-                 tracker_args=(), storage_args=(), gateway_args=(), env=None, net=False):
+    def __init__(
+        self,
+        trackers=1,
+        groups=None,
+        gateways=0,
+        secret=CLUSTER_SECRET,
+        tracker_args=(),
+        storage_args=(),
+        gateway_args=(),
+        env=None,
+        net=False,
+    ):
         self.dir = tempfile.mkdtemp(prefix="creel-cluster-")
         self.secret, self.env = secret, dict(env or {})
         self.trackers, self.storages, self.gateways = [], [], []
@@ -205,8 +216,11 @@ class Cluster:
         return "10.213.0.0/16" if self.net else "127.0.0.1"
 
     def environ(self, more=()):
-        env = {k: v for k, v in os.environ.items() if not k.startswith("CREEL_") or k in
-               ("CREEL_BIN", "CREEL_FULL")}
+        env = {
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith("CREEL_") or k in ("CREEL_BIN", "CREEL_FULL")
+        }
         env["CREEL_CLUSTER_SECRET"] = self.secret
         env.update(self.env)
         env.update(more)
@@ -245,11 +259,16 @@ class Cluster:
             raise
 
     def __exit__(self, kind, *_):
-        if kind is not None:
-            for p in self.trackers + self.storages + self.gateways:
-                if os.path.exists(p.log):
-                    print("== %s\n%s" % (p.name, p.tail(4000)))
+        processes = self.trackers + self.storages + self.gateways
+        died = [p for p in processes if p.process and p.process.poll() is not None]
+        text = ""
+        for p in died or processes:
+            if os.path.exists(p.log):
+                text += "== %s\n%s\n" % (p.name, p.tail(4000))
         self.close()
+        # A fixture does not hear how its test went: said always, shown on failure.
+        print(text)
+        assert not died, "ended by itself:\n" + text
 
     # --- asking ---
 
@@ -425,9 +444,16 @@ def check_files(client, files, deleted=(), at=None):
             back.append(name)
         except fdfs.FdfsError as e:
             assert e.status == fdfs.ENOENT, (name, e)
-    assert not wrong and not lost and not back, (
-        "%d wrong %s, %d lost %s, %d of %d back %s"
-        % (len(wrong), wrong[:3], len(lost), lost[:3], len(back), len(deleted), back[:3])
+    assert (
+        not wrong and not lost and not back
+    ), "%d wrong %s, %d lost %s, %d of %d back %s" % (
+        len(wrong),
+        wrong[:3],
+        len(lost),
+        lost[:3],
+        len(back),
+        len(deleted),
+        back[:3],
     )
 
 
@@ -452,7 +478,12 @@ def load(cluster, threads=3, most_outage=5, **more):
     errors = [e for one in loads for e in one.write_errors]
     print(
         "%d writes, %d reads; %d writes failed, for %.1f s at the longest"
-        % (sum(x.writes for x in loads), sum(x.reads for x in loads), len(errors), outage)
+        % (
+            sum(x.writes for x in loads),
+            sum(x.reads for x in loads),
+            len(errors),
+            outage,
+        )
     )
     assert outage <= most_outage, (outage, errors[:3], errors[-3:])
 

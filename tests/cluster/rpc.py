@@ -57,8 +57,18 @@ def derived_cluster_id(secret):
 
 
 class Rpc:
-    def __init__(self, address, secret, kind=ADMIN, ident=None, group="", server_id=0,
-                 cluster=None, timeout=10, prove=True):
+    def __init__(
+        self,
+        address,
+        secret,
+        kind=ADMIN,
+        ident=None,
+        group="",
+        server_id=0,
+        cluster=None,
+        timeout=10,
+        prove=True,
+    ):
         self.cluster = cluster or derived_cluster_id(secret)
         self.ident = ident or os.urandom(16)
         self.sock = socket.create_connection(address, timeout)
@@ -81,7 +91,9 @@ class Rpc:
     def call(self, op, args=b"", body=b""):
         """(args, body) of the answer."""
         head = struct.pack("<BBHQQ", 1, 0, op, 1, 0) + self.cluster + pack_text(args)
-        u = Unpack(fdfs.request(self.sock, 200, struct.pack(">q", len(head)) + head + body))
+        u = Unpack(
+            fdfs.request(self.sock, 200, struct.pack(">q", len(head)) + head + body)
+        )
         u.num("B")
         name, why = u.text().decode(), u.text().decode()
         u.raw(16)
@@ -100,12 +112,33 @@ class Rpc:
         self.close()
 
 
-def node(ident, group, group_id, server_id, address, members, epoch=1, state=ACTIVE,
-         can_write=True, avail=100 << 30, reason="", outer=("", 0)):
+def node(
+    ident,
+    group,
+    group_id,
+    server_id,
+    address,
+    members,
+    epoch=1,
+    state=ACTIVE,
+    can_write=True,
+    avail=100 << 30,
+    reason="",
+    outer=("", 0),
+):
     """A packed cmap_node. @members: [(node id, server ID, address)]"""
     b = ident + bytes(16) + group_id + struct.pack("<I", server_id) + pack_text(group)
-    b += pack_addr(address) + pack_addr(outer) + struct.pack("<I", 0) + pack_text("0.1.0")
-    b += struct.pack("<B", state) + pack_text(reason) + struct.pack("<BBB", 0, can_write, 0)
+    b += (
+        pack_addr(address)
+        + pack_addr(outer)
+        + struct.pack("<I", 0)
+        + pack_text("0.1.0")
+    )
+    b += (
+        struct.pack("<B", state)
+        + pack_text(reason)
+        + struct.pack("<BBB", 0, can_write, 0)
+    )
     b += struct.pack("<QQQQQQ", 0, 0, epoch, 1, 1700000000, 1700000000)
     b += struct.pack("<IIQQB", 10, 0, 0, 0, 0)
     b += struct.pack("<I", 348) + bytes(348)

@@ -23,7 +23,9 @@ def cluster():
 class Fake:
     """A storage node that only announces itself."""
 
-    def __init__(self, server_id, group="group1", members=(1, 2, 3), group_id=GROUP_ID, **more):
+    def __init__(
+        self, server_id, group="group1", members=(1, 2, 3), group_id=GROUP_ID, **more
+    ):
         self.server_id, self.group, self.more = server_id, group, more
         self.ident = self.id_of(server_id)
         self.members = [(self.id_of(m), m, self.at(m)) for m in members]
@@ -43,8 +45,13 @@ class Fake:
 
     def announce(self, tracker, **more):
         args = rpc.node(
-            self.ident, self.group, self.group_id, self.server_id,
-            self.at(self.server_id), self.members, **dict(self.more, **more)
+            self.ident,
+            self.group,
+            self.group_id,
+            self.server_id,
+            self.at(self.server_id),
+            self.members,
+            **dict(self.more, **more)
         )
         with self.connect(tracker) as r:
             return r.call(rpc.ANNOUNCE, args)[1]
@@ -189,7 +196,10 @@ def test_map_and_status(cluster):
     gate = rpc.Rpc(cluster.trackers[0].address, SECRET, rpc.GATE, b"g" * 16)
     gate.call(
         rpc.GATE_ANNOUNCE,
-        b"i" * 16 + struct.pack("<Q", 3) + rpc.pack_addr(("", 9000)) + rpc.pack_text("0.1.0"),
+        b"i" * 16
+        + struct.pack("<Q", 3)
+        + rpc.pack_addr(("", 9000))
+        + rpc.pack_text("0.1.0"),
     )
     _, body = gate.call(rpc.MAP)
     seq = body[:8]
@@ -337,7 +347,25 @@ def test_bad_requests(cluster):
     a = cluster.trackers[0].address
     r = os.urandom
     for body in (b"", b"\0", r(15), r(16), r(40), r(500)):
-        for command in (90, 92, 93, 94, 101, 102, 103, 104, 105, 69, 70, 71, 96, 97, 109, 200, 201):
+        for command in (
+            90,
+            92,
+            93,
+            94,
+            101,
+            102,
+            103,
+            104,
+            105,
+            69,
+            70,
+            71,
+            96,
+            97,
+            109,
+            200,
+            201,
+        ):
             try:
                 fdfs.ask(a, command, body)
             except (fdfs.FdfsError, ConnectionError):

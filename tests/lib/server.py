@@ -52,9 +52,7 @@ class Server:
     """`with Server() as s:` or start()/stop(). The data folder goes with it
     unless one was given."""
 
-    def __init__(
-        self, data=None, args=(), env=None, port=None, tls=None, prefix=()
-    ):
+    def __init__(self, data=None, args=(), env=None, port=None, tls=None, prefix=()):
         self.own_data = data is None
         self.data = data or tempfile.mkdtemp(prefix="creel-test-")
         self.args, self.env = list(args), dict(env or {})
