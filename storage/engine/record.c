@@ -8,8 +8,8 @@ int
 record_of_needle(const struct needle *n, struct engine_record *ret,
     struct buf *note, struct err *e)
 {
-	size_t at = note->len;
-	int rc = buf_adds(note, n->note);
+	size_t at = note == NULL ? 0 : note->len;
+	int rc = note == NULL ? 0 : buf_adds(note, n->note);
 
 	if (rc < 0)
 		return err_set(e, rc, NULL);
@@ -17,7 +17,8 @@ record_of_needle(const struct needle *n, struct engine_record *ret,
 					   .incarnation = n->src_inc,
 					   .seq = n->src_seq },
 		.is_tomb = n->type == NEEDLE_TOMB,
-		.note = str_mem(note->p + at, n->note.len) };
+		.note = note == NULL ? STR_NULL
+		                     : str_mem(note->p + at, n->note.len) };
 	info_of_needle(n, &ret->info);
 	return 0;
 }

@@ -97,7 +97,7 @@ struct engine_version {
 int engine_lookup_many(struct engine *g, const struct str *ids, size_t n,
     struct engine_version *ret, struct err *e);
 /* The whole record of an open file; the note is appended to @note, of which
- * ret->note becomes a view. */
+ * ret->note becomes a view; @note may be NULL: without it. */
 int engine_file_record(struct engine_file *f, struct engine_record *ret,
     struct buf *note, struct err *e);
 /* By name, tombstones too; ERR_NOT_FOUND. */
