@@ -41,6 +41,14 @@ static const char help[] =
     "Without a server:\n"
     "  secret new FILE            a new secret for the processes of a cluster\n"
     "\n"
+    "Over FastDFS's protocol (--trackers HOST:PORT or CREEL_TRACKERS; no secret):\n"
+    "  fdfs upload FILE | upload-appender FILE | upload-slave ID PREFIX FILE\n"
+    "                             print the new ID; --group NAME asks for a group\n"
+    "  fdfs download ID [FILE] | info ID | delete ID\n"
+    "  fdfs append ID FILE | modify ID OFFSET FILE | truncate ID SIZE |\n"
+    "       regenerate ID\n"
+    "  fdfs meta ID | meta-merge ID NAME=VALUE... | meta-replace ID [...]\n"
+    "\n"
     "Of a cluster (CREEL_CLUSTER_SECRET or CREEL_CLUSTER_SECRET_FILE):\n"
     "  cluster status             trackers, groups, nodes, states, lag, space\n"
     "  cluster remove SERVER_ID   takes a node out of its group, for good\n"
@@ -403,6 +411,7 @@ static const struct admin_command {
 	{ "backup", NULL, 1, 1, false, cmd_backup },
 	{ "rebuild", NULL, 1, 1000, true, admin_rebuild },
 	{ "secret", "new", 1, 1, true, cmd_secret_new },
+	{ "fdfs", NULL, 1, 9, true, admin_fdfs },
 	{ "cluster", "status", 0, 0, true, admin_cluster_status },
 	{ "cluster", "remove", 1, 1, true, admin_cluster_remove },
 	{ "cluster", "forget", 1, 1, true, admin_cluster_forget },

@@ -41,6 +41,9 @@ int admin_health_node(const char *address);
 /* admin_rebuild.c: without a server */
 int admin_rebuild(struct admin_options *o, int argc, char **argv);
 
+/* admin_fdfs.c: over FastDFS's protocol */
+int admin_fdfs(struct admin_options *o, int argc, char **argv);
+
 /* admin_cluster.c, admin_verify.c: of a cluster, with its secret */
 int admin_cluster_status(struct admin_options *o, int argc, char **argv);
 int admin_cluster_remove(struct admin_options *o, int argc, char **argv);

@@ -18,6 +18,7 @@ enum {
 int server_main(int argc, char **argv);
 int tracker_main(int argc, char **argv);
 int gateway_main(int argc, char **argv);
+int storage_main(int argc, char **argv);
 int admin_main(int argc, char **argv);
 int presign_main(int argc, char **argv);
 int bench_main(int argc, char **argv); /* cli/bench*.c */

@@ -16,21 +16,10 @@ static const char help[] =
     "  version         print the version\n"
     "\n"
     "  tracker [DIR]   knows the nodes of a cluster, and sends clients there\n"
-    "\n"
-    "  gateway, storage: the other parts of a cluster; not there yet\n"
+    "  storage DIR...  a node of a cluster: holds files, serves FastDFS's clients\n"
+    "  gateway DIR     serves S3 from a cluster\n"
     "\n"
     "`creel COMMAND --help` says more.\n";
-
-static int
-cluster_main(int argc, char **argv)
-{
-	(void)argc;
-	fprintf(stderr,
-	    "creel: `creel %s` arrives with the cluster and is not in this "
-	    "version; `creel server DIR` serves S3 from one node\n",
-	    argv[0]);
-	return EXIT_FAILED;
-}
 
 static int
 version_main(int argc, char **argv)
@@ -67,7 +56,7 @@ static const struct command {
 } commands[] = {
 	{ "server", server_main },
 	{ "gateway", gateway_main },
-	{ "storage", cluster_main },
+	{ "storage", storage_main },
 	{ "tracker", tracker_main },
 	{ "admin", admin_main },
 	{ "presign", presign_main },

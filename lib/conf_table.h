@@ -46,7 +46,7 @@ X(STRING, region, "us-east-1", SRV | GW, .aliases = "MINIO_REGION MINIO_SITE_REG
   .doc = "What GetBucketLocation and x-amz-bucket-region answer. Requests signed for any region are accepted.")
 X(LIST, domain, "localhost", SRV | GW, .aliases = "MINIO_DOMAIN",
   .doc = "Host names under which BUCKET.NAME is virtual-host style. Every other host, and any IP address, is path style.")
-X(LIST, cors_allow_origin, "*", SRV | GW, .aliases = "MINIO_API_CORS_ALLOW_ORIGIN",
+X(LIST, cors_allow_origin, "*", SRV | GW | STO, .aliases = "MINIO_API_CORS_ALLOW_ORIGIN",
   .doc = "Origins that browsers may call from; * is any, without credentials; empty switches CORS off.")
 X(SIZE, max_body_size, "5T", SRV | GW, .min = 5 * MIB, .max = 5 * TIB,
   .doc = "Largest body of one PUT or part. (AWS: 5 GiB.)")
@@ -122,6 +122,10 @@ X(CHOICE, degraded_writes, "refuse", STO, .choices = "refuse|allow",
   .doc = "When fewer nodes are within reach: refuse writes, or take them with one copy.")
 X(INT, upload_priority, "10", STO, .max = 1000000,
   .doc = "For store_server = priority: the lowest is taken first.")
+X(BOOL, wide_answers, "no", STO,
+  .doc = "Answer FastDFS's QUERY_FILE_INFO with fields that hold IPv6 addresses, which clients 6.11 to 6.14 need; most others know the narrow form alone.")
+X(BOOL, replace_blank, "no", STO,
+  .doc = "Take a known store path that is blank, since its disk was replaced, as a new one. For one start, as a flag: an unmounted disk looks the same.")
 X(CHOICE, store_lookup, "balance", TRK, .choices = "round_robin|group|balance", .attrs = CONF_RELOAD,
   .doc = "Group for an upload that names none: in turn, the one of store_group, or the one with the most room.")
 X(STRING, store_group, "group1", TRK, .max = 16, .attrs = CONF_RELOAD,
@@ -154,7 +158,7 @@ X(CHOICE, log_level, "info", SRV | GW | STO | TRK, .choices = "error|warn|info|d
   .doc = "What goes to standard error.")
 X(STRING, access_log, "-", SRV | GW | STO,
   .doc = "One line per request: a path, - for standard output, or off. SIGHUP opens it again.")
-X(BOOL, metrics_public, "no", SRV | GW, .attrs = CONF_RELOAD,
+X(BOOL, metrics_public, "no", SRV | GW | STO, .attrs = CONF_RELOAD,
   .doc = "Serve /-/metrics without a token. It names no bucket, key or user.")
 
 GROUP("Compatibility")

@@ -19,6 +19,7 @@ enum lock_rank {
 	LOCK_RANK_KV_QUEUE = 40, /* index: waiting transactions */
 	LOCK_RANK_KV_VIEW = 44,  /* index: tables and snapshot */
 	LOCK_RANK_BLOB = 50,     /* blob */
+	LOCK_RANK_FENCE = 52,    /* storage/server: epochs of indexes */
 	LOCK_RANK_PASS = 56,     /* engine: one scrub or compaction at a time */
 	LOCK_RANK_ENGINE = 60,   /* engine: names being changed */
 	LOCK_RANK_FLUSH = 62,    /* engine: one flush of a path at a time */

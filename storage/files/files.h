@@ -81,6 +81,7 @@ struct files_info {
 	int64_t modified_s;
 	uint32_t crc32;
 	uint32_t server_id; /* the source, from the name */
+	uint64_t tag;       /* another one with every change of the content */
 };
 /* @want_crc: else that of a list may be 0. */
 int files_info(struct files *f, struct str name, bool want_crc,

@@ -59,6 +59,7 @@ open_here(struct files *f, const char *id, struct files_reader *r,
 	info->size = i.size;
 	info->modified_s = i.created_s;
 	info->crc32 = i.crc32;
+	info->tag = i.size << 32 ^ i.crc32;
 	if (i.class == ENGINE_CLASS_FASTDFS)
 		return 0;
 	/* A slave is written once: any version of it will do. */
@@ -102,6 +103,7 @@ files_reader_open(struct files *f, struct str name, struct files_reader **ret,
 		info.modified_s = r->list.modified_s;
 		if (!list_crc32(&r->list, &info.crc32))
 			info.crc32 = 0;
+		memcpy(&info.tag, r->list.recent[0].b, sizeof(info.tag));
 	}
 	if (fdfs_remote_parse(name, &parsed, NULL) == 0)
 		info.server_id = parsed.server;

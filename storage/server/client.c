@@ -1,0 +1,328 @@
+/* storage/server/client.c - FastDFS's storage commands.
+ *
+ * Widths and errors: docs/FASTDFS.md. What the layers below call busy is "try
+ * again" (11) here, as with trackers: 16 means something else to FastDFS. */
+#include "storage/server/storage_int.h"
+
+#include "lib/clock.h"
+#include "lib/mem.h"
+
+#define CHUNK (256 * 1024)
+#define AT_ONCE (64 * 1024) /* read whole, sent with its header */
+
+struct call {
+	struct storage *s;
+	struct fdfs_conn *c;
+	const struct fdfs_incoming *in;
+	struct fdfs_storage_req r;
+};
+
+static int
+source(void *arg, void *p, size_t len, size_t *ret, struct err *e)
+{
+	return fdfs_conn_read(arg, p, len, ret, e);
+}
+
+static int
+reply_file(struct call *k, struct str name, struct err *e)
+{
+	char room[FDFS_GROUP_LEN + FDFS_REMOTE_MAX];
+	struct buf b = { room, 0, sizeof(room), sizeof(room) };
+	int rc = fdfs_file_answer_encode(str_of(k->s->c.group), name, &b, e);
+
+	return rc == 0 ? fdfs_conn_reply(k->c, buf_str(&b), e) : rc;
+}
+
+static struct str
+remote_of(const struct storage *s, const char *id)
+{
+	return str_skip(str_of(id), strlen(s->c.group) + 1);
+}
+
+/* --- new files --- */
+
+static int
+upload(struct call *k, struct err *e)
+{
+	bool is_appender = k->r.command == FDFS_UPLOAD_APPENDER;
+	int path = k->r.path == FDFS_ANY_PATH ? -1 : k->r.path;
+	struct engine_file_info info;
+	int rc;
+
+	if (path >= (int)engine_n_paths(k->s->engine))
+		return err_set(e, ERR_INVALID, "no store path %d", path);
+	rc = files_upload(k->s->files, path, is_appender, k->r.ext, k->r.size,
+	    source, k->c, &info, e);
+	storage_count(k->s, COUNT_UPLOAD_BYTES, (int64_t)k->r.size, rc == 0);
+	return rc == 0 ? reply_file(k, remote_of(k->s, info.id), e) : rc;
+}
+
+static int
+upload_slave(struct call *k, struct err *e)
+{
+	char name[FDFS_REMOTE_MAX + 1];
+	int rc = files_upload_slave(k->s->files, k->r.name, k->r.prefix,
+	    k->r.ext, k->r.size, source, k->c, name, e);
+
+	storage_count(k->s, COUNT_UPLOAD_BYTES, (int64_t)k->r.size, rc == 0);
+	return rc == 0 ? reply_file(k, str_of(name), e) : rc;
+}
+
+/* --- changes --- */
+
+static int
+append(struct call *k, struct err *e)
+{
+	int rc =
+	    files_append(k->s->files, k->r.name, k->r.size, source, k->c, e);
+
+	storage_count(k->s, COUNT_APPEND_BYTES, (int64_t)k->r.size, rc == 0);
+	return rc;
+}
+
+static int
+modify(struct call *k, struct err *e)
+{
+	int rc = files_modify(k->s->files, k->r.name, k->r.offset, k->r.size,
+	    source, k->c, e);
+
+	storage_count(k->s, COUNT_MODIFY_BYTES, (int64_t)k->r.size, rc == 0);
+	return rc;
+}
+
+static int
+truncate_file(struct call *k, struct err *e)
+{
+	return files_truncate(k->s->files, k->r.name, k->r.size, e);
+}
+
+static int
+regenerate(struct call *k, struct err *e)
+{
+	struct engine_file_info info;
+	int rc = files_regenerate(k->s->files, k->r.name, &info, e);
+
+	return rc == 0 ? reply_file(k, remote_of(k->s, info.id), e) : rc;
+}
+
+static int
+delete_file(struct call *k, struct err *e)
+{
+	return files_delete(k->s->files, k->r.name, e);
+}
+
+static int
+set_meta(struct call *k, struct err *e)
+{
+	return files_set_meta(k->s->files, k->r.name, k->r.meta_flag, k->r.meta,
+	    e);
+}
+
+/* Names in FastDFS 6.16 may be linked by its deduplication alone, which is not
+ * here: 95. */
+static int
+create_link(struct call *k, struct err *e)
+{
+	(void)k;
+	return err_set(e, ERR_NOT_IMPLEMENTED, "links");
+}
+
+/* --- reading --- */
+
+static int
+get_meta(struct call *k, struct err *e)
+{
+	struct buf b = BUF_CAP(FDFS_META_PACKET);
+	int rc = files_get_meta(k->s->files, k->r.name, &b, e);
+
+	if (rc == 0)
+		rc = fdfs_conn_reply(k->c, buf_str(&b), e);
+	buf_fini(&b);
+	return rc;
+}
+
+static int
+read_full(struct files_reader *r, uint64_t off, char *p, size_t len,
+    struct err *e)
+{
+	size_t done = 0, n = 0;
+	int rc = 0;
+
+	while (rc == 0 && done < len) {
+		rc = files_reader_read(r, off + done, p + done, len - done, &n,
+		    e);
+		if (rc == 0 && n == 0)
+			rc = err_set(e, ERR_CORRUPT, "a file is too short");
+		done += n;
+	}
+	return rc;
+}
+
+static int
+send_range(struct call *k, struct files_reader *r, uint64_t off, uint64_t len,
+    struct err *e)
+{
+	size_t room = len < CHUNK ? (size_t)len : CHUNK;
+	char small[8 * 1024], *p = small;
+	int rc = 0;
+
+	if (room > sizeof(small)) {
+		p = mem_alloc(room);
+		if (p == NULL)
+			return err_set(e, ERR_NO_MEMORY, NULL);
+	}
+	if (len <= AT_ONCE) {
+		rc = read_full(r, off, p, (size_t)len, e);
+		if (rc == 0)
+			rc = fdfs_conn_reply(k->c, str_mem(p, (size_t)len), e);
+		len = 0;
+	} else { /* the first bytes before the header: a failure has a status */
+		rc = read_full(r, off, p, room, e);
+		if (rc == 0)
+			rc = fdfs_conn_reply_begin(k->c, len, e);
+	}
+	while (rc == 0 && len > 0) {
+		rc = fdfs_conn_write(k->c, p, room, e);
+		off += room;
+		len -= room;
+		room = len < CHUNK ? (size_t)len : CHUNK;
+		if (rc == 0 && len > 0)
+			rc = read_full(r, off, p, room, e);
+	}
+	if (p != small)
+		mem_free(&p);
+	return rc;
+}
+
+static int
+download(struct call *k, struct err *e)
+{
+	struct files_reader *r = NULL;
+	struct files_info info;
+	uint64_t len = 0;
+	int rc = files_reader_open(k->s->files, k->r.name, &r, &info, e);
+
+	if (rc < 0)
+		return rc;
+	rc = fdfs_range(info.size, k->r.offset, k->r.bytes, &len, e);
+	if (rc == 0)
+		rc = send_range(k, r, k->r.offset, len, e);
+	files_reader_close(&r);
+	storage_count(k->s, COUNT_DOWNLOAD_BYTES, (int64_t)len, rc == 0);
+	return rc;
+}
+
+static void
+source_ip(struct storage *s, uint32_t server_id, char dst[FDFS_IP_MAX + 1])
+{
+	size_t width = s->c.wide_answers ? 46 : 16;
+	struct member_view v;
+
+	dst[0] = '\0';
+	members_get(s->members, &v);
+	for (size_t i = 0; i < v.n; i++) {
+		const char *ip = v.m[i].inner.ip;
+
+		if (v.m[i].server_id == server_id && strlen(ip) < width)
+			memcpy(dst, ip, strlen(ip) + 1);
+	}
+}
+
+static int
+file_info(struct call *k, struct err *e)
+{
+	struct buf b = BUF_CAP(128);
+	struct fdfs_info answer;
+	struct files_info info;
+	int rc = files_info(k->s->files, k->r.name,
+	    !(k->r.flags & FDFS_INFO_NO_CRC), &info, e);
+
+	if (rc < 0)
+		return rc;
+	answer = (struct fdfs_info){ .size = info.size,
+		.time = (uint64_t)info.modified_s,
+		.crc32 = info.crc32 };
+	source_ip(k->s, info.server_id, answer.ip);
+	rc = fdfs_info_encode(&answer,
+	    k->s->c.wide_answers ? FDFS_WIDE : FDFS_NARROW, &b, e);
+	if (rc == 0)
+		rc = fdfs_conn_reply(k->c, buf_str(&b), e);
+	buf_fini(&b);
+	return rc;
+}
+
+/* --- all of them --- */
+
+static const struct {
+	uint8_t command;
+	int (*fn)(struct call *k, struct err *e);
+	int count; /* enum count, -1: none */
+	bool is_change;
+} commands[] = {
+	{ FDFS_UPLOAD, upload, COUNT_UPLOAD, true },
+	{ FDFS_UPLOAD_APPENDER, upload, COUNT_UPLOAD, true },
+	{ FDFS_UPLOAD_SLAVE, upload_slave, COUNT_UPLOAD, true },
+	{ FDFS_APPEND, append, COUNT_APPEND, true },
+	{ FDFS_MODIFY, modify, COUNT_MODIFY, true },
+	{ FDFS_TRUNCATE, truncate_file, COUNT_TRUNCATE, true },
+	{ FDFS_REGENERATE, regenerate, -1, true },
+	{ FDFS_DELETE, delete_file, COUNT_DELETE, true },
+	{ FDFS_SET_META, set_meta, COUNT_SET_META, true },
+	{ FDFS_GET_META, get_meta, COUNT_GET_META, false },
+	{ FDFS_DOWNLOAD, download, COUNT_DOWNLOAD, false },
+	{ FDFS_FILE_INFO, file_info, -1, false },
+	{ FDFS_CREATE_LINK, create_link, COUNT_CREATE_LINK, false },
+};
+
+static bool
+is_allowed(struct storage *s, struct fdfs_conn *c)
+{
+	bool yes;
+
+	lock_take(&s->lock);
+	yes = fdfs_allow_has(&s->allow, fdfs_conn_peer(c));
+	lock_drop(&s->lock);
+	return yes;
+}
+
+static int
+serve(struct call *k, struct err *e)
+{
+	size_t i = 0;
+	int rc;
+
+	while (commands[i].command != k->in->header.command)
+		if (++i == sizeof(commands) / sizeof(commands[0]))
+			return err_set(e, ERR_INVALID, "unknown command");
+	rc = fdfs_storage_req_decode(&k->in->header, k->in->head, &k->r, e);
+	if (rc == 0 && k->r.group.len > 0 &&
+	    !str_eqz(k->r.group, k->s->c.group))
+		rc = err_set(e, ERR_INVALID, "another group");
+	if (rc == 0)
+		rc = commands[i].fn(k, e);
+	if (commands[i].count >= 0)
+		storage_count(k->s, (enum count)commands[i].count, 1, rc == 0);
+	if (rc == 0 && commands[i].is_change)
+		atomic_store_explicit(&k->s->counts.last_change_s,
+		    clock_real_s(), memory_order_relaxed);
+	return rc;
+}
+
+int
+storage_on_fdfs(void *arg, struct fdfs_conn *c, const struct fdfs_incoming *in,
+    struct err *e)
+{
+	struct storage *s = arg;
+	struct call k = { .s = s, .c = c, .in = in };
+	int rc;
+
+	OBJ_CHECK(s, STORAGE_MAGIC);
+	if (!is_allowed(s, c)) {
+		fdfs_conn_hang_up(c);
+		return err_set(e, ERR_ACCESS_DENIED, "not in allow_hosts");
+	}
+	rc = serve(&k, e);
+	if (rc == ERR_BUSY || rc == ERR_FAILED)
+		rc = ERR_RETRY;
+	return rc;
+}
