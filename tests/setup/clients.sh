@@ -47,21 +47,29 @@ setup_boto3() {
 	touch "$to/.done"
 }
 
-setup_js() {
-	local to=$ROOT/tests/.cache/js
+setup_npm() { # FOLDER CACHE WHAT
+	local to=$ROOT/tests/.cache/$2
 	if [ -d "$to/node_modules" ] &&
-		cmp -s tests/clients/js/package-lock.json "$to/package-lock.json"; then
+		cmp -s "$1/package-lock.json" "$to/package-lock.json"; then
 		return 0
 	fi
-	say "installing the AWS SDK for JavaScript with npm"
+	say "installing $3 with npm"
 	rm -rf "$to"
 	mkdir -p "$to"
-	cp tests/clients/js/package.json tests/clients/js/package-lock.json "$to/"
+	cp "$1/package.json" "$1/package-lock.json" "$to/"
 	npm ci --prefix "$to" --ignore-scripts --no-audit --no-fund \
 		</dev/null >"$to/npm.log" 2>&1 || {
 		rm -f "$to/package-lock.json"
 		die "npm ci failed: see $to/npm.log"
 	}
+}
+
+setup_js() {
+	setup_npm tests/clients/js js "the AWS SDK for JavaScript"
+}
+
+setup_fastdfs_js() {
+	setup_npm tests/fastdfs/js fastdfs-js "FastDFS's clients"
 }
 
 # The Debian mirror of this machine's apt.
