@@ -7,7 +7,7 @@ decode(struct str s, struct arena *a, struct str *ret, struct err *e)
 	size_t len;
 	char *p;
 
-	if (str_chr(s, '%') < 0 && str_chr(s, '+') < 0) {
+	if (str_is_plain(s)) {
 		*ret = s;
 		return 0;
 	}
@@ -23,10 +23,10 @@ decode(struct str s, struct arena *a, struct str *ret, struct err *e)
 static size_t
 count(struct str raw)
 {
-	size_t n = 1;
+	size_t n = 0;
 
-	for (size_t i = 0; i < raw.len; i++)
-		n += raw.p[i] == '&';
+	for (; raw.p != NULL; n++)
+		(void)str_split(&raw, '&');
 	return n;
 }
 

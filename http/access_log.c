@@ -216,6 +216,12 @@ add_u64(struct line *o, uint64_t v)
 	add_mem(o, digits + n, sizeof(digits) - n);
 }
 
+static const bool is_text[256] = {
+	['!'] = true,
+	['#' ... '['] = true,
+	[']' ... '~'] = true,
+};
+
 /* Quotes, backslashes, blanks and what is not ASCII text as \xNN: a client
  * must not be able to write lines or fields of its own. */
 static void
@@ -223,22 +229,23 @@ add_escaped(struct line *o, struct str s, size_t max, bool blanks)
 {
 	static const char hex[] = "0123456789abcdef";
 	bool cut = s.len > max;
+	size_t from = 0;
 
 	if (cut)
 		s.len = max;
 	for (size_t i = 0; i < s.len; i++) {
 		unsigned char c = (unsigned char)s.p[i];
 
-		if (c > ' ' && c < 127 && c != '"' && c != '\\') {
-			add_c(o, (char)c);
-		} else if (c == ' ' && blanks) {
-			add_c(o, ' ');
-		} else {
-			add_mem(o, "\\x", 2);
-			add_c(o, hex[c >> 4]);
-			add_c(o, hex[c & 15]);
-		}
+		if (is_text[c] || (c == ' ' && blanks))
+			continue;
+		add_mem(o, s.p + from, i - from);
+		from = i + 1;
+		add_mem(o, "\\x", 2);
+		add_c(o, hex[c >> 4]);
+		add_c(o, hex[c & 15]);
 	}
+	if (from < s.len)
+		add_mem(o, s.p + from, s.len - from);
 	if (cut)
 		add_mem(o, "...", 3);
 }
@@ -258,8 +265,10 @@ add_word(struct line *o, struct str s)
 static bool
 is_named(struct str name, const char *z)
 {
-	size_t i = 0;
+	size_t i = 0, n = strlen(z);
 
+	if (name.len <= n) /* an escape makes it longer */
+		return str_ieq(name, str_mem(z, n));
 	for (; *z != '\0'; z++) {
 		unsigned char c;
 

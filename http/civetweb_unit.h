@@ -82,6 +82,11 @@ void unit_set_length(struct mg_connection *conn, int64_t len, bool chunked);
  * next request lie at buf + head_len. */
 void unit_body_done(struct mg_connection *conn, size_t left);
 
+/* Length of the header block at @p with the empty line behind it; 0: not all
+ * here, -1: a byte that must not be in it. The other is civetweb's own. */
+int unit_header_len(const char *p, int len);
+int unit_header_len_as_theirs(const char *p, int len);
+
 size_t unit_n_listeners(const struct mg_context *ctx);
 /* A copy of its address. */
 struct sockaddr_storage;

@@ -116,5 +116,7 @@ bool pct_decode(struct str s, bool plus, char *dst, size_t *ret_len);
 int buf_add_pct(struct buf *b, struct str s, bool keep_slash);
 
 bool utf8_is_valid(struct str s);
+/* No '%', no '+', all ASCII and no NUL: decodes to itself, in any way. */
+bool str_is_plain(struct str s);
 
 #endif

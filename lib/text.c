@@ -18,6 +18,39 @@ hex_value(char c)
 	return -1;
 }
 
+#define WORD_ONES UINT64_C(0x0101010101010101)
+#define WORD_HIGH UINT64_C(0x8080808080808080)
+
+/* High bits where a byte of @w, all below 0x80, is @c. */
+static uint64_t
+bytes_eq(uint64_t w, unsigned char c)
+{
+	return WORD_HIGH - (w ^ (WORD_ONES * c));
+}
+
+bool
+str_is_plain(struct str s)
+{
+	size_t i = 0;
+
+	for (; s.len - i >= 8; i += 8) {
+		uint64_t w;
+
+		memcpy(&w, s.p + i, 8);
+		if (((w | bytes_eq(w, '%') | bytes_eq(w, '+') |
+			 bytes_eq(w, 0)) &
+			WORD_HIGH) != 0)
+			return false;
+	}
+	for (; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		if (c == '%' || c == '+' || c == 0 || c >= 0x80)
+			return false;
+	}
+	return true;
+}
+
 void
 hex_encode(const void *p, size_t len, char *dst)
 {

@@ -43,25 +43,44 @@ decode(struct s3_req *r, struct str raw, bool plus, struct str *ret,
 	dst = arena_alloc(r->a, raw.len + 1);
 	if (dst == NULL)
 		return s3_no_memory(e);
-	if (!pct_decode(raw, plus, dst, &len) || memchr(dst, 0, len) != NULL ||
-	    !utf8_is_valid(str_mem(dst, len)))
+	if (str_is_plain(raw)) {
+		memcpy(dst, raw.p, raw.len);
+		len = raw.len;
+	} else if (!pct_decode(raw, plus, dst, &len) ||
+		   memchr(dst, 0, len) != NULL ||
+		   !utf8_is_valid(str_mem(dst, len))) {
 		return err_set(e, ERR_INVALID_URI, NULL);
+	}
 	dst[len] = '\0';
 	*ret = str_mem(dst, len);
 	return 0;
 }
 
+/* Query parameters may stand for headers where they are signed: all in V4, the
+ * x-amz-* ones in V2 too (botocore puts them there). Before authentication the
+ * route asks too, so this goes by the parameters, not by r->auth. */
+static bool
+is_hoisted(const struct s3_req *r)
+{
+	/* As auth/ does: V4's names in any case, V2's only in theirs. */
+	return header_find(r->params, r->n_params, "X-Amz-Signature") != NULL ||
+	       (s3_has_param(r, "AWSAccessKeyId") &&
+		   s3_has_param(r, "Signature"));
+}
+
 static int
 parse_query(struct s3_req *r, struct err *e)
 {
-	struct str q = r->info->query, item, name;
-	size_t i, n = 1;
+	struct str q = r->info->query, rest = q, item, name;
+	size_t n = 0;
 	int rc;
 
 	if (q.len == 0)
 		return 0;
-	for (i = 0; i < q.len; i++)
-		n += q.p[i] == '&';
+	while (rest.p != NULL) {
+		(void)str_split(&rest, '&');
+		n++;
+	}
 	r->params = arena_alloc(r->a, n * sizeof(*r->params));
 	if (r->params == NULL)
 		return s3_no_memory(e);
@@ -76,8 +95,11 @@ parse_query(struct s3_req *r, struct err *e)
 			    &r->params[r->n_params].value, e);
 		if (rc < 0)
 			return rc;
-		r->n_params++;
+		name = r->params[r->n_params++].name;
+		r->has_plain_param |=
+		    !str_ieq(str_sub(name, 0, 6), STR_LIT("x-amz-"));
 	}
+	r->is_hoisted = is_hoisted(r);
 	return 0;
 }
 
@@ -178,18 +200,6 @@ s3_has_param(const struct s3_req *r, const char *name)
 	return s3_param(r, name).p != NULL;
 }
 
-/* Query parameters may stand for headers where they are signed: all in V4, the
- * x-amz-* ones in V2 too (botocore puts them there). Before authentication the
- * route asks too, so this goes by the parameters, not by r->auth. */
-static bool
-is_hoisted(const struct s3_req *r)
-{
-	/* As auth/ does: V4's names in any case, V2's only in theirs. */
-	return header_find(r->params, r->n_params, "X-Amz-Signature") != NULL ||
-	       (s3_has_param(r, "AWSAccessKeyId") &&
-		   s3_has_param(r, "Signature"));
-}
-
 struct str
 s3_header(const struct s3_req *r, const char *name)
 {
@@ -197,7 +207,7 @@ s3_header(const struct s3_req *r, const char *name)
 	const struct header *h;
 
 	if (v.p != NULL || r->n_params == 0 ||
-	    strncmp(name, "x-amz-", 6) != 0 || !is_hoisted(r))
+	    strncmp(name, "x-amz-", 6) != 0 || !r->is_hoisted)
 		return v;
 	h = header_find(r->params, r->n_params, name);
 	return h != NULL ? h->value : STR_NULL;
@@ -250,7 +260,7 @@ s3_each_header(const struct s3_req *r, const char *prefix,
 	int rc;
 
 	rc = each(r->info->headers, r->info->n_headers, NULL, p, fn, arg, e);
-	if (rc == 0 && r->n_params > 0 && is_hoisted(r))
+	if (rc == 0 && r->n_params > 0 && r->is_hoisted)
 		rc = each(r->params, r->n_params, r, p, fn, arg, e);
 	return rc;
 }

@@ -127,8 +127,9 @@ fits(const struct s3_req *r, const struct route *t)
 {
 	if (t->level != r->level || t->method != r->method)
 		return false;
+	/* No subresource is named x-amz-..., as all of a presigned URL is. */
 	if (t->query != NULL &&
-	    (r->n_params == 0 || !s3_has_param(r, t->query)))
+	    (!r->has_plain_param || !s3_has_param(r, t->query)))
 		return false;
 	if (t->query2 != NULL && !s3_has_param(r, t->query2))
 		return false;
@@ -163,7 +164,7 @@ s3_route(struct s3_req *r, struct err *e)
 	for (i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
 		if (!fits(r, &routes[i]))
 			continue;
-		if (routes[i].query == NULL && r->n_params > 0 &&
+		if (routes[i].query == NULL && r->has_plain_param &&
 		    has_other_subresource(r))
 			break;
 		r->op = &ops[routes[i].op];

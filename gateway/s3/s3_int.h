@@ -80,6 +80,8 @@ struct s3_req {
 	struct str bucket_name, key; /* decoded */
 	struct header *params;       /* decoded query */
 	size_t n_params;
+	bool has_plain_param; /* one that is not named x-amz-... */
+	bool is_hoisted;      /* parameters count as headers */
 	struct auth_input auth_in;
 	struct auth auth;
 	struct user user; /* id "" = anonymous */

@@ -380,10 +380,33 @@ test_err(void **state)
 	assert_non_null(strstr(e.msg, "unknown"));
 }
 
+static void
+test_plain(void **state)
+{
+	char b[40];
+
+	(void)state;
+	assert_true(str_is_plain(STR_LIT("")));
+	for (size_t n = 1; n < sizeof(b); n++) {
+		for (size_t at = 0; at < n; at++) {
+			for (int c = 0; c < 256; c++) {
+				bool want =
+				    c != 0 && c != '%' && c != '+' && c < 128;
+
+				memset(b, 'a' + (int)(n % 20), n);
+				b[at] = (char)c;
+				assert_int_equal(str_is_plain(str_mem(b, n)),
+				    want);
+			}
+		}
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_plain),
 		cmocka_unit_test(test_views),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_buf),
