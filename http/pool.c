@@ -131,27 +131,42 @@ sleep_until_active(struct pool *p)
 	step_in(p);
 }
 
+/* The owner of what @ev tells of. */
+static struct slot *
+own(struct pool *p, const struct epoll_event *ev, struct slot *slots)
+{
+	struct slot *slot = &slots[ev->data.u32];
+
+	atomic_fetch_add_explicit(&p->taken, 1, memory_order_relaxed);
+	MUST(atomic_exchange(&slot->is_parked, false)); /* Q2 */
+	return slot;
+}
+
 /* The next parked connection that can be read. */
 static struct slot *
 take(struct pool *p, struct slot *slots)
 {
 	struct epoll_event ev;
-	struct slot *slot;
 	int n;
 
+	/* A thread that comes from a wait (a PUT, above all) takes what is
+	 * there before it goes to sleep, since the next one that waits would
+	 * have to wake it again. */
+	if (mine == NULL && atomic_load(&p->active) >= p->n &&
+	    epoll_wait(p->fd, &ev, 1, 0) == 1)
+		return own(p, &ev, slots);
+	if (mine == NULL)
+		sleep_until_active(p);
 	atomic_fetch_add(&p->polling, 1);
 	do {
 		n = epoll_wait(p->fd, &ev, 1, -1);
 	} while (n < 0 && errno == EINTR);
 	MUST(n == 1);
-	atomic_fetch_add_explicit(&p->taken, 1, memory_order_relaxed);
 	if (atomic_fetch_sub(&p->polling, 1) == 1 &&
 	    atomic_load_explicit(&p->wanted, memory_order_relaxed) == 0 &&
 	    atomic_exchange(&p->wanted, 1) == 0)
 		futex_wake(&p->wanted);
-	slot = &slots[ev.data.u32];
-	MUST(atomic_exchange(&slot->is_parked, false)); /* Q2 */
-	return slot;
+	return own(p, &ev, slots);
 }
 
 bool
@@ -173,8 +188,6 @@ pool_wait(struct pool *p, struct mg_connection *conn, struct slot *slot,
 	/* @slot may be another's from here on. */
 	if (mine != NULL && atomic_load(&p->active) > p->n)
 		step_out();
-	if (mine == NULL)
-		sleep_until_active(p);
 	unit_load(conn, take(p, slots)->parked);
 	return true;
 }
@@ -218,10 +231,12 @@ pool_start(struct pool **ret, struct err *e)
 
 	if (p == NULL)
 		return err_set(e, ERR_NO_MEMORY, NULL);
-	p->n = 2;
+	/* Two for each processor: of 2, 4, 8 and 16 on two processors, 4 had
+	 * the fewest context switches, and the least CPU for a request. */
+	p->n = 4;
 	if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0 &&
-	    CPU_COUNT(&cpus) > p->n)
-		p->n = CPU_COUNT(&cpus);
+	    2 * CPU_COUNT(&cpus) > p->n)
+		p->n = 2 * CPU_COUNT(&cpus);
 	if (p->n > ACTIVE_MAX / 2)
 		p->n = ACTIVE_MAX / 2;
 	pthread_mutex_init(&p->m, NULL);
