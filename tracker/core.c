@@ -290,6 +290,7 @@ tcore_adopt(struct tcore *t, struct tgroup *g, const struct id128 *id,
 	g->n_members = n;
 	memcpy(g->members, v, n * sizeof(*v));
 	g->founder_until_ms = 0;
+	g->n_askers = 0;
 	t->changes++;
 	t->seq++;
 	drop_strangers(g);
@@ -581,6 +582,16 @@ tcore_hear_tracker(struct tcore *t, struct tcore_now now, size_t i,
 	k->was_heard = true;
 }
 
+/* Somebody wants to found it, as of late. */
+static bool
+is_asked(const struct tgroup *g, struct tcore_now now)
+{
+	for (size_t i = 0; i < g->n_askers; i++)
+		if (now.mono_ms - g->askers[i].asked_ms <= ASKER_KEEP_MS)
+			return true;
+	return false;
+}
+
 /* --- time --- */
 
 static void
@@ -621,7 +632,7 @@ tcore_tick(struct tcore *t, struct tcore_now now)
 
 		age_nodes(t, now, g);
 		if (g->n_nodes == 0 && g->n_members == 0 &&
-		    g->founder_until_ms <= now.mono_ms)
+		    g->founder_until_ms <= now.mono_ms && !is_asked(g, now))
 			group_drop(t, g);
 		else
 			i++;
@@ -649,33 +660,89 @@ tcore_tick(struct tcore *t, struct tcore_now now)
 
 /* --- founding and forgetting --- */
 
+/* Asked @now; those who have not for long are forgotten. */
+static void
+note_asker(struct tgroup *g, struct tcore_now now, const struct id128 *node,
+    uint32_t server_id)
+{
+	size_t n = 0;
+
+	if (!is_asked(g, now))
+		g->wanted_ms = now.mono_ms;
+	for (size_t i = 0; i < g->n_askers; i++)
+		if (now.mono_ms - g->askers[i].asked_ms <= ASKER_KEEP_MS &&
+		    !id128_eq(&g->askers[i].node, node))
+			g->askers[n++] = g->askers[i];
+	if (n == ASKERS_MAX)
+		n--;
+	g->askers[n++] = (struct tasker){ *node, server_id, now.mono_ms };
+	g->n_askers = n;
+}
+
+static bool
+is_before(uint32_t server_id, const struct id128 *node, uint32_t other_id,
+    const struct id128 *other)
+{
+	if (server_id != other_id)
+		return server_id < other_id;
+	return memcmp(node, other, sizeof(*node)) < 0;
+}
+
+/* Whoever else is there, belongs to nothing, and comes first. */
+static bool
+is_first(struct tcore *t, struct tcore_now now, const struct tgroup *g,
+    const struct id128 *node, uint32_t server_id)
+{
+	for (size_t i = 0; i < g->n_askers; i++)
+		if (is_before(g->askers[i].server_id, &g->askers[i].node,
+			server_id, node))
+			return false;
+	for (size_t i = 0; i < g->n_nodes; i++) {
+		const struct cmap_node *n = &g->nodes[i]->n;
+
+		if (n->n_members == 0 && !tcore_is_away(t, now, g->nodes[i]) &&
+		    is_before(n->server_id, &n->node, server_id, node))
+			return false;
+	}
+	return true;
+}
+
 int
 tcore_found(struct tcore *t, struct tcore_now now, struct str group,
-    const struct id128 *node, struct err *e)
+    const struct id128 *node, uint32_t server_id, struct err *e)
 {
+	bool is_his; /* leave that was given before */
 	struct tgroup *g;
 
 	OBJ_CHECK(t, TCORE_MAGIC);
 	if (!fdfs_group_is_valid(group) || id128_is_zero(node))
 		return err_set(e, ERR_INVALID, "group or node");
-	g = tcore_group(t, group);
-	if (g != NULL && g->n_members > 0)
-		return err_set(e, ERR_EXISTS,
-		    "%s has %zu members: join it, or forget it first", g->name,
-		    g->n_members);
-	if (now.mono_ms - t->start_ms < t->c.o.away_ms)
-		return err_set(e, ERR_RETRY,
-		    "this tracker has just started and listens first");
-	if (g != NULL && now.mono_ms < g->founder_until_ms &&
-	    !id128_eq(&g->founder, node))
-		return err_set(e, ERR_BUSY, "another node is founding %s",
-		    g->name);
 	g = tcore_group_make(t, group);
 	if (g == NULL)
 		return err_set(e, ERR_TOO_BIG, "too many groups");
+	if (g->n_members > 0)
+		return err_set(e, ERR_EXISTS,
+		    "%s has %zu members: join it, or forget it first", g->name,
+		    g->n_members);
+	note_asker(g, now, node, server_id);
+	if (now.mono_ms - t->start_ms < t->c.o.away_ms)
+		return err_set(e, ERR_RETRY,
+		    "this tracker has just started and listens first");
+	is_his =
+	    now.mono_ms < g->founder_until_ms && id128_eq(&g->founder, node);
+	if (!is_his && now.mono_ms < g->founder_until_ms)
+		return err_set(e, ERR_BUSY, "another node is founding %s",
+		    g->name);
+	if (!is_his && now.mono_ms - g->wanted_ms < TCORE_GATHER_MS)
+		return err_set(e, ERR_RETRY, "waits whether others want to");
+	if (!is_first(t, now, g, node, server_id))
+		return err_set(e, ERR_BUSY,
+		    "a node with a lower server ID may found %s", g->name);
+	if (!is_his)
+		tcore_say(t, LOG_INFO, "%s: server %" PRIu32 " may found it",
+		    g->name, server_id);
 	g->founder = *node;
 	g->founder_until_ms = now.mono_ms + TCORE_FOUND_MS;
-	tcore_say(t, LOG_INFO, "%s: a node may found it", g->name);
 	return 0;
 }
 

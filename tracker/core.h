@@ -9,7 +9,10 @@
  * K3  Nobody is sent to a node that is away, not ACTIVE, or no member of its
  *     group; nor to write to one that cannot take writes or has no room.
  * K4  Leave to found a group is given to one node at a time, for FOUND_MS, and
- *     never while members of a group of that name are known.
+ *     never while members of a group of that name are known. Of several that
+ *     want it it is the one with the lowest server ID (then node ID), so that
+ *     trackers do not each choose another; who lost its turn is not given more
+ *     time.
  * K5  Of two memberships of a group the higher epoch counts. Of two groups of
  *     one name it is the one with more members, the higher epoch, the lower
  *     ID, in this order; the other's nodes are told to nobody.
@@ -21,6 +24,7 @@
 #include "cluster/map.h"
 
 #define TCORE_FOUND_MS 30000
+#define TCORE_GATHER_MS 1500 /* from the first node that wants to, to leave */
 
 struct tcore;
 
@@ -88,11 +92,11 @@ void tcore_hear_tracker(struct tcore *t, struct tcore_now now, size_t i,
 /* Time passes; to be called once a second or more often. */
 void tcore_tick(struct tcore *t, struct tcore_now now);
 
-/* May @node found @group? 0; ERR_EXISTS: it is there already; ERR_BUSY: another
- * node may at present; ERR_RETRY: this tracker has not listened for away_ms
- * yet. */
+/* May @node, with @server_id, found @group? 0; ERR_EXISTS: it is there already;
+ * ERR_BUSY: it is another node's turn; ERR_RETRY: this tracker has not listened
+ * for away_ms yet, or waits whether others want to. */
 int tcore_found(struct tcore *t, struct tcore_now now, struct str group,
-    const struct id128 *node, struct err *e);
+    const struct id128 *node, uint32_t server_id, struct err *e);
 /* @server_id 0 is the whole group. ERR_BUSY while a member of it is heard, or
  * that node is one; ERR_NOT_FOUND. */
 int tcore_forget(struct tcore *t, struct tcore_now now, struct str group,

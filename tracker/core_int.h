@@ -11,6 +11,8 @@ enum {
 	TCORE_MAGIC = 0x5472436f,
 	NODES_PER_GROUP = 2 * CMAP_MEMBERS, /* members, and others around */
 	GATES_MAX = 1024,
+	ASKERS_MAX = 8,
+	ASKER_KEEP_MS = 10000,
 	STRANGER_KEEP_MS = 60000, /* no member, and away */
 	GATE_KEEP_MS = 3600000,
 };
@@ -37,6 +39,13 @@ struct tgroup {
 	uint64_t stored;                      /* turn */
 	struct id128 founder;
 	int64_t founder_until_ms; /* 0: none */
+	struct tasker {
+		struct id128 node;
+		uint32_t server_id;
+		int64_t asked_ms;
+	} askers[ASKERS_MAX]; /* to found it, of late */
+	size_t n_askers;
+	int64_t wanted_ms; /* since when somebody wants to found it */
 };
 
 struct tgate {

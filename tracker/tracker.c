@@ -268,7 +268,7 @@ on_rpc(void *arg, const struct rpc_from *from, const struct rpc_request *q,
 	case RPC_FOUND:
 		lock_take(&t->lock);
 		rc = tcore_found(t->core, now(), str_of(from->group), &from->id,
-		    e);
+		    from->server_id, e);
 		lock_drop(&t->lock);
 		return rc;
 	case RPC_FORGET:

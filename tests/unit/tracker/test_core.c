@@ -446,7 +446,7 @@ found(struct tcore *t, int64_t ms, unsigned sid)
 	struct id128 id = kit_id(1, sid, 0);
 	struct err e = ERR_INIT;
 
-	return tcore_found(t, at(ms), STR_LIT("group1"), &id, &e);
+	return tcore_found(t, at(ms), STR_LIT("group1"), &id, sid, &e);
 }
 
 static void
@@ -455,20 +455,60 @@ test_found(void **state)
 	struct tcore *t = kit_new(0);
 
 	(void)state;
+	assert_int_equal(found(t, 2000, 1), ERR_RETRY); /* listens */
 	assert_int_equal(found(t, 2999, 1), ERR_RETRY);
-	assert_int_equal(found(t, 3000, 1), 0);
-	assert_int_equal(found(t, 3001, 2), ERR_BUSY);
+	assert_int_equal(found(t, 3499, 1), ERR_RETRY); /* gathers */
+	assert_int_equal(found(t, 3500, 1), 0);
+	assert_int_equal(found(t, 3501, 2), ERR_BUSY);
 	assert_int_equal(found(t, 20000, 1), 0); /* again, and longer */
 	tcore_tick(t, at(33500));
 	assert_int_equal(found(t, 33500, 2), ERR_BUSY);
-	tcore_tick(t, at(50000));
-	assert_int_equal(found(t, 50000, 2), 0);
-	kit_hear(t, 50000, kit_node(1, 1, 2, 1, 1));
-	assert_int_equal(found(t, 50001, 2), ERR_EXISTS);
+	tcore_tick(t, at(50001));
+	assert_int_equal(found(t, 50001, 2), ERR_RETRY);
+	assert_int_equal(found(t, 51501, 2), 0);
+	kit_hear(t, 51501, kit_node(1, 1, 2, 1, 1));
+	assert_int_equal(found(t, 51502, 2), ERR_EXISTS);
 	/* Not after all of it has gone away either. */
 	tcore_tick(t, at(900000));
 	assert_int_equal(found(t, 900000, 3), ERR_EXISTS);
 	tcore_free(&t);
+}
+
+/* Two trackers that were asked in another order come to give leave to the same
+ * node, at the latest when what one gave before has run out. */
+static void
+test_found_by_turns(void **state)
+{
+	struct tcore *a = kit_new(0), *b = kit_new(0);
+	int64_t ms = 10000;
+
+	(void)state;
+	found(a, ms, 2);
+	found(b, ms, 1);
+	assert_int_equal(found(a, ms + 1600, 2), 0);
+	for (; ms < 60000; ms += 1000) {
+		tcore_tick(a, at(ms));
+		tcore_tick(b, at(ms));
+		bool here = found(a, ms, 1) == 0, there = found(b, ms, 1) == 0;
+
+		/* They hold one each, until ... */
+		if (here && there)
+			break;
+		found(a, ms, 2);
+		assert_int_not_equal(found(b, ms, 2), 0);
+	}
+	assert_in_range(ms, 41600, 43000);
+	tcore_free(&a);
+	tcore_free(&b);
+	/* Who announces itself as blank counts as well. */
+	a = kit_new(0);
+	struct cmap_node n = kit_node(1, 1, 1, 0, 0);
+	memset(&n.group_id, 0, sizeof(n.group_id));
+	kit_hear(a, 10000, n);
+	found(a, 10000, 2);
+	assert_int_equal(found(a, 12000, 2), ERR_BUSY);
+	assert_int_equal(found(a, 14000, 2), 0); /* that one has gone */
+	tcore_free(&a);
 }
 
 /* --- forgetting, saving --- */
@@ -495,7 +535,8 @@ test_forget(void **state)
 	cmap_fini(&m);
 	assert_int_equal(tcore_forget(t, at(20000), g, 0, &e), 0);
 	assert_int_equal(kit_store(t, 20000, "group1"), ERR_NOT_FOUND);
-	assert_int_equal(found(t, 20000, 3), 0);
+	found(t, 20000, 3);
+	assert_int_equal(found(t, 22000, 3), 0);
 	tcore_free(&t);
 }
 
@@ -705,6 +746,7 @@ main(void)
 		cmocka_unit_test(test_fetch_all),
 		cmocka_unit_test(test_two_addresses),
 		cmocka_unit_test(test_found),
+		cmocka_unit_test(test_found_by_turns),
 		cmocka_unit_test(test_forget),
 		cmocka_unit_test(test_save),
 		cmocka_unit_test(test_seq),

@@ -69,6 +69,8 @@ struct sim_tracker {
 	unsigned founder[GROUPS];
 	int64_t founder_until[GROUPS];
 	bool was_asked[GROUPS]; /* to be founded, since its start */
+	unsigned asker[GROUPS]; /* lowest of late */
+	int64_t asked[GROUPS];
 };
 
 struct sim {
@@ -203,6 +205,8 @@ start(struct sim *s, struct sim_tracker *k)
 	memset(k->told, 0, sizeof(k->told));
 	memset(k->founder_until, 0, sizeof(k->founder_until));
 	memset(k->was_asked, 0, sizeof(k->was_asked));
+	memset(k->asker, 0xff, sizeof(k->asker));
+	memset(k->asked, 0, sizeof(k->asked));
 }
 
 static void
@@ -299,6 +303,19 @@ check_group(struct sim *s, struct sim_tracker *k, unsigned gi)
 	}
 }
 
+static bool
+is_not_first(const struct sim *s, const struct sim_tracker *k, unsigned gi,
+    unsigned ni)
+{
+	if (k->asker[gi] < ni && s->now - k->asked[gi] <= 10000)
+		return true;
+	for (unsigned i = 0; i < ni; i++)
+		if (k->told[gi][i].was && k->told[gi][i].epoch == 0 &&
+		    s->now - k->told[gi][i].at <= AWAY)
+			return true;
+	return false;
+}
+
 /* Leave to found: never to two at once, never where members are known. */
 static void
 found(struct sim *s, unsigned gi)
@@ -318,7 +335,15 @@ found(struct sim *s, unsigned gi)
 
 		if (k->cut[gi][ni])
 			continue;
-		rc = tcore_found(k->t, at(s->now), str_of(name), &id, &e);
+		rc = tcore_found(k->t, at(s->now), str_of(name), &id, ni + 1,
+		    &e);
+		k->was_asked[gi] = k->was_asked[gi] || rc != ERR_INVALID;
+		if (ni < k->asker[gi] || s->now - k->asked[gi] > 10000) {
+			k->asker[gi] = ni;
+			k->asked[gi] = s->now;
+		} else if (ni == k->asker[gi]) {
+			k->asked[gi] = s->now;
+		}
 		if (rc == 0) {
 			CHECK(s, k->epoch[gi] == 0);
 			CHECK(s, s->now >= k->founder_until[gi] ||
@@ -326,13 +351,13 @@ found(struct sim *s, unsigned gi)
 			CHECK(s, s->now - k->started >= AWAY);
 			k->founder[gi] = ni;
 			k->founder_until[gi] = s->now + TCORE_FOUND_MS;
-			k->was_asked[gi] = true;
 			yes++;
 		} else if (rc == ERR_EXISTS) {
 			CHECK(s, k->epoch[gi] > 0);
 		} else if (rc == ERR_BUSY) {
-			CHECK(s, s->now < k->founder_until[gi] &&
-				     k->founder[gi] != ni);
+			CHECK(s, (s->now < k->founder_until[gi] &&
+				     k->founder[gi] != ni) ||
+				     is_not_first(s, k, gi, ni));
 		} else {
 			CHECK(s, rc == ERR_RETRY);
 		}
@@ -425,7 +450,7 @@ step(struct sim *s)
 			change_node(s, &s->g[g], n);
 			speak(s, g, n);
 		}
-		if (chance(&s->r, 50))
+		if (chance(&s->r, 300))
 			found(s, g);
 	}
 	for (unsigned i = 0; i < TRACKERS; i++) {
