@@ -239,6 +239,7 @@ take_conf(struct engine *g, const struct engine_conf *c, struct err *e)
 	struct engine_conf *d = &g->c;
 
 	*d = *c;
+	g->is_member = c->deployment != NULL;
 	d->paths = NULL; /* the caller's memory, as */
 	d->deployment = NULL;
 	if (c->group == NULL || !fdfs_group_is_valid(str_of(c->group)))
@@ -282,6 +283,11 @@ settle_incarnation(struct engine *g)
 		}
 	}
 	g->incarnation = g->parent_inc + 1;
+	/* Members know of positions that this node has lost, or never wrote
+	 * itself: none is given twice. */
+	if (g->is_member &&
+	    (uint64_t)clock_real_ns() / 1000000 > g->incarnation)
+		g->incarnation = (uint64_t)clock_real_ns() / 1000000;
 }
 
 static int

@@ -450,6 +450,7 @@ struct engine {
 	struct ident ident; /* path is zero */
 	struct path *paths[MAX_PATHS];
 	size_t n_paths;
+	bool is_member;
 	uint64_t incarnation;
 	uint64_t parent_inc, parent_seq;
 	_Atomic uint64_t seq;
@@ -529,7 +530,8 @@ struct inst {
 	struct str id; /* view of the record's */
 	struct loc old;
 	bool is_repair; /* of the version that is here */
-	bool is_queued;
+	bool is_queued; /* or written, when it is alone */
+	bool is_alone;
 	struct wreq r;
 	uint8_t *hdr;
 	struct err err;
@@ -543,7 +545,8 @@ int inst_begin(struct engine *g, struct inst *x, const struct engine_record *r,
     unsigned flags, bool wait, struct engine_version *ret, struct err *e);
 void inst_needle(const struct inst *x, const struct engine_record *r,
     struct needle *ret);
-/* @hdr: encoded; it and @e stay until inst_wait(). */
+/* @hdr: encoded; it and @e stay until inst_wait(). x->is_alone: nothing else is
+ * submitted before that. */
 int inst_submit(struct inst *x, const struct needle *n, uint8_t *hdr,
     struct str payload, struct err *e);
 int inst_wait(struct inst *x);

@@ -307,7 +307,7 @@ inst_submit(struct inst *x, const struct needle *n, uint8_t *hdr,
 		.hdr_len = (uint16_t)r->hdr_len,
 		.size = loc_size(n),
 		.version = n->version };
-	rc = writer_submit(x->p, r, e);
+	rc = x->is_alone ? writer_put(x->p, r, e) : writer_submit(x->p, r, e);
 	x->is_queued = rc == 0;
 	return rc;
 }
@@ -316,7 +316,7 @@ int
 inst_wait(struct inst *x)
 {
 	const struct loc *old = &x->old, *now = &x->r.loc;
-	int rc = writer_wait(x->p, &x->r);
+	int rc = x->is_alone ? x->r.rc : writer_wait(x->p, &x->r);
 
 	if (rc < 0 || !x->r.has_old)
 		return rc;
@@ -381,7 +381,7 @@ queue_small(struct inst *x, const struct engine_install *i, struct err *e)
 /* INST_TAKEN, or it is begun: i->rc says whether it is of any use. */
 static int
 begin_small(struct engine *g, struct inst *x, struct engine_install *i,
-    bool wait)
+    bool wait, bool is_alone)
 {
 	struct engine_version here = { .known = ENGINE_UNKNOWN };
 	struct err e = ERR_INIT;
@@ -392,6 +392,7 @@ begin_small(struct engine *g, struct inst *x, struct engine_install *i,
 		if (rc == INST_TAKEN)
 			return rc;
 		if (rc == 0) {
+			x->is_alone = is_alone;
 			rc = queue_small(x, i, &x->err);
 			if (rc < 0) {
 				e = x->err;
@@ -440,8 +441,9 @@ engine_install_many(struct engine *g, struct engine_install *v, size_t n,
 		size_t k = 0;
 
 		/* Waits for others only while it holds no name itself. */
-		while (k < cap && k < n &&
-		       begin_small(g, &x[k], &v[k], k == 0) != INST_TAKEN)
+		while (
+		    k < cap && k < n &&
+		    begin_small(g, &x[k], &v[k], k == 0, n == 1) != INST_TAKEN)
 			k++;
 		for (size_t i = 0; i < k; i++) {
 			end_small(g, &x[i], &v[i]);

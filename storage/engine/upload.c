@@ -75,6 +75,7 @@ write_large(struct engine_upload *u, struct inst *x,
 	int rc;
 
 	inst_needle(x, r, &n);
+	x->is_alone = true;
 	rc = large_finish(u->large, &n, how, e);
 	if (rc < 0)
 		return rc;
