@@ -43,7 +43,7 @@ struct fake_file {
 	char *p;
 	char *note;
 	size_t note_len;
-	unsigned hidden; /* from these nodes, bits */
+	atomic_uint hidden; /* from these nodes, bits */
 };
 
 struct fake_stream {
@@ -61,13 +61,13 @@ struct fake_node {
 	struct id128 id;
 	struct rpc_server *rpc;
 	struct fdfs_server *server;
-	uint16_t port;
+	_Atomic uint16_t port;
 	_Atomic int mood, code;
 	atomic_uint calls, reads, stores;
 	struct id128 fenced_index;
-	uint64_t fenced;
-	bool is_away, cannot_write, is_unlisted;
-	uint64_t avail;
+	_Atomic uint64_t fenced;
+	atomic_bool is_away, cannot_write, is_unlisted;
+	_Atomic uint64_t avail;
 };
 
 struct fake {
@@ -81,7 +81,7 @@ struct fake {
 	struct fdfs_server *tracker;
 	struct fdfs_addr tracker_addr;
 	struct id128 cluster;
-	unsigned copies;
+	atomic_uint copies;
 	atomic_uint maps, gates;
 	atomic_bool stop;
 };

@@ -510,6 +510,19 @@ test_each(void **state)
 		    0);
 		assert_int_equal(n, 1);
 	}
+	/* One of two is enough where two hold each, which is the default. */
+	fake.node[3].mood = FAKE_REFUSES;
+	fake.node[3].code = ERR_RETRY;
+	for (fake.copies = 0; fake.copies < 3; fake.copies += 2) {
+		settle();
+		assert_int_equal(blob_each(blob, BLOB_CLASS_INDEX, count_one,
+				     &n, &e),
+		    0);
+	}
+	fake.copies = 1;
+	settle();
+	assert_int_equal(blob_each(blob, BLOB_CLASS_INDEX, count_one, &n, &e),
+	    ERR_BUSY);
 	/* A silent group is no empty one. */
 	fake.node[2].mood = fake.node[3].mood = FAKE_REFUSES;
 	fake.node[2].code = fake.node[3].code = ERR_RETRY;
