@@ -2,7 +2,7 @@
 """Creel beside its yardsticks, in one run, as ratios.
 
 usage: bench/compare.py [--seconds N] [--rounds N] [--json FILE] [PART...]
-Parts: get put stream list memory start (default: all)
+Parts: get put stream list memory start cluster (default: all)
 
 Machines are noisy: each round measures creel and its yardstick one after the
 other, and the median ratio over the rounds is what counts. CPU is utime+stime
@@ -19,6 +19,8 @@ of the server's processes from /proc, per request.
   list    LIST of 1,000 keys of a big bucket against a small one, warm.
   memory  RssAnon idle, and while streaming big objects both ways.
   start   until ready after kill -9, with the big bucket.
+  cluster GET 4 KiB and 1 MiB through tracker, one storage node and a gateway on
+          this host, against the same server in one process; 16 connections.
 """
 
 import argparse
@@ -33,6 +35,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "tests"))
+
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "tests", "cluster"))
 
 from lib.s3raw import Client  # noqa: E402
 from lib.server import ACCESS_KEY, SECRET, Server, binary, free_port  # noqa: E402
@@ -135,10 +139,11 @@ class Bench:
     def pid(self):
         return self.server.process.pid
 
-    def tool(self, *args):
+    def tool(self, *args, endpoint=None, pids=None):
         """Runs `creel bench ... --json` against the server."""
-        command = [binary(), "bench", "--endpoint", self.server.endpoint]
-        command += ["--bucket", "bench", "--json", "--pid", str(self.pid)] + list(args)
+        command = [binary(), "bench", "--endpoint", endpoint or self.server.endpoint]
+        pids = ",".join(str(p) for p in pids or [self.pid])
+        command += ["--bucket", "bench", "--json", "--pid", pids] + list(args)
         env = dict(
             os.environ, CREEL_ROOT_USER=ACCESS_KEY, CREEL_ROOT_PASSWORD=SECRET
         )
@@ -187,6 +192,41 @@ class Bench:
         )
 
     # -- parts --
+
+    def cluster(self):
+        from kit import Cluster
+
+        with Cluster(groups={"group1": 1}, gateways=1) as c:
+            gateway = c.gateways[0]
+            ways = {
+                "one": (self.server.endpoint, [self.pid]),
+                "cluster": (
+                    "http://127.0.0.1:%d" % gateway.port,
+                    [gateway.process.pid, c.storages[0].process.pid],
+                ),
+            }
+            for name, size, keys in (("4 KiB", "4K", 1000), ("1 MiB", "1M", 100)):
+                rate, cpu = {w: [] for w in ways}, {w: [] for w in ways}
+                for n in range(self.args.rounds):
+                    for way, (endpoint, pids) in ways.items():
+                        r = self.tool(
+                            "get",
+                            *("--size", size, "--keys", str(keys)),
+                            *("--prefix", "cluster-%s/" % size),
+                            *("--prefill", str(keys if n == 0 else 0)),
+                            *("--concurrency", "16"),
+                            *("--duration", "%ds" % self.args.seconds),
+                            endpoint=endpoint,
+                            pids=pids,
+                        )
+                        rate[way].append(r["ops_per_s"])
+                        cpu[way].append(r["server_cpu_us_per_op"])
+                self.report(
+                    "GET %s, cluster / one" % name, "req/s", rate["cluster"], rate["one"], 0.5
+                )
+                self.report(
+                    "GET %s CPU, cluster / one" % name, "us/req", cpu["cluster"], cpu["one"], 3, False
+                )
 
     def get(self):
         root = tempfile.mkdtemp(prefix="creel-static-")
@@ -348,7 +388,7 @@ def main():
     args = parser.parse_args()
     bench = Bench(args)
     try:
-        for part in args.parts or ["get", "put", "stream", "list", "memory", "start"]:
+        for part in args.parts or ["get", "put", "stream", "list", "memory", "start", "cluster"]:
             getattr(bench, part)()
     finally:
         bench.close()

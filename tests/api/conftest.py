@@ -23,6 +23,18 @@ _names = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def shared():
+    """One node, or with CREEL_TEST_CLUSTER a gateway before two of them."""
+    if os.environ.get("CREEL_TEST_CLUSTER"):
+        sys.path.insert(0, os.path.join(TOP, "tests", "cluster"))
+        from kit import Cluster
+
+        args = ("--index-archive-interval", "1s")
+        with Cluster(groups={"group1": 2}, gateways=1, gateway_args=args) as c:
+            gateway = c.gateways[0]
+            gateway.endpoint = "http://127.0.0.1:%d" % gateway.port
+            gateway.data = gateway.dir
+            yield gateway
+        return
     with Server() as s:
         yield s
 

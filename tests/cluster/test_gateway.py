@@ -1,0 +1,555 @@
+"""S3 through a gateway: what clients see must not tell a cluster from one node,
+whatever dies behind it."""
+
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from kit import ACCESS_KEY, SECRET, TOP, Cluster, Process, binary, free_port, wait_for
+
+ARGS = ("--index-archive-interval", "1s")
+SMALL = b"a small object"
+MIB = 1 << 20
+
+
+def s3_of(gateway, attempts=1, timeout=30):
+    return boto3.client(
+        "s3",
+        endpoint_url="http://127.0.0.1:%d" % gateway.port,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET,
+        region_name="us-east-1",
+        config=Config(
+            retries={"total_max_attempts": attempts, "mode": "standard"},
+            connect_timeout=5,
+            read_timeout=timeout,
+            max_pool_connections=64,
+        ),
+    )
+
+
+def body(seed, size):
+    return random.Random(seed).randbytes(size)
+
+
+def get(s3, bucket, key, **more):
+    return s3.get_object(Bucket=bucket, Key=key, **more)["Body"].read()
+
+
+def files_of(cluster, group):
+    """Files that the nodes of @group hold together."""
+    return sum(
+        p["files"]
+        for g in cluster.status()["groups"]
+        if g["group"] == group
+        for n in g["nodes"]
+        for p in n["paths"]
+    )
+
+
+def gateway_admin(cluster, gateway, *words, check=True):
+    env = cluster.environ(
+        {
+            "CREEL_ROOT_USER": ACCESS_KEY,
+            "CREEL_ROOT_PASSWORD": SECRET,
+            "CREEL_ENDPOINT": "http://127.0.0.1:%d" % gateway.port,
+        }
+    )
+    done = subprocess.run(
+        [binary(), "admin"] + list(words), env=env, capture_output=True, timeout=120
+    )
+    if check:
+        assert done.returncode == 0, done
+    return done
+
+
+def refuses(process, wait=30):
+    """What it says when it does not start."""
+    begin = os.path.getsize(process.log) if os.path.exists(process.log) else 0
+    process.start(wait=0)
+    code = process.process.wait(wait)
+    process.process = None
+    with open(process.log, "rb") as f:
+        f.seek(begin)
+        text = f.read().decode("utf-8", "replace")
+    assert code != 0, text
+    return text
+
+
+@pytest.fixture(scope="module")
+def three():
+    with Cluster(groups={"group1": 3}, gateways=1, gateway_args=ARGS) as c:
+        yield c
+
+
+@pytest.fixture
+def bucket(three):
+    name = "test-%d" % random.getrandbits(40)
+    s3_of(three.gateways[0]).create_bucket(Bucket=name)
+    return name
+
+
+# --- nothing is harmed ---
+
+
+def test_objects(three, bucket):
+    s3 = s3_of(three.gateways[0])
+    sizes = [0, 1, 4096, 65536, 65537, MIB, MIB + 1, 5 * MIB + 3]
+    for size in sizes:
+        s3.put_object(Bucket=bucket, Key="o/%d" % size, Body=body(size, size))
+    for size in sizes:
+        assert get(s3, bucket, "o/%d" % size) == body(size, size)
+        if size > 10:
+            part = get(s3, bucket, "o/%d" % size, Range="bytes=%d-" % (size - 7))
+            assert part == body(size, size)[-7:]
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix="o/")["Contents"]
+    assert sorted(o["Size"] for o in listed) == sorted(sizes)
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource=bucket + "/o/1048577")
+    s3.delete_object(Bucket=bucket, Key="o/1048577")
+    assert get(s3, bucket, "copy") == body(MIB + 1, MIB + 1)
+    with pytest.raises(ClientError) as e:
+        get(s3, bucket, "o/1048577")
+    assert e.value.response["Error"]["Code"] == "NoSuchKey"
+    s3.put_object(Bucket=bucket, Key="copy", Body=SMALL)
+    assert get(s3, bucket, "copy") == SMALL
+
+
+def test_multipart(three, bucket):
+    s3 = s3_of(three.gateways[0])
+    parts = [body(i, 5 * MIB + i) for i in range(1, 4)]
+    up = s3.create_multipart_upload(Bucket=bucket, Key="mp")["UploadId"]
+    done = []
+    for i, p in enumerate(parts, 1):
+        r = s3.upload_part(Bucket=bucket, Key="mp", UploadId=up, PartNumber=i, Body=p)
+        done.append({"PartNumber": i, "ETag": r["ETag"]})
+    s3.complete_multipart_upload(
+        Bucket=bucket, Key="mp", UploadId=up, MultipartUpload={"Parts": done}
+    )
+    assert get(s3, bucket, "mp") == b"".join(parts)
+    whole = b"".join(parts)
+    at = 5 * MIB - 10
+    assert get(s3, bucket, "mp", Range="bytes=%d-%d" % (at, at + 29)) == whole[at : at + 30]
+
+
+def test_status_shows_the_cluster(three):
+    g = three.gateways[0]
+    shown = json.loads(gateway_admin(three, g, "status", "--json").stdout)
+    nodes = [n for gr in shown["cluster"]["groups"] for n in gr["nodes"]]
+    assert sorted(n["server_id"] for n in nodes) == [1, 2, 3]
+    assert {n["state"] for n in nodes} == {"ACTIVE"}
+    text = gateway_admin(three, g, "status").stdout.decode()
+    assert "group1" in text and "ACTIVE" in text and "LAG" in text
+    # and the trackers know of the gateway
+    wait_for("gateway in the map", lambda: three.status()["gateways"], 10)
+
+
+def test_garbage_is_collected_over_the_network(three, bucket):
+    s3 = s3_of(three.gateways[0])
+    before = files_of(three, "group1")
+    for i in range(20):
+        s3.put_object(Bucket=bucket, Key="g%d" % i, Body=body(i, 3000))
+    wait_for("files to be counted", lambda: files_of(three, "group1") >= before + 40)
+    s3.delete_objects(
+        Bucket=bucket, Delete={"Objects": [{"Key": "g%d" % i} for i in range(20)]}
+    )
+    gateway_admin(three, three.gateways[0], "collect")
+    # The index's own files come and go, too: those of the objects went.
+    wait_for("files to be gone", lambda: files_of(three, "group1") < before + 30, 30)
+
+
+def test_sweep_leaves_others_alone(three, bucket):
+    s3, fdfs = s3_of(three.gateways[0]), three.client()
+    own = fdfs.upload(b"a file of FastDFS's own")
+    s3.put_object(Bucket=bucket, Key="k", Body=SMALL)
+    out = gateway_admin(three, three.gateways[0], "sweep", "--confirm").stdout
+    assert b"unknown" in out
+    assert fdfs.download(own) == b"a file of FastDFS's own"
+    assert get(s3, bucket, "k") == SMALL
+    fdfs.delete(own)
+
+
+def test_wrong_secret(three):
+    port = free_port()
+    words = ["gateway", os.path.join(three.dir, "stranger")]
+    words += ["--address", "127.0.0.1:%d" % port, "--trackers", three.tracker_list]
+    env = {"CREEL_CLUSTER_SECRET": "not the secret of this cluster, at all"}
+    p = Process(three, "stranger", port, words, env)
+    p.start(wait=0)
+    try:
+        time.sleep(2)
+        assert p.is_up
+        assert "is ready" not in p.tail() and "waiting" in p.tail()
+    finally:
+        p.kill()
+
+
+# --- under load ---
+
+
+class Load(threading.Thread):
+    """Puts, gets and deletes with what an SDK does on 503. Every acknowledged
+    write is remembered; a read must give it."""
+
+    def __init__(self, gateway, bucket, number, attempts=8):
+        super().__init__(daemon=True)
+        self.s3 = s3_of(gateway, attempts)
+        self.read = s3_of(gateway, attempts if attempts > 8 else 1)
+        self.bucket, self.number = bucket, number
+        self.known, self.open = {}, set()
+        self.stop, self.errors, self.slow = False, [], 0.0
+        self.put_fails, self.puts, self.gets = 0, 0, 0
+
+    def run(self):
+        rng = random.Random(self.number)
+        i = 0
+        while not self.stop:
+            i += 1
+            key = "w%d/%d" % (self.number, rng.randrange(60))
+            size = rng.choice([10, 4096, 70000, 300000, 2 * MIB])
+            try:
+                if key in self.known and rng.random() < 0.5:
+                    self.look(key)
+                else:
+                    self.write(key, rng.random() < 0.2, i, size)
+            except Exception as e:  # noqa: BLE001
+                self.errors.append("%s: %r" % (key, e))
+
+    def write(self, key, delete, i, size):
+        seed = self.number * 1000003 + i
+        self.open.add(key)
+        start = time.monotonic()
+        try:
+            if delete and key in self.known:
+                self.s3.delete_object(Bucket=self.bucket, Key=key)
+                self.known.pop(key)
+            else:
+                data = body(seed, size)
+                self.s3.put_object(Bucket=self.bucket, Key=key, Body=data)
+                self.known[key] = (hashlib.md5(data).hexdigest(), size)
+            self.puts += 1
+            self.open.discard(key)
+        except (ClientError, BotoCoreError):
+            # Not acknowledged: either is right from here on.
+            self.put_fails += 1
+            self.known.pop(key, None)
+        self.slow = max(self.slow, time.monotonic() - start)
+
+    def look(self, key):
+        if key in self.open:
+            return
+        data = get(self.read, self.bucket, key)
+        self.gets += 1
+        if hashlib.md5(data).hexdigest() != self.known[key][0]:
+            self.errors.append("%s: wrong bytes" % key)
+
+    def check(self, gateway):
+        s3 = s3_of(gateway, 5)
+        for key, (md5, size) in self.known.items():
+            if key in self.open:
+                continue
+            data = get(s3, self.bucket, key)
+            assert len(data) == size and hashlib.md5(data).hexdigest() == md5, key
+
+
+def under_load(gateway, bucket, harm, workers=4, attempts=8):
+    load = [Load(gateway, bucket, i, attempts) for i in range(workers)]
+    for w in load:
+        w.start()
+    try:
+        harm()
+    finally:
+        for w in load:
+            w.stop = True
+        for w in load:
+            w.join(120)
+    assert not [e for w in load for e in w.errors]
+    assert sum(w.puts for w in load) > 20 and sum(w.gets for w in load) > 10
+    for w in load:
+        w.check(gateway)
+    return load
+
+
+def test_node_killed_under_load(three, bucket):
+    def harm():
+        for p in three.storages:
+            time.sleep(1)
+            p.kill()
+            time.sleep(3)
+            p.start()
+            three.wait_active(60)
+        time.sleep(1)
+
+    load = under_load(three.gateways[0], bucket, harm)
+    assert max(w.slow for w in load) < 20
+
+
+def test_node_hangs_under_load(three, bucket):
+    def harm():
+        time.sleep(1)
+        three.storages[1].freeze()
+        time.sleep(6)
+        three.storages[1].thaw()
+        time.sleep(2)
+
+    try:
+        under_load(three.gateways[0], bucket, harm)
+    finally:
+        three.storages[1].thaw()
+    three.wait_active(60)
+
+
+def test_reads_beside_a_hanging_node(three, bucket):
+    s3 = s3_of(three.gateways[0])
+    s3.put_object(Bucket=bucket, Key="k", Body=SMALL)
+    s3.put_object(Bucket=bucket, Key="big", Body=body(9, 9 * MIB))
+    three.storages[0].freeze()
+    try:
+        times = []
+        for _ in range(30):
+            start = time.monotonic()
+            assert get(s3, bucket, "k") == SMALL
+            times.append(time.monotonic() - start)
+        assert max(times) < 2.5, times
+        assert sorted(times)[15] < 0.3, times
+        assert get(s3, bucket, "big") == body(9, 9 * MIB)
+    finally:
+        three.storages[0].thaw()
+    three.wait_active(60)
+
+
+def test_tracker_restarted(three, bucket):
+    def harm():
+        time.sleep(1)
+        for t in three.trackers:
+            t.kill()
+        time.sleep(2)
+        for t in three.trackers:
+            t.start()
+        time.sleep(3)
+
+    load = under_load(three.gateways[0], bucket, harm)
+    assert sum(w.put_fails for w in load) == 0
+    three.wait_active(60)
+
+
+def test_gateway_killed_under_load(three, bucket):
+    gateway = three.gateways[0]
+
+    def harm():
+        for _ in range(3):
+            time.sleep(1.5)
+            gateway.kill()
+            gateway.start()
+        time.sleep(1)
+
+    under_load(gateway, bucket, harm, attempts=30)
+    out = json.loads(gateway_admin(three, gateway, "verify").stdout)
+    assert out["objects"] > 0 and out["bad"] == 0, out
+
+
+# --- the index ---
+
+
+def test_lost_directory_of_the_gateway(three):
+    gateway = three.gateways[0]
+    s3 = s3_of(gateway)
+    s3.create_bucket(Bucket="kept-bucket")
+    for i in range(30):
+        s3.put_object(Bucket="kept-bucket", Key="k%d" % i, Body=body(i, 2000 + i))
+
+    def archived():
+        index = json.loads(gateway_admin(three, gateway, "status", "--json").stdout)["index"]
+        return index["archived"] >= index["sequence"]
+
+    wait_for("archive", archived, 30)
+    gateway.kill()
+    gateway.copy_to("old-gateway")
+    gateway.wipe()
+    # Not made anew
+    said = refuses(gateway)
+    assert "rebuild" in said, said
+    done = subprocess.run(
+        [binary(), "admin", "rebuild", "index", gateway.dir]
+        + ["--trackers", three.tracker_list],
+        env=three.environ(),
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done
+    gateway.start()
+    s3 = s3_of(gateway)
+    for i in range(30):
+        assert get(s3, "kept-bucket", "k%d" % i) == body(i, 2000 + i)
+    s3.put_object(Bucket="kept-bucket", Key="new", Body=SMALL)
+    # The old one comes back from the dead, time and again.
+    old = three.add_gateway("old-gateway")
+    try:
+        for _ in range(4):
+            said = refuses(old)
+            assert "older copy" in said and "rebuild" in said, said
+    finally:
+        three.gateways.remove(old)
+    s3.put_object(Bucket="kept-bucket", Key="new2", Body=SMALL)
+    assert get(s3, "kept-bucket", "new") == SMALL
+
+
+def test_two_gateways_on_one_index(three, bucket):
+    first = three.gateways[0]
+    s3_of(first).put_object(Bucket=bucket, Key="k", Body=SMALL)
+    first.copy_to("twin")
+    lock = os.path.join(three.dir, "twin", "index", "lock")
+    assert os.path.exists(lock)
+    twin = three.add_gateway("twin")
+    try:
+        twin.start()
+        # It has taken the index: the first one notices and writes no more.
+        s3 = s3_of(first)
+
+        def is_refused():
+            try:
+                s3.put_object(Bucket=bucket, Key="x", Body=SMALL)
+                s3.delete_object(Bucket=bucket, Key="no such thing")
+            except ClientError as e:
+                return e.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+            return False
+
+        wait_for("refusal", is_refused, 10)
+        with pytest.raises(ClientError):
+            s3.delete_object(Bucket=bucket, Key="no such thing")
+        assert "another gateway has taken the index over" in first.tail(20000)
+        s3_of(twin).put_object(Bucket=bucket, Key="y", Body=SMALL)
+        first.stop()
+        assert "older copy" in refuses(first)
+    finally:
+        twin.stop()
+        three.gateways.remove(twin)
+        first.kill()
+        # From here on the twin's is the newest.
+        first.wipe()
+        os.rename(twin.dir, first.dir)
+        first.start()
+    assert get(s3_of(first), bucket, "y") == SMALL
+
+
+# --- groups ---
+
+
+def test_two_groups():
+    with Cluster(
+        groups={"group1": 2, "group2": 2}, gateways=1, gateway_args=ARGS
+    ) as c:
+        s3 = s3_of(c.gateways[0], attempts=4)
+        for group in ("group1", "group2"):
+            s3.create_bucket(
+                Bucket="in-" + group,
+                CreateBucketConfiguration={"LocationConstraint": group},
+            )
+            before = {g: files_of(c, g) for g in c.groups}
+            for i in range(30):
+                s3.put_object(Bucket="in-" + group, Key="k%d" % i, Body=SMALL)
+            wait_for(
+                "files in " + group,
+                lambda: files_of(c, group) >= before[group] + 60,
+                20,
+            )
+        s3.create_bucket(
+            Bucket="anywhere",
+            CreateBucketConfiguration={"LocationConstraint": "eu-central-1"},
+        )
+        at = s3.get_bucket_location(Bucket="anywhere")["LocationConstraint"]
+        assert at == "eu-central-1"
+        s3.put_object(Bucket="anywhere", Key="k", Body=SMALL)
+        # One of two is too few in group1: its bucket goes on in group2.
+        c.storages[0].kill()
+        for i in range(40):
+            s3.put_object(Bucket="in-group1", Key="spilt%d" % i, Body=SMALL)
+        for i in range(30):
+            assert get(s3, "in-group1", "k%d" % i) == SMALL
+        c.storages[1].kill()
+        for i in range(40):
+            assert get(s3, "in-group1", "spilt%d" % i) == SMALL
+        c.storages[0].start()
+        c.storages[1].start()
+        c.wait_active(60)
+        for i in range(30):
+            assert get(s3, "in-group1", "k%d" % i) == SMALL
+
+
+def test_gateway_waits_for_nodes():
+    with Cluster(groups={"group1": 3}) as c:
+        c.storages[1].kill()
+        c.storages[2].kill()
+        time.sleep(4)  # the tracker gives them up
+        g = c.add_gateway("g1")
+        g.start(wait=0)
+        wait_for("reason", lambda: "majority" in g.tail(), 20)
+        assert g.is_up
+        c.storages[1].start()
+        g.wait_ready(60)
+        s3 = s3_of(g, 5)
+        s3.create_bucket(Bucket="bucket")
+        s3.put_object(Bucket="bucket", Key="k", Body=SMALL)
+        assert get(s3, "bucket", "k") == SMALL
+
+
+# --- a cluster of FastDFS ---
+
+
+def test_fastdfs_behind():
+    with Cluster(trackers=0) as c:
+        tracker, storage = free_port(), free_port()
+        mock = subprocess.Popen(
+            [sys.executable, os.path.join(TOP, "tests", "fastdfs", "mock.py")]
+            + ["--tport", str(tracker), "--sport", str(storage)],
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            c.tracker_list = "127.0.0.1:%d" % tracker
+            c.gateway_args = ["--backend", "fastdfs"] + list(ARGS)
+            g = c.add_gateway("g1")
+            g.start()
+            said = g.tail(10000)
+            assert "can be lost" in said, said
+            s3 = s3_of(g, 3)
+            s3.create_bucket(Bucket="bucket")
+            sizes = [0, 5, 70000, MIB, 3 * MIB + 1]
+            for size in sizes:
+                s3.put_object(Bucket="bucket", Key="k%d" % size, Body=body(size, size))
+            for size in sizes:
+                assert get(s3, "bucket", "k%d" % size) == body(size, size)
+            s3.delete_object(Bucket="bucket", Key="k5")
+            done = gateway_admin(c, g, "sweep", check=False)
+            assert done.returncode != 0 and b"FastDFS" in done.stderr + done.stdout
+
+            def archived():
+                out = gateway_admin(c, g, "status", "--json").stdout
+                index = json.loads(out)["index"]
+                return index["archived"] >= index["sequence"]
+
+            wait_for("archive beside it", archived, 30)
+            # The index alone can be made again from there.
+            g.kill()
+            os.rename(os.path.join(g.dir, "index"), os.path.join(g.dir, "lost"))
+            assert "rebuild" in refuses(g)
+            done = subprocess.run(
+                [binary(), "admin", "rebuild", "index", g.dir, "--backend", "fastdfs"]
+                + ["--trackers", c.tracker_list],
+                env=c.environ(),
+                capture_output=True,
+                timeout=60,
+            )
+            assert done.returncode == 0, done
+            g.start()
+            assert get(s3_of(g, 3), "bucket", "k70000") == body(70000, 70000)
+        finally:
+            mock.kill()
+            mock.wait()
