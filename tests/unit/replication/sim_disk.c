@@ -226,6 +226,13 @@ sim_disk_count(const struct sim_disk *d)
 	return d->n_items;
 }
 
+const char *
+sim_disk_id(const struct sim_disk *d, size_t i)
+{
+	MUST(i < d->n_items);
+	return d->items[i].r.info.id;
+}
+
 /* --- looking --- */
 
 /* Position of @key, or where it would be. */

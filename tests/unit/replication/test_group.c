@@ -1,0 +1,394 @@
+/* tests/unit/replication/test_group.c - a group whose nodes are well: every
+ * call of rep.h does what it says. */
+#include "tests/unit/replication/sim_group.h"
+
+#include "lib/hash.h"
+#include "lib/mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+struct story {
+	struct sim_group g;
+	void (*fn)(struct story *st);
+	bool is_done;
+};
+
+static void
+start_all(struct story *st)
+{
+	struct err e = ERR_INIT;
+	int i;
+
+	for (i = 0; i < st->g.n; i++)
+		assert_int_equal(sim_group_start(&st->g, i, &e), 0);
+	for (i = 0; i < 1000 && !sim_group_is_well(&st->g); i++)
+		sim_sleep(st->g.s, 100);
+	assert_true(sim_group_is_well(&st->g));
+}
+
+static void
+tell(void *arg)
+{
+	struct story *st = arg;
+
+	start_all(st);
+	st->fn(st);
+	sim_group_stop_all(&st->g);
+	st->is_done = true;
+}
+
+static void
+run(int n, void (*fn)(struct story *st))
+{
+	struct story st = { .fn = fn };
+	struct sim *s = sim_new(42);
+
+	sim_group_init(&st.g, s, n);
+	sim_spawn(s, SIM_OUTSIDE, tell, &st);
+	sim_run(s, 1000000);
+	assert_true(st.is_done);
+	sim_free(&s);
+}
+
+static char big[3 * 1024 * 1024 + 17];
+
+static void
+fill(void)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(big); i++)
+		big[i] = (char)(i * 131 + i / 1000);
+}
+
+static struct str
+body(size_t len)
+{
+	return str_mem(big, len);
+}
+
+static int
+put(struct story *st, int node, size_t len, struct engine_file_info *ret)
+{
+	struct engine_owner o = { .class = ENGINE_CLASS_S3,
+		.note = STR_LIT("note") };
+	struct err e = ERR_INIT;
+	struct rep *r = sim_group_enter(&st->g, node);
+	int rc;
+
+	assert_non_null(r);
+	rc = rep_put(r, &o, -1, body(len), "txt", 0, ret, &e);
+	sim_leave(st->g.s, node);
+	if (rc < 0)
+		sim_trace(st->g.s, "put at %d: %s", node, e.msg);
+	return rc;
+}
+
+/* 0: as it was written. */
+static int
+get(struct story *st, int node, const struct engine_file_info *f)
+{
+	struct err e = ERR_INIT;
+	struct rep *r = sim_group_enter(&st->g, node);
+	struct engine_file_info info;
+	struct rep_file *rf;
+	char *p = mem_alloc(f->size + 1);
+	size_t n;
+	int rc;
+
+	assert_non_null(r);
+	rc = rep_file_open(r, str_of(f->id), &rf, &e);
+	if (rc == 0) {
+		rep_file_info(rf, &info);
+		assert_int_equal(info.size, f->size);
+		assert_true(str_eqz(rep_file_note(rf), "note"));
+		rc = rep_file_read(rf, 0, p, f->size, &n, &e);
+		if (rc == 0) {
+			assert_int_equal(n, f->size);
+			assert_memory_equal(p, big, n);
+		}
+		rep_file_close(&rf);
+	}
+	sim_leave(st->g.s, node);
+	mem_free(&p);
+	return rc;
+}
+
+/* A node that was wiped must be a member again first. */
+static int
+get_soon(struct story *st, int node, const struct engine_file_info *f)
+{
+	int i, rc = ERR_RETRY;
+
+	for (i = 0; i < 100 && rc == ERR_RETRY; i++) {
+		rc = get(st, node, f);
+		if (rc == ERR_RETRY)
+			sim_sleep(st->g.s, 50);
+	}
+	return rc;
+}
+
+static int
+copies(struct story *st, const char *id)
+{
+	uint64_t version;
+	struct str b;
+	int i, n = 0;
+
+	for (i = 0; i < st->g.n; i++)
+		n += sim_disk_find(sim_disk(st->g.s, i), str_of(id), &version,
+			 &b) == ENGINE_LIVE;
+	return n;
+}
+
+static const size_t sizes[] = { 0, 1, 1000, 100000, 1024 * 1024,
+	1024 * 1024 + 1, sizeof(big) };
+
+static void
+tell_put_get(struct story *st)
+{
+	struct engine_file_info f;
+	size_t i;
+	int node;
+
+	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		assert_int_equal(put(st, 1, sizes[i], &f), 0);
+		assert_true(copies(st, f.id) >= 2);
+		for (node = 0; node < st->g.n; node++)
+			assert_int_equal(get(st, node, &f), 0);
+		sim_sleep(st->g.s, 1500);
+		assert_int_equal(copies(st, f.id), st->g.n);
+	}
+}
+
+static void
+test_put_get(void **state)
+{
+	(void)state;
+	run(3, tell_put_get);
+	run(2, tell_put_get);
+}
+
+static void
+tell_alone(struct story *st)
+{
+	struct engine_file_info f;
+	struct str id;
+	struct err e = ERR_INIT;
+	struct rep *r;
+
+	assert_int_equal(put(st, 0, 1000, &f), 0);
+	assert_int_equal(get(st, 0, &f), 0);
+	r = sim_group_enter(&st->g, 0);
+	id = str_of(f.id);
+	assert_int_equal(rep_delete_many(r, &id, 1, &e), 0);
+	sim_leave(st->g.s, 0);
+	assert_int_equal(get(st, 0, &f), ERR_NOT_FOUND);
+}
+
+static void
+test_alone(void **state)
+{
+	(void)state;
+	run(1, tell_alone);
+}
+
+/* Two of three are gone: refused, and what was written goes again. */
+static void
+tell_refused(struct story *st)
+{
+	struct engine_file_info f, kept;
+	struct err e = ERR_INIT;
+	size_t sz[] = { 100, sizeof(big) }, i;
+
+	assert_int_equal(put(st, 0, 100, &kept), 0);
+	sim_sleep(st->g.s, 1500);
+	sim_group_stop(&st->g, 1);
+	sim_group_stop(&st->g, 2);
+	for (i = 0; i < 2; i++)
+		assert_int_equal(put(st, 0, sz[i], &f), ERR_BUSY);
+	assert_int_equal(get(st, 0, &kept), 0);
+	assert_int_equal(sim_group_start(&st->g, 1, &e), 0);
+	assert_int_equal(sim_group_start(&st->g, 2, &e), 0);
+	for (i = 0; i < 300 && !sim_group_is_well(&st->g); i++)
+		sim_sleep(st->g.s, 100);
+	assert_true(sim_group_is_well(&st->g));
+	assert_int_equal(sim_disk_count(sim_disk(st->g.s, 0)), 3);
+	sim_sleep(st->g.s, 3000);
+	assert_int_equal(sim_disk_count(sim_disk(st->g.s, 2)), 3);
+	assert_int_equal(copies(st, kept.id), 3);
+	assert_int_equal(put(st, 0, 100, &f), 0);
+}
+
+static void
+test_refused(void **state)
+{
+	(void)state;
+	run(3, tell_refused);
+}
+
+/* A node is away, catches up; is wiped, and is filled again. */
+static void
+tell_away(struct story *st)
+{
+	struct engine_file_info f[40];
+	struct err e = ERR_INIT;
+	struct str id;
+	struct rep *r;
+	char why[300];
+	int i, round;
+
+	for (round = 0; round < 2; round++) {
+		sim_group_stop(&st->g, 2);
+		if (round == 1)
+			sim_disk_wipe(st->g.s, 2);
+		for (i = 0; i < 40; i++)
+			assert_int_equal(put(st, i % 2,
+					     i == 7 ? sizeof(big)
+						    : (size_t)i * 100,
+					     &f[i]),
+			    0);
+		r = sim_group_enter(&st->g, 0);
+		id = str_of(f[3].id);
+		assert_int_equal(rep_delete_many(r, &id, 1, &e), 0);
+		sim_leave(st->g.s, 0);
+		assert_int_equal(sim_group_start(&st->g, 2, &e), 0);
+		/* Before it has caught up it reads through. */
+		assert_int_equal(get_soon(st, 2, &f[5]), 0);
+		assert_int_equal(get_soon(st, 2, &f[7]), 0);
+		for (i = 0; i < 600 && !sim_group_is_well(&st->g); i++)
+			sim_sleep(st->g.s, 100);
+		assert_true(sim_group_is_well(&st->g));
+		sim_sleep(st->g.s, 3000);
+		assert_true(sim_disk_same(sim_disk(st->g.s, 0),
+		    sim_disk(st->g.s, 2), why, sizeof(why)));
+		assert_int_equal(get(st, 2, &f[3]), ERR_NOT_FOUND);
+	}
+}
+
+static void
+test_away(void **state)
+{
+	(void)state;
+	run(3, tell_away);
+}
+
+static void
+tell_damage(struct story *st)
+{
+	struct engine_file_info f;
+	char why[300];
+
+	assert_int_equal(put(st, 0, 5000, &f), 0);
+	sim_sleep(st->g.s, 2000);
+	assert_true(sim_disk_damage(st->g.s, 0));
+	assert_int_equal(get(st, 0, &f), 0);
+	sim_sleep(st->g.s, 2000);
+	assert_true(sim_disk_same(sim_disk(st->g.s, 0), sim_disk(st->g.s, 1),
+	    why, sizeof(why)));
+}
+
+static void
+test_damage(void **state)
+{
+	(void)state;
+	run(2, tell_damage);
+	run(3, tell_damage);
+}
+
+#define NAME "group1/M00/00/00/wKgAAWVT8wCEWVsDAAAAAAAAAAA1234567"
+
+static int
+change(struct story *st, bool is_new, bool is_delete, uint64_t base,
+    const char *text, struct engine_file_info *ret)
+{
+	struct err e = ERR_INIT;
+	int node = sim_group_leader(&st->g), rc;
+	struct rep *r = sim_group_enter(&st->g, node);
+	struct rep_change c = { .id = STR_LIT(NAME),
+		.class = ENGINE_CLASS_LIST,
+		.is_new = is_new,
+		.is_delete = is_delete,
+		.base = base,
+		.body = str_of(text) };
+
+	rc = rep_change(r, &c, ret, &e);
+	sim_trace(st->g.s, "change: %s %s", err_name(rc), e.msg);
+	sim_leave(st->g.s, node);
+	return rc;
+}
+
+static int
+newest(struct story *st, const char *text)
+{
+	struct buf b = BUF_CAP(1000);
+	struct engine_file_info info;
+	struct err e = ERR_INIT;
+	int node = sim_group_leader(&st->g), rc;
+	struct rep *r = sim_group_enter(&st->g, node);
+
+	rc = rep_read_newest(r, STR_LIT(NAME), &info, &b, &e);
+	if (rc == 0)
+		assert_true(str_eqz(buf_str(&b), text));
+	sim_leave(st->g.s, node);
+	buf_fini(&b);
+	return rc;
+}
+
+static void
+tell_change(struct story *st)
+{
+	struct engine_file_info a, b;
+	int i, old = sim_group_leader(&st->g);
+	struct err e = ERR_INIT;
+
+	assert_int_equal(change(st, false, false, 0, "x", &a), ERR_NOT_FOUND);
+	assert_int_equal(change(st, true, false, 0, "one", &a), 0);
+	assert_int_equal(change(st, true, false, 0, "one", &b), ERR_EXISTS);
+	assert_int_equal(change(st, false, false, a.file_version, "two", &b),
+	    0);
+	assert_true(b.file_version > a.file_version);
+	assert_int_equal(change(st, false, false, a.file_version, "no", &a),
+	    ERR_RETRY);
+	assert_int_equal(newest(st, "two"), 0);
+	sim_group_stop(&st->g, old);
+	sim_disk_wipe(st->g.s, old);
+	assert_int_equal(sim_group_start(&st->g, old, &e), 0);
+	for (i = 0; i < 300 && sim_group_leader(&st->g) < 0; i++)
+		sim_sleep(st->g.s, 100);
+	for (i = 0; i < 300 && newest(st, "two") != 0; i++)
+		sim_sleep(st->g.s, 100);
+	assert_int_equal(newest(st, "two"), 0);
+	assert_int_equal(change(st, false, true, b.file_version, "", &a), 0);
+	assert_int_equal(newest(st, ""), ERR_NOT_FOUND);
+	assert_int_equal(change(st, true, false, 0, "three", &a), 0);
+	assert_int_equal(newest(st, "three"), 0);
+}
+
+static void
+test_change(void **state)
+{
+	(void)state;
+	run(3, tell_change);
+	run(2, tell_change);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_alone),
+		cmocka_unit_test(test_put_get),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_away),
+		cmocka_unit_test(test_damage),
+		cmocka_unit_test(test_change),
+	};
+
+	fill();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
