@@ -222,38 +222,54 @@ found(struct members *m, struct err *e)
 	return rc;
 }
 
-/* 1: leave was given. */
+/* What tracker @i says; ERR_DISCONNECTED when it says nothing. */
+static int
+ask_tracker(struct members *m, struct str args, size_t i)
+{
+	const struct id128 nobody = { { 0 } };
+	const struct mfan_slot *s;
+	struct mfan *f = mfan_new(m, RPC_FOUND, args, FOUND_MS);
+	int rc;
+
+	if (f == NULL)
+		return ERR_NO_MEMORY;
+	mfan_be_raw(f);
+	mfan_add(f, &nobody, &m->c.trackers[i], 0);
+	mfan_start(f);
+	mfan_wait(f, NULL, NULL, FOUND_MS + 100);
+	s = mfan_slot(f, 0);
+	rc = s == NULL ? ERR_DISCONNECTED : s->rc;
+	mfan_drop(&f);
+	return rc;
+}
+
+/* 1: leave was given. One after the other, in the order of the setting, which
+ * is the same at all nodes, and no further than to one that gave its leave to
+ * another node or listens first: were all asked at once, two nodes could hold
+ * the leave of half of them each, and renew it for ever. */
 static int
 ask_trackers(struct members *m, size_t *ret_yes, size_t *ret_exists)
 {
 	struct buf args = BUF_CAP(64);
-	struct mfan *f = NULL;
-	const struct id128 nobody = { { 0 } };
 	int rc = pack_str(&args, str_of(m->c.group));
 
 	if (rc == 0)
 		rc = pack_id(&args, &m->c.node);
 	if (rc == 0)
 		rc = pack_u32(&args, m->c.server_id);
-	if (rc == 0)
-		f = mfan_new(m, RPC_FOUND, buf_str(&args), FOUND_MS);
-	buf_fini(&args);
-	if (f == NULL)
-		return ERR_NO_MEMORY;
-	mfan_be_raw(f);
-	for (size_t i = 0; i < m->c.n_trackers; i++)
-		mfan_add(f, &nobody, &m->c.trackers[i], 0);
-	mfan_start(f);
-	mfan_wait(f, NULL, NULL, FOUND_MS + 100);
 	*ret_yes = *ret_exists = 0;
-	for (size_t i = 0; i < mfan_size(f); i++) {
-		const struct mfan_slot *s = mfan_slot(f, i);
+	for (size_t i = 0; rc == 0 && i < m->c.n_trackers; i++) {
+		int said = ask_tracker(m, buf_str(&args), i);
 
-		*ret_yes += s != NULL && s->rc == 0;
-		*ret_exists += s != NULL && s->rc == ERR_EXISTS;
+		*ret_yes += said == 0;
+		*ret_exists += said == ERR_EXISTS;
+		if (said == ERR_BUSY || said == ERR_RETRY)
+			break;
+		if (said == ERR_NO_MEMORY)
+			rc = said;
 	}
-	mfan_drop(&f);
-	return *ret_yes >= members_majority(m->c.n_trackers);
+	buf_fini(&args);
+	return rc < 0 ? rc : *ret_yes >= members_majority(m->c.n_trackers);
 }
 
 static void

@@ -25,7 +25,7 @@
 enum {
 	NODES = 5, /* storage nodes 0 to 4 */
 	TRACKER = 9,
-	TRACKERS = 3, /* 9 to 11 */
+	TRACKERS = 3, /* 9 to 11, or fewer */
 	FACTS = 4096,
 	ELECTION_MS = 1000
 };
@@ -56,7 +56,7 @@ struct world {
 	struct sim *s;
 	struct node node[NODES];
 	struct tracker tracker[TRACKERS];
-	size_t n;
+	size_t n, n_trackers;
 	struct fact memberships[FACTS], leaders[FACTS];
 	size_t n_memberships, n_leaders;
 	struct id128 gone[64]; /* removed or replaced */
@@ -155,7 +155,7 @@ start(struct node *n)
 {
 	struct members_conf c = { .group = "g",
 		.server_id = n->server_id,
-		.n_trackers = TRACKERS,
+		.n_trackers = n->w->n_trackers,
 		.election_ms = ELECTION_MS,
 		.changed = on_changed,
 		.arg = n };
@@ -172,8 +172,8 @@ start(struct node *n)
 	c.node = self.id;
 	sim_env(n->w->s, n->i, &c.env);
 	sim_addr(n->i, &c.inner);
-	for (int i = 0; i < TRACKERS; i++)
-		sim_addr(TRACKER + i, &c.trackers[i]);
+	for (size_t i = 0; i < n->w->n_trackers; i++)
+		sim_addr(TRACKER + (int)i, &c.trackers[i]);
 	if (sim_enter(n->w->s, n->i)) {
 		rc = members_open(&c, &m, &e);
 		sim_leave(n->w->s, n->i);
@@ -278,11 +278,11 @@ announcer(void *arg)
 
 	while (!w->is_over) {
 		sim_sleep(w->s, 300 + (int64_t)sim_below(w->s, 1000));
-		for (int t = 0; t < TRACKERS; t++) {
+		for (size_t t = 0; t < w->n_trackers; t++) {
 			if (w->is_over || n->m == NULL ||
 			    !sim_enter(w->s, n->i))
 				continue;
-			announce(n, t);
+			announce(n, (int)t);
 			sim_leave(w->s, n->i);
 		}
 	}
@@ -439,7 +439,7 @@ calm(struct world *w)
 		if (!w->node[i].is_removed && !sim_is_up(w->s, (int)i))
 			start(&w->node[i]);
 	}
-	for (int i = 0; i < TRACKERS; i++) {
+	for (int i = 0; i < (int)w->n_trackers; i++) {
 		if (!sim_is_up(w->s, TRACKER + i))
 			sim_start(w->s, TRACKER + i, tracker_serve,
 			    &w->tracker[i]);
@@ -455,7 +455,7 @@ storm(struct world *w)
 	    1 + (int64_t)sim_below(s, 120));
 	for (int n = 3 + (int)sim_below(s, 12); n > 0; n--) {
 		struct node *x = &w->node[sim_below(s, w->n)];
-		int t = TRACKER + (int)sim_below(s, TRACKERS);
+		int t = TRACKER + (int)sim_below(s, w->n_trackers);
 		int other = (int)sim_below(s, w->n);
 
 		switch (sim_below(s, 9)) {
@@ -597,12 +597,14 @@ director(void *arg)
 	struct world *w = arg;
 	struct sim_disk *old = NULL;
 	int rounds = 1 + (int)sim_below(w->s, 4), of = 0;
+	bool at_once = sim_once_in(w->s, 2);
 
-	for (int i = 0; i < TRACKERS; i++)
+	for (int i = 0; i < (int)w->n_trackers; i++)
 		sim_start(w->s, TRACKER + i, tracker_serve, &w->tracker[i]);
 	for (size_t i = 0; i < w->n; i++) {
 		start(&w->node[i]);
-		sim_sleep(w->s, (int64_t)sim_below(w->s, 1500));
+		if (!at_once)
+			sim_sleep(w->s, (int64_t)sim_below(w->s, 1500));
 	}
 	if (sim_once_in(w->s, 2)) /* half of them form in bad weather */
 		storm(w);
@@ -646,7 +648,7 @@ director(void *arg)
 	w->is_over = true;
 	for (size_t i = 0; i < w->n; i++)
 		stop(&w->node[i]);
-	for (int i = 0; i < TRACKERS; i++) {
+	for (int i = 0; i < (int)w->n_trackers; i++) {
 		if (sim_is_up(w->s, TRACKER + i))
 			sim_stop(w->s, TRACKER + i);
 	}
@@ -659,6 +661,7 @@ history(uint64_t seed, struct world *w)
 	memset(w, 0, sizeof(*w));
 	w->s = sim_new(seed);
 	w->n = 1 + (size_t)sim_below(w->s, NODES);
+	w->n_trackers = 1 + (size_t)sim_below(w->s, TRACKERS);
 	for (size_t i = 0; i < w->n; i++) {
 		w->node[i] = (struct node){ .w = w,
 			.i = (int)i,
