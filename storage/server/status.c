@@ -88,7 +88,8 @@ storage_node_of(struct storage *s, struct cmap_node *ret, struct err *e)
 		.http_port = s->http_port,
 		.started_s = s->started_s,
 		.priority = s->c.upload_priority,
-		.min_copies = s->c.min_copies,
+		/* How many nodes surely hold what was acknowledged. */
+		.min_copies = s->c.degraded_writes ? 1 : s->c.min_copies,
 		.reserved = s->c.reserved };
 	struct member_view v;
 	struct rep_status rs;

@@ -14,7 +14,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from kit import ACCESS_KEY, SECRET, TOP, Cluster, Process, binary, free_port, wait_for
+from kit import ACCESS_KEY, FULL, SECRET, TOP, Cluster, Process, binary, free_port, wait_for
 
 ARGS = ("--index-archive-interval", "1s")
 SMALL = b"a small object"
@@ -207,6 +207,7 @@ class Load(threading.Thread):
         self.known, self.open = {}, set()
         self.stop, self.errors, self.slow = False, [], 0.0
         self.put_fails, self.puts, self.gets = 0, 0, 0
+        self.failing_since, self.outage = None, 0.0
 
     def run(self):
         rng = random.Random(self.number)
@@ -237,10 +238,13 @@ class Load(threading.Thread):
                 self.known[key] = (hashlib.md5(data).hexdigest(), size)
             self.puts += 1
             self.open.discard(key)
+            self.failing_since = None
         except (ClientError, BotoCoreError):
             # Not acknowledged: either is right from here on.
             self.put_fails += 1
             self.known.pop(key, None)
+            self.failing_since = self.failing_since or start
+            self.outage = max(self.outage, time.monotonic() - self.failing_since)
         self.slow = max(self.slow, time.monotonic() - start)
 
     def look(self, key):
@@ -290,6 +294,27 @@ def test_node_killed_under_load(three, bucket):
 
     load = under_load(three.gateways[0], bucket, harm)
     assert max(w.slow for w in load) < 20
+
+
+def test_random_kills_under_load(three, bucket):
+    """Any one storage node or tracker at a time; no retries: a read never fails,
+    writes fail for 5 s at most."""
+    rng, victims = random.Random(7), []
+
+    def harm():
+        for _ in range(20 if FULL else 4):
+            time.sleep(0.5 + rng.random())
+            p = rng.choice(three.storages + three.trackers)
+            victims.append(p.name)
+            p.kill()
+            time.sleep(2 * rng.random())
+            p.start()
+            three.wait_active(60)
+
+    load = under_load(three.gateways[0], bucket, harm, attempts=1)
+    outage = max(w.outage for w in load)
+    assert outage < 5, (victims, outage)
+    three.verify()
 
 
 def test_node_hangs_under_load(three, bucket):
@@ -482,6 +507,33 @@ def test_two_groups():
         c.wait_active(60)
         for i in range(30):
             assert get(s3, "in-group1", "k%d" % i) == SMALL
+
+
+def test_all_nodes_gone():
+    """Refused at once, and no worse; all is there when they are back."""
+    with Cluster(groups={"group1": 2}, gateways=1, gateway_args=ARGS) as c:
+        s3 = s3_of(c.gateways[0])
+        s3.create_bucket(Bucket="bucket")
+        s3.put_object(Bucket="bucket", Key="k", Body=SMALL)
+        for p in c.storages:
+            p.kill()
+        for call in (
+            lambda: get(s3, "bucket", "k"),
+            lambda: s3.put_object(Bucket="bucket", Key="x", Body=SMALL),
+            lambda: s3.put_object(Bucket="bucket", Key="x", Body=body(1, 3 * MIB)),
+        ):
+            start = time.monotonic()
+            with pytest.raises(ClientError) as e:
+                call()
+            assert e.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+            assert time.monotonic() - start < 5
+        # What needs no bytes is served.
+        assert s3.head_object(Bucket="bucket", Key="k")["ContentLength"] == len(SMALL)
+        for p in c.storages:
+            p.start()
+        c.wait_active(60)
+        assert get(s3_of(c.gateways[0], 5), "bucket", "k") == SMALL
+        s3_of(c.gateways[0], 5).put_object(Bucket="bucket", Key="x", Body=SMALL)
 
 
 def test_gateway_waits_for_nodes():
