@@ -210,6 +210,17 @@ engine_bad_file(struct engine *g, struct path *p, struct str id,
 	    what);
 }
 
+void
+engine_good_file(struct engine *g, struct str id)
+{
+	lock_take(&g->badlock);
+	for (unsigned i = 0; i < BAD_IDS; i++) {
+		if (str_eqz(id, g->bad[i]))
+			g->bad[i][0] = '\0';
+	}
+	lock_drop(&g->badlock);
+}
+
 int
 engine_each_bad(struct engine *g, int (*fn)(void *arg, const char *id),
     void *arg)

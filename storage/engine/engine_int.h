@@ -488,6 +488,8 @@ int engine_key(const struct engine *g, struct str id, struct fkey *ret,
     unsigned *ret_path, struct err *e);
 void engine_bad_file(struct engine *g, struct path *p, struct str id,
     const char *what);
+/* It was written anew: damage is news again. */
+void engine_good_file(struct engine *g, struct str id);
 void info_of_needle(const struct needle *n, struct engine_file_info *ret);
 /* Header of a live file by key; @buf FMT_HDR_MAX. */
 int engine_load(struct path *p, const struct fkey *key, struct loc *ret_loc,

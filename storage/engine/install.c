@@ -320,6 +320,7 @@ inst_wait(struct inst *x)
 
 	if (rc < 0 || !x->r.has_old)
 		return rc;
+	engine_good_file(x->p->g, x->id);
 	/* Readers that have it open keep its bytes. */
 	if (old->type == LOC_PUT)
 		punch_later(x->p, old);

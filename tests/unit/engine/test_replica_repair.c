@@ -112,6 +112,12 @@ rebuilt(struct engine_conf *c, struct engine **gp)
 	*gp = test_open(c);
 }
 
+static int
+is_bad(void *arg, const char *id)
+{
+	return strcmp(arg, id) == 0;
+}
+
 static void
 test_repair_small(void **state UNUSED)
 {
@@ -126,6 +132,7 @@ test_repair_small(void **state UNUSED)
 	assert_int_equal(repair(g, &r, 1, 5000), 1);
 	damage(1, 5000);
 	assert_int_equal(test_check(g, r.info.id, 1, 5000, &e), ERR_CORRUPT);
+	assert_int_equal(engine_each_bad(g, is_bad, r.info.id), 1);
 	assert_int_equal(put_version(g, &r, 1, 5000), 1);
 	other = r;
 	other.info.file_version = 3;
@@ -134,6 +141,7 @@ test_repair_small(void **state UNUSED)
 	other.is_tomb = true;
 	assert_int_equal(install(g, &other, NULL, ENGINE_REPAIR), 1);
 	assert_int_equal(repair(g, &r, 1, 5000), 0);
+	assert_int_equal(engine_each_bad(g, is_bad, r.info.id), 0);
 	test_reads(g, r.info.id, 1, 5000);
 	same_record(g, &r);
 	assert_int_equal(repair(g, &r, 1, 5000), 1);
