@@ -272,6 +272,9 @@ read_all(struct logread *l, bool *ret_end, struct err *e)
 		uint64_t next = volume_from(l->p, l->pos.vol + 1);
 		int rc = read_volume(l, next == 0, e);
 
+		/* In one that was not even opened there is no position. */
+		if (rc < 0 && l->pos.tag == 0)
+			l->pos = good;
 		if (rc < 0)
 			return rc;
 		if (l->is_done)
@@ -320,7 +323,8 @@ engine_log_read(struct engine *g, size_t path_no, struct engine_pos *pos,
 		rc = read_all(&l, &end, e);
 	buf_fini(&l.note);
 	/* What was taken was taken, whatever came after. */
-	*pos = l.pos;
+	if (l.pos.tag != 0)
+		*pos = l.pos;
 	if (rc < 0)
 		return rc;
 	*ret_end = end;

@@ -5,6 +5,7 @@
 
 #include "lib/clock.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -370,6 +371,98 @@ test_pages(void **state UNUSED)
 	free(pg);
 }
 
+/* --- every step failing --- */
+
+static int
+give_one(void *arg, const struct engine_record *r)
+{
+	struct paging *pg = arg;
+
+	memcpy(pg->id[pg->n++], r->info.id, sizeof(r->info.id));
+	return 0;
+}
+
+/* One call of everything that reads; the first error. */
+static int
+read_all(struct engine *g, struct paging *pg, struct engine_pos *pos,
+    bool *ret_end)
+{
+	static const struct engine_owner o = { .class = ENGINE_CLASS_LIST };
+	struct listing *l = calloc(1, sizeof(*l));
+	uint8_t cursor[ENGINE_CURSOR] = { 0 };
+	struct buf note = BUF_CAP(4096);
+	struct engine_record r;
+	struct engine_digest d;
+	struct err e = ERR_INIT;
+	bool end;
+	int rc = engine_log_read(g, 0, pos, 7, give_one, pg, ret_end, &e);
+
+	if (rc == 0)
+		rc = engine_digest(g, lowest, highest, &d, &e);
+	if (rc == 0) {
+		assert_int_equal(d.n, 100);
+		rc = engine_range(g, lowest, highest, 500, list_one, l, &e);
+	}
+	if (rc == 0) {
+		assert_int_equal(l->n, 100);
+		rc = engine_record_of_key(g, l->key[50], &r, &note, &e);
+	}
+	if (rc == 0)
+		rc = engine_page(g, 0, cursor, 5, page_one,
+		    &(struct paging){ .n = 0 }, &end, &e);
+	if (rc == 0)
+		rc = engine_draw(g, &o, -1, 5, 5, "", 0, &r, &e);
+	if (rc < 0)
+		assert_int_equal(rc, e.code);
+	buf_fini(&note);
+	free(l);
+	return rc;
+}
+
+static void
+test_reader_faults(void **state UNUSED)
+{
+	static const enum fault_kind kinds[] = { FAULT_ALLOC, FAULT_READ,
+		FAULT_OPEN };
+	struct engine_conf c = test_conf(1);
+	struct paging *pg = calloc(1, sizeof(*pg));
+
+	for (size_t k = 0; k < 3; k++) {
+		struct engine *g = test_open(&c);
+		struct engine_pos pos = { 0 };
+		unsigned long n = 1;
+		bool end = false;
+
+		for (uint64_t i = 0; i < 100; i++) {
+			struct engine_record r = record_make(g, i, 1, 20000);
+
+			assert_true(put_version(g, &r, i, 20000) >= 0);
+		}
+		engine_close(&g); /* so that volumes are opened anew */
+		g = test_open(&c);
+		pg->n = 0;
+		while (!end) {
+			bool fired;
+			int rc;
+
+			fault_arm(kinds[k], n, k == 0 ? ENOMEM : EIO, false);
+			rc = read_all(g, pg, &pos, &end);
+			fired = fault_fired();
+			fault_disarm();
+			/* A volume that cannot be read is skipped. */
+			if (rc < 0 && !fired)
+				fail_msg("kind %zu, %lu: %d", k, n, rc);
+			n = fired ? n + 1 : 1;
+		}
+		/* Each once, whatever failed in between. */
+		assert_true(pg->n <= 100);
+		if (kinds[k] == FAULT_ALLOC)
+			assert_int_equal(pg->n, 100);
+		engine_close(&g);
+	}
+	free(pg);
+}
+
 /* --- all at once --- */
 
 enum {
@@ -543,6 +636,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_old_tombstones, test_setup,
 		    test_teardown),
 		cmocka_unit_test_setup_teardown(test_pages, test_setup,
+		    test_teardown),
+		cmocka_unit_test_setup_teardown(test_reader_faults, test_setup,
 		    test_teardown),
 		cmocka_unit_test_setup_teardown(test_crowd, test_setup,
 		    test_teardown),
