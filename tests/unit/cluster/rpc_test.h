@@ -17,6 +17,7 @@
 #include "lib/bytes.h"
 #include "lib/clock.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -36,6 +37,7 @@ struct rpc_test {
 	struct fdfs_server *server;
 	struct fdfs_addr addr;
 	atomic_uint calls;
+	pthread_mutex_t lock;
 	struct rpc_from last; /* of the last call */
 };
 
@@ -66,6 +68,7 @@ rpc_test_open(struct rpc_test *t, rpc_handler *fn, size_t max_memory,
 	o.kind = FDFS_STORAGE;
 	o.host = "127.0.0.1";
 	memset(t, 0, sizeof(*t));
+	pthread_mutex_init(&t->lock, NULL);
 	OK(rpc_server_new(&self, fn, t, max_memory, &t->rpc, &e));
 	rpc_server_routes(t->rpc, routes);
 	o.routes = routes;
@@ -80,6 +83,7 @@ rpc_test_close(struct rpc_test *t)
 {
 	fdfs_server_close(&t->server, 2000);
 	rpc_server_free(&t->rpc);
+	pthread_mutex_destroy(&t->lock);
 }
 
 static inline struct rpc_client *

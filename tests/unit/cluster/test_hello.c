@@ -16,7 +16,9 @@ handle(void *arg, const struct rpc_from *from, const struct rpc_request *q,
 	(void)q;
 	(void)a;
 	(void)e;
+	pthread_mutex_lock(&t->lock);
 	t->last = *from;
+	pthread_mutex_unlock(&t->lock);
 	atomic_fetch_add(&t->calls, 1);
 	return 0;
 }

@@ -5,8 +5,6 @@
 #include "lib/fault.h"
 #include "lib/mem.h"
 
-#include <pthread.h>
-
 /* What the handler of these tests does is said by the operation. */
 static int
 handle(void *arg, const struct rpc_from *from, const struct rpc_request *q,
@@ -16,7 +14,9 @@ handle(void *arg, const struct rpc_from *from, const struct rpc_request *q,
 	int rc;
 
 	atomic_fetch_add(&t->calls, 1);
+	pthread_mutex_lock(&t->lock);
 	t->last = *from;
+	pthread_mutex_unlock(&t->lock);
 	a->epoch = q->epoch + 1;
 	switch (q->op) {
 	case RPC_STORE: /* echo */
