@@ -45,7 +45,7 @@ struct cmap_node {
 	uint64_t lag_bytes, lag_files; /* known to be missing here */
 	uint64_t epoch, term;
 	int64_t started_s, joined_s;
-	uint32_t priority; /* upload_priority */
+	uint32_t priority;   /* upload_priority */
 	uint32_t min_copies; /* of what is acknowledged; 0: by default */
 	uint64_t reserved;
 	size_t n_paths;
