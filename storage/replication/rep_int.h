@@ -95,10 +95,12 @@ struct rep {
 	struct session *sessions;
 	size_t n_sessions;
 	uint64_t epoch;
-	bool is_active;   /* P5 */
-	bool is_witness;  /* what is not here counts: status.c */
-	bool is_complete; /* was a witness once; kept */
+	bool is_active;          /* P5 */
+	bool is_witness;         /* what is not here counts: status.c */
+	bool is_complete;        /* was a witness once; kept */
+	uint64_t complete_since; /* member_view.since then */
 	bool was_put_back, is_fetching, is_comparing;
+	unsigned n_uploads; /* large ones, streaming */
 	int64_t opened_ms;
 	bool is_dirty; /* cursors to save */
 	int64_t touched_s, saved_ms, said_degraded_ms;

@@ -3,7 +3,7 @@
  *
  * The file "replication" in the node's own small files: version u8, the engine's
  * ID of its paths 16, last time in touch u64 (seconds since 1970), number u32, for
- * each peer: node 16, number u32 of positions; complete u8. Cursors are kept for
+ * each peer: node 16, number u32 of positions; complete u8, since u64. Cursors are kept for
  * members only, and dropped when the paths are others.
  *
  * Active is who has caught up with everybody within reach, and with a majority: it
@@ -93,6 +93,7 @@ load_cursors(struct rep *r, struct unpack *u, bool are_valid, struct err *e)
 		p->n_paths = k;
 	}
 	r->is_complete = unpack_u8(u) != 0 && are_valid;
+	r->complete_since = unpack_u64(u);
 	return unpack_end(u, e);
 }
 
@@ -177,7 +178,9 @@ pack_state(struct rep *r, const struct id128 *paths, struct buf *b)
 		for (i = 0; rc == 0 && i < used_paths(p); i++)
 			rc = wire_pack_pos(b, &p->pos[i]);
 	}
-	return rc == 0 ? pack_u8(b, r->is_complete) : rc;
+	if (rc == 0)
+		rc = pack_u8(b, r->is_complete);
+	return rc == 0 ? pack_u64(b, r->complete_since) : rc;
 }
 
 /* Only the keeper, and rep_open(). */
@@ -229,6 +232,16 @@ count_peers(struct rep *r, struct tally *t)
 	}
 }
 
+/* Under the lock. Membership has found that this node's disks were put back. */
+static void
+note_renewal(struct rep *r, uint64_t since)
+{
+	if (!r->is_complete || r->complete_since == since)
+		return;
+	r->is_active = r->is_witness = r->is_complete = false;
+	r->was_put_back = r->is_dirty = true;
+}
+
 void
 rep_state_judge(struct rep *r)
 {
@@ -241,6 +254,7 @@ rep_state_judge(struct rep *r)
 	if (rep_group_get(r, &g, &e) < 0)
 		return;
 	lock_take(&r->lock);
+	note_renewal(r, g.v.since[g.v.self]);
 	count_peers(r, &t);
 	is_news = !r->is_active && t.all_reachable_caught &&
 	          t.caught + 1 >= g.majority;
@@ -255,6 +269,7 @@ rep_state_judge(struct rep *r)
 		r->was_put_back = false;
 		r->is_dirty = r->is_dirty || !r->is_complete;
 		r->is_complete = true;
+		r->complete_since = g.v.since[g.v.self];
 	}
 	lock_drop(&r->lock);
 	if (is_news && g.v.n > 1)
@@ -323,7 +338,8 @@ rep_status(struct rep *r, struct rep_status *ret)
 	OBJ_CHECK(r, REP_MAGIC);
 	memset(ret, 0, sizeof(*ret));
 	if (rep_group_get(r, &g, &e) < 0) {
-		ret->state = FDFS_STATE_INIT;
+		ret->state =
+		    g.v.is_removed ? FDFS_STATE_DELETED : FDFS_STATE_INIT;
 		snprintf(ret->reason, sizeof(ret->reason), "%.150s",
 		    g.v.waiting[0] != '\0' ? g.v.waiting : e.msg);
 		return;

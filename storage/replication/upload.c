@@ -11,6 +11,7 @@
 
 #define CHUNK ((size_t)1024 * 1024)
 #define AHEAD 4
+#define UPLOADS 64 /* at once: AHEAD + 1 pieces each */
 
 struct chunk {
 	unsigned refs;
@@ -43,7 +44,7 @@ struct rep_upload {
 	struct chunk *chunk;  /* being filled */
 	struct chunk **early; /* while the path is not known yet */
 	size_t n_early;
-	bool has_streams;
+	bool has_streams, is_counted;
 	struct rep_group g;
 	struct stream streams[CMAP_MEMBERS];
 	/* Under the lock: */
@@ -84,6 +85,9 @@ upload_unref(struct rep_upload *u)
 	}
 	for (i = 0; i < u->n_early; i++)
 		chunk_unref(r, u->early[i]);
+	lock_take(&r->lock);
+	r->n_uploads -= u->is_counted;
+	lock_drop(&r->lock);
 	chunk_unref(r, u->chunk);
 	bell_unref(r, u->moved);
 	mem_free(&u->early);
@@ -476,25 +480,41 @@ write_large(struct rep_upload *u, struct str s, struct err *e)
 	return rc;
 }
 
+/* It is large: to the disk here, and on from there. */
+static int
+begin_large(struct rep_upload *u, struct err *e)
+{
+	struct rep *r = u->r;
+	uint64_t hint = u->hint > REP_SMALL ? u->hint : UINT64_MAX;
+	struct str head = buf_str(&u->head);
+	int rc;
+
+	lock_take(&r->lock);
+	u->is_counted = r->n_uploads < UPLOADS;
+	r->n_uploads += u->is_counted;
+	lock_drop(&r->lock);
+	if (!u->is_counted)
+		return err_set(e, ERR_BUSY, "too many large uploads at once");
+	rc = r->so->upload_begin(r->st, &u->owner, u->path_no, hint, &u->local,
+	    e);
+	if (rc == 0 && head.len > 0)
+		rc = write_large(u, head, e);
+	if (rc == 0)
+		buf_fini(&u->head);
+	return rc;
+}
+
 int
 rep_upload_write(struct rep_upload *u, const void *p, size_t len, struct err *e)
 {
-	struct str head;
 	int rc;
 
 	if (u->local == NULL && len <= REP_SMALL - u->head.len)
 		return len == 0 ? 0 : buf_add(&u->head, p, len);
 	if (u->local == NULL) {
-		rc = u->r->so->upload_begin(u->r->st, &u->owner, u->path_no,
-		    u->hint == UINT64_MAX || u->hint > REP_SMALL ? u->hint
-								 : UINT64_MAX,
-		    &u->local, e);
-		head = buf_str(&u->head);
-		if (rc == 0 && head.len > 0)
-			rc = write_large(u, head, e);
+		rc = begin_large(u, e);
 		if (rc < 0)
 			return rc;
-		buf_fini(&u->head);
 	}
 	return write_large(u, str_mem(p, len), e);
 }

@@ -57,7 +57,7 @@ struct sim {
 	const void *main_bottom;
 	size_t main_size;
 	void *main_fake;
-	bool is_tracing;
+	bool is_tracing, is_calm;
 	unsigned lose_one_in;
 	int64_t net_ms;
 	bool cut[SIM_NODES][SIM_NODES];
@@ -408,7 +408,7 @@ sim_disk_time(struct sim *s, int node, bool is_write)
 
 	if (!n->is_up)
 		return false;
-	if (is_write && sim_once_in(s, 200))
+	if (is_write && !s->is_calm && sim_once_in(s, 200))
 		ms += 200;
 	sim_sleep(s, ms + n->slow_ms);
 	return n->is_up;
@@ -428,6 +428,12 @@ sim_network(struct sim *s, unsigned one_in, int64_t ms)
 {
 	s->lose_one_in = one_in;
 	s->net_ms = ms;
+}
+
+void
+sim_calm(struct sim *s)
+{
+	s->is_calm = true;
 }
 
 void
@@ -492,7 +498,7 @@ travel(struct msg *m)
 	struct sim *s = m->s;
 	int64_t ms = (int64_t)sim_below(s, (uint64_t)s->net_ms + 1);
 
-	if (sim_once_in(s, 300))
+	if (!s->is_calm && sim_once_in(s, 300))
 		ms += (int64_t)sim_below(s, 3000);
 	sim_sleep(s, ms);
 	if (m->from >= 0 && s->cut[m->from][m->to])

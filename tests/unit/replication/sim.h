@@ -69,6 +69,8 @@ void sim_self(struct sim *s, int node, const struct rpc_from *self);
 
 void sim_cut(struct sim *s, int a, int b, bool is_cut);
 void sim_heal(struct sim *s); /* cuts, losses, slowness, full disks */
+/* No message or disk takes extraordinarily long. */
+void sim_calm(struct sim *s);
 /* One message in @one_in is lost, 0 none; most take up to @ms. */
 void sim_network(struct sim *s, unsigned one_in, int64_t ms);
 void sim_slow(struct sim *s, int node, int64_t ms); /* its disk; 0 = not */
@@ -88,8 +90,11 @@ void sim_disk_free(struct sim_disk **dp);
 void sim_disk_node_id(const struct sim_disk *d, struct id128 *ret);
 bool sim_disk_is_blank(const struct sim_disk *d);
 void sim_disk_full(struct sim_disk *d, bool is_full);
-/* Reads of one of its live files, a random one, fail their checksum. */
+/* Reads of one of its live files, a random one of which there is another copy,
+ * fail their checksum. */
 bool sim_disk_damage(struct sim *s, int node);
+/* Takes an entry out of the set; the log is as it was. */
+void sim_disk_forget(struct sim_disk *d, struct str id);
 /* What is there under a name. */
 enum engine_known sim_disk_find(const struct sim_disk *d, struct str id,
     uint64_t *ret_version, struct str *ret_body);

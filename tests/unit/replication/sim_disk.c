@@ -339,6 +339,22 @@ sim_disk_same(const struct sim_disk *a, const struct sim_disk *b, char *why,
 	return a->n_items == b->n_items;
 }
 
+/* Another disk holds that version, readable. */
+static bool
+has_copy(struct sim *s, int node, const struct item *it)
+{
+	const struct item *o;
+	int i;
+
+	for (i = 0; i < SIM_NODES; i++) {
+		o = i == node ? NULL : find_key(sim_disk(s, i), it->key);
+		if (o != NULL && !o->is_bad &&
+		    o->r.info.file_version == it->r.info.file_version)
+			return true;
+	}
+	return false;
+}
+
 bool
 sim_disk_damage(struct sim *s, int node)
 {
@@ -348,11 +364,25 @@ sim_disk_damage(struct sim *s, int node)
 	if (d->n_items == 0)
 		return false;
 	it = &d->items[sim_below(s, d->n_items)];
-	if (it->r.is_tomb)
+	if (it->r.is_tomb || !has_copy(s, node, it))
 		return false;
 	it->is_bad = true;
 	sim_trace(s, "a file of %d is damaged: %s", node, it->r.info.id);
 	return true;
+}
+
+void
+sim_disk_forget(struct sim_disk *d, struct str id)
+{
+	struct item *it = find(d, id);
+	size_t i;
+
+	MUST(it != NULL);
+	i = (size_t)(it - d->items);
+	body_unref(it->body);
+	free(it->note);
+	d->n_items--;
+	memmove(it, it + 1, (d->n_items - i) * sizeof(*it));
 }
 
 /* --- writing --- */

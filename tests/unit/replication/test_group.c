@@ -17,6 +17,18 @@ struct story {
 	bool is_done;
 };
 
+static bool is_degraded; /* of the groups to come */
+
+static void
+wait_well(struct story *st)
+{
+	int i;
+
+	for (i = 0; i < 1000 && !sim_group_is_well(&st->g); i++)
+		sim_sleep(st->g.s, 100);
+	assert_true(sim_group_is_well(&st->g));
+}
+
 static void
 start_all(struct story *st)
 {
@@ -25,9 +37,7 @@ start_all(struct story *st)
 
 	for (i = 0; i < st->g.n; i++)
 		assert_int_equal(sim_group_start(&st->g, i, &e), 0);
-	for (i = 0; i < 1000 && !sim_group_is_well(&st->g); i++)
-		sim_sleep(st->g.s, 100);
-	assert_true(sim_group_is_well(&st->g));
+	wait_well(st);
 }
 
 static void
@@ -47,7 +57,9 @@ run(int n, void (*fn)(struct story *st))
 	struct story st = { .fn = fn };
 	struct sim *s = sim_new(42);
 
+	sim_calm(s);
 	sim_group_init(&st.g, s, n);
+	st.g.conf.degraded_writes = is_degraded;
 	sim_spawn(s, SIM_OUTSIDE, tell, &st);
 	sim_run(s, 1000000);
 	assert_true(st.is_done);
@@ -377,6 +389,201 @@ test_change(void **state)
 	run(2, tell_change);
 }
 
+/* P8: tombstones are forgotten after a while; so is who was away for longer. */
+static void
+tell_away_too_long(struct story *st)
+{
+	struct err e = ERR_INIT;
+
+	sim_group_stop(&st->g, 2);
+	sim_clock_jump(st->g.s, 2, 20 * 86400);
+	assert_int_equal(sim_group_start(&st->g, 2, &e), 0);
+	sim_sleep(st->g.s, 5000);
+	sim_group_stop(&st->g, 2);
+	sim_clock_jump(st->g.s, 2, 31 * 86400);
+	assert_int_equal(sim_group_start(&st->g, 2, &e), ERR_CONFIG);
+	assert_non_null(strstr(e.msg, "out of touch"));
+	sim_disk_wipe(st->g.s, 2);
+	assert_int_equal(sim_group_start(&st->g, 2, &e), 0);
+	wait_well(st);
+}
+
+static void
+test_away_too_long(void **state)
+{
+	(void)state;
+	run(3, tell_away_too_long);
+}
+
+/* One write ID is one file, however often it is sent. */
+static void
+tell_same_write(struct story *st)
+{
+	struct engine_owner o = { .class = ENGINE_CLASS_S3,
+		.write_id = { { 1, 2, 3 } } };
+	struct engine_file_info a, b;
+	struct err e = ERR_INIT;
+	struct rep_upload *u;
+	struct rep *r = sim_group_enter(&st->g, 0);
+
+	assert_int_equal(rep_put(r, &o, -1, body(500), "", 0, &a, &e), 0);
+	assert_int_equal(rep_put(r, &o, -1, body(500), "", 0, &b, &e), 0);
+	assert_string_equal(a.id, b.id);
+	assert_int_equal(rep_put(r, &o, -1, body(501), "", 0, &b, &e),
+	    ERR_INVALID);
+	o.write_id.b[0] = 2;
+	assert_int_equal(rep_put(r, &o, -1, body(sizeof(big)), "", 0, &a, &e),
+	    0);
+	assert_int_equal(rep_upload_begin(r, &o, -1, UINT64_MAX, &u, &e), 0);
+	assert_int_equal(rep_upload_write(u, big, sizeof(big), &e), 0);
+	assert_int_equal(rep_upload_commit(&u, "", 0, &b, &e), 0);
+	assert_string_equal(a.id, b.id);
+	sim_leave(st->g.s, 0);
+	sim_sleep(st->g.s, 1500);
+	assert_int_equal(sim_disk_count(sim_disk(st->g.s, 0)), 2);
+	assert_int_equal(sim_disk_count(sim_disk(st->g.s, 1)), 2);
+}
+
+static void
+test_same_write(void **state)
+{
+	(void)state;
+	run(2, tell_same_write);
+}
+
+/* degraded_writes = allow: one copy does, and the others get it later. */
+static void
+tell_degraded(struct story *st)
+{
+	struct engine_file_info f, large;
+	struct err e = ERR_INIT;
+
+	sim_group_stop(&st->g, 1);
+	assert_int_equal(put(st, 0, 100, &f), 0);
+	assert_int_equal(put(st, 0, sizeof(big), &large), 0);
+	assert_int_equal(copies(st, f.id), 1);
+	assert_int_equal(sim_group_start(&st->g, 1, &e), 0);
+	wait_well(st);
+	sim_sleep(st->g.s, 2000);
+	assert_int_equal(copies(st, f.id), 2);
+	assert_int_equal(copies(st, large.id), 2);
+}
+
+static void
+test_degraded(void **state)
+{
+	(void)state;
+	is_degraded = true;
+	run(2, tell_degraded);
+	is_degraded = false;
+}
+
+/* What is said about a node that is blank, and about one that is cut off. */
+static void
+tell_status(struct story *st)
+{
+	struct rep_status s;
+	struct engine_file_info f;
+	struct err e = ERR_INIT;
+	struct rep *r;
+	int i;
+
+	for (i = 0; i < 50; i++)
+		assert_int_equal(put(st, 0, 1000, &f), 0);
+	sim_group_stop(&st->g, 2);
+	sim_disk_wipe(st->g.s, 2);
+	assert_int_equal(sim_group_start(&st->g, 2, &e), 0);
+	r = sim_group_enter(&st->g, 2);
+	rep_status(r, &s);
+	sim_leave(st->g.s, 2);
+	assert_int_not_equal(s.state, FDFS_STATE_ACTIVE);
+	assert_true(s.reason[0] != '\0');
+	wait_well(st);
+	r = sim_group_enter(&st->g, 2);
+	rep_status(r, &s);
+	assert_int_equal(s.state, FDFS_STATE_ACTIVE);
+	assert_int_equal(s.progress, 100);
+	assert_true(s.can_write);
+	assert_true(s.pulled_files >= 50);
+	assert_int_equal(s.n_peers, 2);
+	sim_cut(st->g.s, 2, 0, true);
+	sim_cut(st->g.s, 2, 1, true);
+	sim_sleep(st->g.s, 10000);
+	rep_status(r, &s);
+	sim_leave(st->g.s, 2);
+	assert_false(s.can_write);
+	assert_false(s.peers[0].is_reachable);
+}
+
+static void
+test_status(void **state)
+{
+	(void)state;
+	run(3, tell_status);
+}
+
+/* A name that nobody knows: said only when enough say so. */
+static void
+tell_not_found(struct story *st)
+{
+	struct engine_file_info f = { .size = 10 };
+
+	snprintf(f.id, sizeof(f.id), "%s", NAME);
+	sim_sleep(st->g.s, 1000);
+	assert_int_equal(get(st, 0, &f), ERR_NOT_FOUND);
+	sim_group_stop(&st->g, 1);
+	/* Of three, two copies each: two say so, one of them would have it. */
+	assert_int_equal(get(st, 0, &f), ERR_NOT_FOUND);
+	sim_group_stop(&st->g, 2);
+	assert_int_equal(get(st, 0, &f), ERR_RETRY);
+}
+
+static void
+test_not_found(void **state)
+{
+	(void)state;
+	run(3, tell_not_found);
+}
+
+/* Sets that differ although no log says so are found by comparing. */
+static void
+tell_compare(struct story *st)
+{
+	struct engine_file_info f[300];
+	struct sim_disk *old;
+	struct err e = ERR_INIT;
+	struct rep *r;
+	uint64_t diff;
+	char why[300];
+	int i;
+
+	for (i = 0; i < 300; i++)
+		assert_int_equal(put(st, 0, (size_t)i, &f[i]), 0);
+	sim_sleep(st->g.s, 2000);
+	r = sim_group_enter(&st->g, 1);
+	assert_int_equal(rep_compare_now(r, &diff, &e), 0);
+	assert_int_equal(diff, 0);
+	sim_leave(st->g.s, 1);
+	old = sim_disk_copy(st->g.s, 1);
+	sim_disk_forget(sim_disk(st->g.s, 1), str_of(f[7].id));
+	sim_disk_forget(sim_disk(st->g.s, 1), str_of(f[200].id));
+	r = sim_group_enter(&st->g, 1);
+	assert_int_equal(rep_compare_now(r, &diff, &e), 0);
+	assert_int_equal(diff, 2);
+	assert_int_equal(rep_compare_now(r, &diff, &e), 0);
+	assert_int_equal(diff, 0);
+	sim_leave(st->g.s, 1);
+	assert_true(sim_disk_same(old, sim_disk(st->g.s, 1), why, sizeof(why)));
+	sim_disk_free(&old);
+}
+
+static void
+test_compare(void **state)
+{
+	(void)state;
+	run(2, tell_compare);
+}
+
 int
 main(void)
 {
@@ -387,6 +594,12 @@ main(void)
 		cmocka_unit_test(test_away),
 		cmocka_unit_test(test_damage),
 		cmocka_unit_test(test_change),
+		cmocka_unit_test(test_away_too_long),
+		cmocka_unit_test(test_same_write),
+		cmocka_unit_test(test_degraded),
+		cmocka_unit_test(test_status),
+		cmocka_unit_test(test_not_found),
+		cmocka_unit_test(test_compare),
 	};
 
 	fill();
