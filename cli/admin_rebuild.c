@@ -40,7 +40,7 @@ rebuild_gateway(const struct conf *c, struct err *e)
 	char dir[NODE_PATH_MAX], why[CMAP_REASON] = "";
 	struct kv_conf kc;
 	struct gate g;
-	int rc = node_check_dirs(c, e);
+	int rc = node_check_home(c, e);
 
 	if (rc == 0)
 		rc = gate_open(c, &g, e);

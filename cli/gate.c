@@ -50,6 +50,40 @@ own_address(const struct conf *c, struct fdfs_addr *ret)
 	ret->port = (uint16_t)port;
 }
 
+/* DIR belongs to the cluster that it was first used with: an index names files of
+ * that one. */
+static int
+check_mark(struct gate *g, const char *mark, struct err *e)
+{
+	char path[NODE_PATH_MAX], text[64];
+	struct buf b = BUF_CAP(256);
+	int rc =
+	    fs_join(path, sizeof(path), node_home(g->conf), "creel.json", e);
+
+	if (rc == 0 && fs_exists(path))
+		rc = err_set(e, ERR_CONFIG,
+		    "%.150s is a store path of `creel server`: give the "
+		    "gateway a directory of its own",
+		    node_home(g->conf));
+	if (rc == 0)
+		rc = fs_join(path, sizeof(path), node_home(g->conf),
+		    NODE_GATEWAY_FILE, e);
+	if (rc == 0)
+		rc = fs_mkdir_p(node_home(g->conf), e);
+	if (rc < 0)
+		return rc;
+	snprintf(text, sizeof(text), "%s\n", mark);
+	rc = fs_read_file(path, 256, &b, e);
+	if (rc == ERR_NOT_FOUND)
+		rc = fs_write_file(path, str_of(text), 0600, e);
+	else if (rc == 0 && !str_eqz(buf_str(&b), text))
+		rc = err_set(e, ERR_CONFIG,
+		    "%.150s belongs to the gateway of another cluster (%s)",
+		    node_home(g->conf), path);
+	buf_fini(&b);
+	return rc;
+}
+
 static int
 open_cluster(struct gate *g, struct err *e)
 {
@@ -59,6 +93,7 @@ open_cluster(struct gate *g, struct err *e)
 		.version = CREEL_VERSION,
 		.event = daemon_event };
 	struct str secret = str_of(c->cluster_secret);
+	char mark[8 + 33];
 	int rc;
 
 	if (secret.len == 0)
@@ -70,6 +105,11 @@ open_cluster(struct gate *g, struct err *e)
 	if (rc == 0)
 		rc = secret_cluster_id(secret, c->cluster_id, &bc.self.cluster,
 		    e);
+	if (rc < 0)
+		return rc;
+	memcpy(mark, "cluster ", 8);
+	id128_text(&bc.self.cluster, mark + 8);
+	rc = check_mark(g, mark, e);
 	if (rc < 0)
 		return rc;
 	bc.self.kind = RPC_GATE;
@@ -121,6 +161,8 @@ open_fastdfs(struct gate *g, struct err *e)
 	int rc =
 	    fs_join(g->spool, sizeof(g->spool), node_home(g->conf), "spool", e);
 
+	if (rc == 0)
+		rc = check_mark(g, "fastdfs", e);
 	if (rc == 0)
 		rc = open_archive(g, e);
 	return rc < 0 ? rc : blob_fastdfs_new(&fc, &g->blob, e);
@@ -196,7 +238,7 @@ found_one(void *arg, const struct blob_info *i)
 int
 gate_kv_conf(struct gate *g, char dir[4096], struct kv_conf *ret, struct err *e)
 {
-	char file[4096 + 16];
+	char file[4096 + 16], at[FDFS_HOST_LEN + 1];
 	struct blob *archive = g->is_fastdfs ? g->archive : g->blob;
 	int rc = node_kv_conf(g->conf, archive, dir, ret, e);
 
@@ -214,5 +256,13 @@ gate_kv_conf(struct gate *g, char dir[4096], struct kv_conf *ret, struct err *e)
 	if (rc < 0)
 		return rc;
 	ret->is_expected = rc > 0;
+	if (rc > 0 || g->is_fastdfs)
+		return 0;
+	/* Nor where one is that is not archived yet. */
+	if (blob_cluster_has_other(g->blob, at))
+		return err_set(e, ERR_CONFIG,
+		    "the gateway at %s serves this cluster, and %.100s holds "
+		    "no index: there is one gateway to a cluster",
+		    at, dir);
 	return 0;
 }

@@ -105,7 +105,7 @@ gateway_check(const struct conf *c, struct err *e)
 	if (c->args.n > 1)
 		return err_set(e, ERR_CONFIG,
 		    "a gateway has one directory, for index and credentials");
-	return node_check_dirs(c, e);
+	return node_check_home(c, e);
 }
 
 static void

@@ -45,17 +45,38 @@ check_dir(const char *dir, struct err *e)
 	return rc;
 }
 
+static int
+refuse_gateway(const char *dir, struct err *e)
+{
+	char path[NODE_PATH_MAX];
+	int rc = fs_join(path, sizeof(path), dir, NODE_GATEWAY_FILE, e);
+
+	if (rc == 0 && fs_exists(path))
+		rc = err_set(e, ERR_CONFIG,
+		    "%s is the directory of a gateway (%s)", dir, path);
+	return rc;
+}
+
 int
 node_check_dirs(const struct conf *c, struct err *e)
 {
 	size_t i;
 	int rc = 0;
 
-	for (i = 0; rc == 0 && i < c->args.n; i++)
+	for (i = 0; rc == 0 && i < c->args.n; i++) {
 		rc = check_dir(c->args.v[i], e);
+		if (rc == 0)
+			rc = refuse_gateway(c->args.v[i], e);
+	}
 	if (rc == 0)
 		rc = check_dir(node_home(c), e);
-	return rc;
+	return rc == 0 ? refuse_gateway(node_home(c), e) : rc;
+}
+
+int
+node_check_home(const struct conf *c, struct err *e)
+{
+	return check_dir(node_home(c), e);
 }
 
 void

@@ -7,6 +7,7 @@
 #include "storage/engine/engine.h"
 
 #define NODE_PATH_MAX 4096
+#define NODE_GATEWAY_FILE "gateway.id" /* in a gateway's directory */
 
 /* Directory of index, credentials and token: --index, else the first DIR. */
 const char *node_home(const struct conf *c);
@@ -14,6 +15,8 @@ const char *node_home(const struct conf *c);
 /* Makes missing directories; ERR_CONFIG in one line, with uid and path, for one
  * that this user cannot use. */
 int node_check_dirs(const struct conf *c, struct err *e);
+/* The same for a gateway's only one. */
+int node_check_home(const struct conf *c, struct err *e);
 
 void node_engine_conf(const struct conf *c, struct engine_conf *ret);
 /* @dir: room for the path of the index. */

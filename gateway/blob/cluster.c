@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+#define GATE_HEARD_S 5
+
 static void
 cluster_free(void *impl)
 {
@@ -169,6 +171,30 @@ blob_cluster_new(const struct blob_cluster_conf *conf, struct blob **ret,
 	}
 	cluster_free(c);
 	return rc;
+}
+
+bool
+blob_cluster_has_other(struct blob *b, char ret[FDFS_HOST_LEN + 1])
+{
+	struct cluster *c = cluster_of(b);
+	struct view *v = view_get(c);
+	int64_t newest = 0;
+	bool yes = false;
+
+	for (size_t i = 0; i < v->map.n_gates; i++) /* by the tracker's clock */
+		if (v->map.gates[i].heard_s > newest)
+			newest = v->map.gates[i].heard_s;
+	for (size_t i = 0; i < v->map.n_gates && !yes; i++) {
+		const struct cmap_gate *g = &v->map.gates[i];
+
+		yes = !id128_eq(&g->gate, &c->conf.self.id) &&
+		      !id128_is_zero(&g->index) &&
+		      newest - g->heard_s <= GATE_HEARD_S;
+		if (yes)
+			fdfs_addr_text(&g->addr, ret);
+	}
+	view_put(v);
+	return yes;
 }
 
 /* Why no node is of use, from what the map says. */

@@ -427,6 +427,36 @@ def test_lost_directory_of_the_gateway(three):
     assert get(s3, "kept-bucket", "new") == SMALL
 
 
+def test_one_gateway_to_a_cluster():
+    """A second, blank one finds the first one's traces, and no index is begun."""
+    args = ("--index-archive-interval", "1h")
+    with Cluster(groups={"group1": 1}, gateways=1, gateway_args=args) as c:
+        wait_for("announcement", lambda: c.status()["gateways"][0]["index"], 10)
+        time.sleep(1.5)  # a map with it
+        second = c.add_gateway("second")
+        said = refuses(second)
+        assert "one gateway to a cluster" in said, said
+        assert not os.path.exists(os.path.join(second.dir, "index", "index.lmdb"))
+        # With its archive there, for good.
+        s3_of(c.gateways[0]).create_bucket(Bucket="bucket")
+        c.gateways[0].stop()
+        time.sleep(7)
+        assert "rebuild" in refuses(second)
+
+
+def test_directories_are_not_mixed_up(three):
+    gateway, words = three.gateways[0], ["--address", "127.0.0.1:%d" % free_port()]
+    other = {"CREEL_CLUSTER_SECRET": "the secret of quite another cluster"}
+    p = Process(three, "x", 0, ["gateway", gateway.dir, "--trackers", "127.0.0.1:1"] + words, other)
+    assert "another cluster" in refuses(p)
+    p = Process(three, "x", 0, ["gateway", three.storages[0].dir] + words)
+    p.words += ["--trackers", three.tracker_list]
+    assert "store path" in refuses(p)
+    p = Process(three, "x", 0, ["server", gateway.dir] + words)
+    assert "directory of a gateway" in refuses(p)
+    assert not os.path.exists(os.path.join(gateway.dir, "creel.json"))
+
+
 def test_two_gateways_on_one_index(three, bucket):
     first = three.gateways[0]
     s3_of(first).put_object(Bucket=bucket, Key="k", Body=SMALL)
