@@ -16,6 +16,7 @@
 
 enum {
 	WATCH_MS = 2,
+	ENOUGH = 8,      /* events in WATCH_MS to judge by */
 	WATCH_IDLE = 50, /* looks without need until the watcher sleeps */
 	ACTIVE_MAX = 64
 };
@@ -27,12 +28,14 @@ struct sleeper {
 
 struct pool {
 	int fd; /* epoll: each parked connection, one event each */
-	int n;  /* active threads wanted */
+	int narrow, wide;
+	_Atomic int n; /* active threads wanted: one of both (watch()) */
 	pthread_mutex_t m;
 	struct sleeper *top; /* under m */
 	_Atomic int active, sleeping;
 	_Atomic int polling;     /* of the active: in epoll_wait() */
 	_Atomic uint32_t taken;  /* events */
+	_Atomic uint32_t waits;  /* of active threads, for something else */
 	_Atomic uint32_t wanted; /* futex: the watcher sleeps while 0 */
 	_Atomic bool is_stopping;
 	pthread_t watcher;
@@ -96,10 +99,17 @@ step_out(void)
 }
 
 static void
+on_block(void)
+{
+	atomic_fetch_add_explicit(&mine->waits, 1, memory_order_relaxed);
+	step_out();
+}
+
+static void
 step_in(struct pool *p)
 {
 	mine = p;
-	thread_on_block = step_out;
+	thread_on_block = on_block;
 }
 
 void
@@ -192,16 +202,31 @@ pool_wait(struct pool *p, struct mg_connection *conn, struct slot *slot,
 	return true;
 }
 
+/* Where requests do not sleep, few active threads are best: each goes on with
+ * what is there, and nobody has to be woken. Where most of them do, as PUTs, a
+ * thread that is woken by its event costs less than one that takes the place of
+ * another first. */
+static void
+choose_n(struct pool *p, uint32_t taken, uint32_t waits)
+{
+	if (taken >= ENOUGH)
+		atomic_store(&p->n, waits > taken / 2 ? p->wide : p->narrow);
+}
+
 /* Q4 */
 static void *
 watch(void *arg)
 {
 	struct pool *p = arg;
-	uint32_t seen = 0;
+	uint32_t seen = 0, seen_waits = 0;
 	int idle = 0;
 
 	while (!atomic_load(&p->is_stopping)) {
 		uint32_t now = atomic_load(&p->taken);
+		uint32_t waits = atomic_load(&p->waits);
+
+		choose_n(p, now - seen, waits - seen_waits);
+		seen_waits = waits;
 
 		if (atomic_load(&p->polling) > 0) {
 			if (++idle > WATCH_IDLE) {
@@ -233,12 +258,14 @@ pool_start(struct pool **ret, struct err *e)
 		return err_set(e, ERR_NO_MEMORY, NULL);
 	/* Two for each processor: of 2, 4, 8 and 16 on two processors, 4 had
 	 * the fewest context switches, and the least CPU for a request. */
-	p->n = 4;
+	p->narrow = 4;
 	if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0 &&
-	    2 * CPU_COUNT(&cpus) > p->n)
-		p->n = 2 * CPU_COUNT(&cpus);
-	if (p->n > ACTIVE_MAX / 2)
-		p->n = ACTIVE_MAX / 2;
+	    2 * CPU_COUNT(&cpus) > p->narrow)
+		p->narrow = 2 * CPU_COUNT(&cpus);
+	if (p->narrow > ACTIVE_MAX / 2)
+		p->narrow = ACTIVE_MAX / 2;
+	p->wide = 4 * p->narrow < ACTIVE_MAX ? 4 * p->narrow : ACTIVE_MAX;
+	atomic_store(&p->n, p->narrow);
 	pthread_mutex_init(&p->m, NULL);
 	atomic_store(&p->wanted, 1);
 	p->fd = epoll_create1(EPOLL_CLOEXEC);

@@ -8,9 +8,10 @@
  * Q1  As many threads are inside pool_wait() as connections are parked.
  * Q2  A connection is parked by its owner and taken by one thread; who has it
  *     from pool_wait() owns it.
- * Q3  Some `active` threads take events; a thread is active until it is about
- *     to sleep (thread_blocks()) or its connection closes, then another one
- *     takes its place. The others sleep, last come first to be woken.
+ * Q3  Some `active` threads take events (two for each processor, more while most
+ *     requests sleep); a thread is active until it is about to sleep
+ *     (thread_blocks()) or its connection closes, then another one takes its
+ *     place. The others sleep, last come first to be woken.
  * Q4  When the active threads sit in something that did not say so, more of
  *     them are made, within 2 * WATCH_MS.
  * Threads: workers; pool_start() and pool_stop() before and after them. */
