@@ -129,6 +129,11 @@ void rpc_server_free(struct rpc_server **sp);
  * there is not looked at. The fdfs_server is closed before @s is freed. What
  * fdfs_conn_data() holds of a connection that said hello is this server's. */
 #define RPC_ROUTES 2
+/* @fn is told of each connection that has proved the secret, and of its end: a
+ * process that dies closes its own at once. Before the server is opened; on the
+ * connections' threads. */
+typedef void rpc_watcher(void *arg, const struct rpc_from *from, bool is_open);
+void rpc_server_watch(struct rpc_server *s, rpc_watcher *fn);
 void rpc_server_routes(struct rpc_server *s, struct fdfs_route ret[RPC_ROUTES]);
 
 #endif

@@ -22,6 +22,7 @@ struct rpc_server {
 	unsigned magic;
 	struct rpc_self self;
 	rpc_handler *fn;
+	rpc_watcher *watch;
 	void *arg;
 	size_t max_memory;
 	atomic_size_t memory;
@@ -31,6 +32,7 @@ struct rpc_server {
 struct peer { /* of a connection */
 	unsigned magic;
 	bool is_proved;
+	const struct rpc_server *s;
 	struct rpc_from from;
 	/* The first exchange, until the second. */
 	uint8_t said[3 * RPC_HELLO_MAX];
@@ -44,6 +46,8 @@ peer_free(void *p)
 	struct peer *peer = p;
 
 	OBJ_CHECK(peer, PEER_MAGIC);
+	if (peer->is_proved && peer->s->watch != NULL)
+		peer->s->watch(peer->s->arg, &peer->from, false);
 	buf_fini(&peer->answer.args);
 	buf_fini(&peer->answer.body);
 	mem_free(&peer);
@@ -116,6 +120,7 @@ hello_first(const struct rpc_server *s, struct fdfs_conn *c, struct str said,
 	if (p == NULL)
 		return err_set(e, ERR_NO_MEMORY, "hello");
 	p->magic = PEER_MAGIC;
+	p->s = s;
 	p->answer.args = BUF_CAP(RPC_ARGS_MAX);
 	p->answer.body = BUF_CAP(RPC_BODY_MAX);
 	fill_from(s, c, &h, &p->from);
@@ -153,6 +158,8 @@ hello_second(const struct rpc_server *s, struct fdfs_conn *c, struct str proof,
 	if (!str_eq_secret(str_mem(want, sizeof(want)), proof))
 		return refuse(c, e, "another cluster secret");
 	p->is_proved = true;
+	if (s->watch != NULL)
+		s->watch(s->arg, &p->from, true);
 	return fdfs_conn_reply(c, STR_NULL, e);
 }
 
@@ -360,6 +367,13 @@ rpc_server_new(const struct rpc_self *self, rpc_handler *fn, void *arg,
 		.name = "HELLO" };
 	*ret = s;
 	return 0;
+}
+
+void
+rpc_server_watch(struct rpc_server *s, rpc_watcher *fn)
+{
+	OBJ_CHECK(s, SERVER_MAGIC);
+	s->watch = fn;
 }
 
 void

@@ -311,6 +311,24 @@ source_of(struct str name)
 	return id.server;
 }
 
+/* A change goes to a node that reaches enough others, if there is one. (One that
+ * is full can delete.) */
+static void
+keep_writers(struct pick *p)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->n; i++)
+		n += p->v[i]->n.can_write;
+	if (n == 0)
+		return;
+	n = 0;
+	for (size_t i = 0; i < p->n; i++)
+		if (p->v[i]->n.can_write)
+			p->v[n++] = p->v[i];
+	p->n = n;
+}
+
 int
 tcore_fetch(struct tcore *t, struct tcore_now now, const struct tcore_ask *a,
     uint8_t command, struct str group, struct str name,
@@ -326,6 +344,8 @@ tcore_fetch(struct tcore *t, struct tcore_now now, const struct tcore_ask *a,
 	rc = gather_group(t, now, a, group, false, &p, e);
 	if (rc < 0)
 		return rc;
+	if (command == FDFS_FETCH_UPDATE)
+		keep_writers(&p);
 	for (size_t i = 1; i < p.n; i++)
 		if (p.v[i]->fetched < p.v[0]->fetched)
 			swap(&p.v[i], &p.v[0]);

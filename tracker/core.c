@@ -508,6 +508,18 @@ tcore_hear_node(struct tcore *t, struct tcore_now now, struct cmap_node *n,
 	return 0;
 }
 
+void
+tcore_lose_node(struct tcore *t, struct tcore_now now, struct str group,
+    const struct id128 *node)
+{
+	struct tgroup *g = tcore_group(t, group);
+	struct tnode *n = g == NULL ? NULL : node_find(g, node);
+
+	OBJ_CHECK(t, TCORE_MAGIC);
+	if (n != NULL && !tcore_is_away(t, now, n))
+		n->heard_ms = now.mono_ms - t->c.o.away_ms - 1;
+}
+
 /* --- gateways and trackers --- */
 
 int

@@ -83,6 +83,10 @@ const struct tcore_opts *tcore_options(const struct tcore *t);
  * ERR_INVALID, ERR_TOO_BIG (more groups or nodes than there may be). */
 int tcore_hear_node(struct tcore *t, struct tcore_now now, struct cmap_node *n,
     struct err *e);
+/* All of that node's connections are closed: it has died, as far as can be seen.
+ * It is away until it is heard again. */
+void tcore_lose_node(struct tcore *t, struct tcore_now now, struct str group,
+    const struct id128 *node);
 int tcore_hear_gate(struct tcore *t, struct tcore_now now,
     const struct cmap_gate *g, struct err *e);
 /* The trackers of the settings; then what number @i of them answered. */

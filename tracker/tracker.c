@@ -67,6 +67,11 @@ struct tracker {
 	struct fdfs_allow allow;
 	struct buf events; /* level, text, NUL: said by the ticker */
 	uint64_t saved;    /* tcore_changes() of what is in the file */
+	struct caller {    /* nodes with connections here */
+		struct id128 id;
+		unsigned n;
+	} * callers;
+	size_t n_callers, room; /* room: of the array */
 };
 
 static struct tcore_now
@@ -277,6 +282,56 @@ on_rpc(void *arg, const struct rpc_from *from, const struct rpc_request *q,
 		return err_set(e, ERR_NOT_IMPLEMENTED,
 		    "%s is not for a tracker", rpc_op_name(q->op));
 	}
+}
+
+/* One connection more or less; false without memory. The last one's end is not
+ * waited for: a node that was killed gets no more clients from here. */
+static bool
+count_caller(struct tracker *t, const struct rpc_from *from, bool is_open,
+    bool *ret_is_last)
+{
+	size_t i = 0;
+
+	*ret_is_last = false;
+	while (i < t->n_callers && !id128_eq(&t->callers[i].id, &from->id))
+		i++;
+	if (!is_open) {
+		if (i < t->n_callers && --t->callers[i].n == 0) {
+			t->callers[i] = t->callers[--t->n_callers];
+			*ret_is_last = true;
+		}
+		return true;
+	}
+	if (i == t->room) {
+		size_t room = t->room * 2 + 16;
+		void *more =
+		    mem_realloc(t->callers, room * sizeof(*t->callers));
+
+		if (more == NULL)
+			return false;
+		t->callers = more;
+		t->room = room;
+	}
+	if (i == t->n_callers)
+		t->callers[t->n_callers++] = (struct caller){ from->id, 0 };
+	t->callers[i].n++;
+	return true;
+}
+
+static void
+on_connection(void *arg, const struct rpc_from *from, bool is_open)
+{
+	struct tracker *t = arg;
+	bool is_last;
+
+	if (from->kind != RPC_NODE && from->kind != RPC_PEER)
+		return;
+	lock_take(&t->lock);
+	/* Without memory a connection is not counted, and the node is seen as
+	 * gone too early once: its next word corrects that. */
+	if (count_caller(t, from, is_open, &is_last) && is_last)
+		tcore_lose_node(t->core, now(), str_of(from->group), &from->id);
+	lock_drop(&t->lock);
 }
 
 /* --- the file (W1) --- */
@@ -572,7 +627,11 @@ open_rpc(struct tracker *t, const struct tracker_conf *c, struct err *e)
 	self.secret = str_of(t->secret);
 	o.self = self;
 	rc = rpc_client_open(&o, &t->client, e);
-	return rc == 0 ? rpc_server_new(&self, on_rpc, t, 0, &t->rpc, e) : rc;
+	if (rc == 0)
+		rc = rpc_server_new(&self, on_rpc, t, 0, &t->rpc, e);
+	if (rc == 0)
+		rpc_server_watch(t->rpc, on_connection);
+	return rc;
 }
 
 static int
@@ -667,6 +726,7 @@ tracker_close(struct tracker **tp, int drain_ms)
 	if (t->secret != NULL)
 		explicit_bzero(t->secret, strlen(t->secret));
 	mem_free(&t->secret);
+	mem_free(&t->callers);
 	mem_free(tp);
 }
 

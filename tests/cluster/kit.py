@@ -399,17 +399,11 @@ class Load(threading.Thread):
 
     def _read(self):
         name = self.r.choice(list(self.files))
-        end = time.monotonic() + self.READ_S
-        while True:
-            try:
-                got = self.client.download(name)
-                break
-            except (OSError, fdfs.FdfsError) as e:
-                gone = getattr(e, "status", 0) == fdfs.ENOENT
-                if gone or time.monotonic() > end:
-                    self.read_errors.append((name, repr(e)))
-                    return
-                time.sleep(0.02)
+        try:
+            got = read(self.client, name, seconds=self.READ_S)
+        except (OSError, fdfs.FdfsError) as e:
+            self.read_errors.append((name, repr(e)))
+            return
         self.reads += 1
         if got != self.files[name]:
             self.wrong.append(name)
@@ -430,11 +424,24 @@ class Load(threading.Thread):
         assert not self.read_errors, self.read_errors[:5]
 
 
+def read(client, name, at=None, seconds=5):
+    """A download; tried again where a client may hope for another node."""
+    end = time.monotonic() + (0 if at else seconds)
+    while True:
+        try:
+            return client.download(name, at=at)
+        except (OSError, fdfs.FdfsError) as e:
+            gone = getattr(e, "status", 0) == fdfs.ENOENT
+            if gone or time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+
+
 def check_files(client, files, deleted=(), at=None):
     wrong, lost, back = [], [], []
     for name, data in files.items():
         try:
-            if client.download(name, at=at) != data:
+            if read(client, name, at) != data:
                 wrong.append(name)
         except (OSError, fdfs.FdfsError) as e:
             lost.append((name, repr(e)))

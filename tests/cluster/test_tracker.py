@@ -43,6 +43,17 @@ class Fake:
             tracker.address, SECRET, rpc.NODE, self.ident, self.group, self.server_id
         )
 
+    open = {}  # connections stay: without any a node is dead
+
+    def kept(self, tracker):
+        key = (tracker.process.pid, self.ident)
+        if key not in Fake.open:
+            Fake.open[key] = self.connect(tracker)
+        return Fake.open[key]
+
+    def die(self, tracker):
+        Fake.open.pop((tracker.process.pid, self.ident)).close()
+
     def announce(self, tracker, **more):
         args = rpc.node(
             self.ident,
@@ -53,8 +64,7 @@ class Fake:
             self.members,
             **dict(self.more, **more)
         )
-        with self.connect(tracker) as r:
-            return r.call(rpc.ANNOUNCE, args)[1]
+        return self.kept(tracker).call(rpc.ANNOUNCE, args)[1]
 
     def found(self, tracker):
         with self.connect(tracker) as r:
@@ -114,6 +124,24 @@ def test_who_is_silent_gets_nothing(cluster):
     assert fdfs.status(cluster.trackers[1].address, 101) == fdfs.EAGAIN
     body = fdfs.ask(t.address, 92, fdfs.group16("group1"))
     assert [body[i] for i in (0, 487, 974)] == [5, 7, 5]
+
+
+def test_who_dies_gets_nothing_at_once(cluster):
+    everybody(cluster)
+    t = cluster.trackers[0]
+    Fake(1).die(t)
+    kit.wait_for(
+        "seen",
+        lambda: Fake.at(1) not in fdfs.servers(fdfs.ask(t.address, 106), True)[1],
+        1,
+        0.01,
+    )
+    with Fake(2).connect(t):
+        pass  # one of its two connections
+    time.sleep(0.2)
+    assert Fake.at(2) in fdfs.servers(fdfs.ask(t.address, 106), True)[1]
+    Fake(1).announce(t)
+    assert Fake.at(1) in fdfs.servers(fdfs.ask(t.address, 106), True)[1]
 
 
 def test_full(cluster):

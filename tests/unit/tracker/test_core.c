@@ -53,6 +53,28 @@ test_away(void **state)
 	tcore_free(&t);
 }
 
+/* A node whose connections have ended is away at once. */
+static void
+test_lost(void **state)
+{
+	struct tcore *t = kit_new(0);
+	struct id128 id = kit_id(1, 2, 0);
+
+	(void)state;
+	kit_group(t, 10000, 1, 3);
+	tcore_lose_node(t, at(10001), STR_LIT("nogroup"), &id);
+	tcore_lose_node(t, at(10001), STR_LIT("group1"), &id);
+	for (int i = 0; i < 9; i++) {
+		assert_int_not_equal(kit_store(t, 10001, "group1"), 1002);
+		assert_int_not_equal(kit_fetch(t, 10001, FDFS_FETCH_ONE,
+					 "group1"),
+		    1002);
+	}
+	kit_hear(t, 10002, kit_node(1, 1, 2, 3, 3));
+	assert_int_equal(kit_store(t, 10002, "group1"), 1002);
+	tcore_free(&t);
+}
+
 static void
 test_full(void **state)
 {
@@ -346,6 +368,14 @@ test_source(void **state)
 	for (int i = 0; i < 4; i++)
 		assert_int_equal(kit_fetch(t, 10000, FDFS_FETCH_ONE, "group1"),
 		    1001);
+	/* One that cannot write is passed over, while there are others. */
+	struct cmap_node n = kit_node(1, 1, 1, 3, 3);
+	n.can_write = false;
+	kit_hear(t, 10000, n);
+	for (int i = 0; i < 4; i++)
+		assert_in_range(kit_fetch(t, 10000, FDFS_FETCH_UPDATE,
+				    "group1"),
+		    1002, 1003);
 	/* Without it any active node does. */
 	kit_hear(t, 14000, kit_node(1, 1, 2, 3, 3));
 	assert_int_equal(kit_fetch(t, 14000, FDFS_FETCH_UPDATE, "group1"),
@@ -732,6 +762,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_unknown),
 		cmocka_unit_test(test_away),
+		cmocka_unit_test(test_lost),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_states),
 		cmocka_unit_test(test_removed),

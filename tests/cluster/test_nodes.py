@@ -1,0 +1,365 @@
+"""A group of storage nodes behind trackers, asked through FastDFS's protocol, while
+something happens to it."""
+
+import random
+import time
+
+import pytest
+
+import fdfs
+import kit
+from kit import FULL
+
+
+@pytest.fixture
+def cluster():
+    with kit.Cluster(trackers=2, groups={"group1": 3}) as c:
+        yield c
+
+
+def put_files(client, n, at=None, size=2000, seed=1):
+    r = random.Random(seed)
+    files = {}
+    for _ in range(n):
+        data = r.randbytes(size)
+        files[client.upload(data, at=at)] = data
+    return files
+
+
+def everywhere(cluster, files, deleted=()):
+    """Each node by itself has all of it."""
+    for p in cluster.storages:
+        if p.is_up:
+            kit.check_files(cluster.client(), files, deleted, at=p.address)
+
+
+def test_each_node_has_all(cluster):
+    client, files = cluster.client(), {}
+    for p in cluster.storages:
+        files.update(put_files(client, 10, p.address, seed=p.server_id))
+    for size in (0, 1, 65536, 1 << 20, 5 << 20):
+        files.update(put_files(client, 1, size=size, seed=size))
+    everywhere(cluster, files)
+    gone = list(files)[::3]
+    for name in gone:
+        client.delete(name)
+        del files[name]
+    everywhere(cluster, files, gone)
+    cluster.verify()
+
+
+def test_killed_under_load(cluster):
+    r = random.Random(int(time.time()))
+    with kit.load(cluster):
+        for i in range(20 if FULL else 4):
+            time.sleep(1)
+            # The first three times a storage node, then whatever comes.
+            everything = cluster.storages + (cluster.trackers if i > 2 else [])
+            p = r.choice(everything)
+            print("killing", p.name)
+            p.kill()
+            time.sleep(r.random() * 4)
+            p.start()
+            cluster.wait_active()
+    cluster.verify()
+
+
+def test_node_lost_with_its_disk(cluster):
+    """50 acknowledged uploads, kill -9 and no disk: 50 of 50."""
+    client, p = cluster.client(), cluster.storages[0]
+    files = put_files(client, 50, p.address)
+    p.kill()
+    p.wipe()
+    kit.check_files(client, files)
+    p.start()  # under its old server ID
+    cluster.wait_active()
+    kit.check_files(client, files, at=p.address)
+    everywhere(cluster, files)
+    cluster.verify()
+
+
+def test_one_of_two_lost():
+    with kit.Cluster(trackers=1, groups={"group1": 2}) as c:
+        client, p = c.client(), c.storages[1]
+        files = put_files(client, 20)
+        p.kill()
+        p.wipe()
+        kit.check_files(client, files)
+        p.start()
+        c.wait_active()
+        everywhere(c, files)
+        c.verify()
+
+
+def test_stopped_node(cluster):
+    """SIGSTOP: a node that takes connections and answers nothing."""
+    for p in (cluster.storages[0], cluster.storages[2]):
+        with kit.load(cluster, timeout=2):
+            time.sleep(1)
+            p.freeze()
+            time.sleep(7)
+            p.thaw()
+            time.sleep(1)
+    cluster.verify()
+
+
+def test_wrong_secret(cluster):
+    files = put_files(cluster.client(), 10)
+    p = cluster.add_storage("group1", 9)
+    p.env["CREEL_CLUSTER_SECRET"] = "another secret than theirs"
+    p.start(wait=0)
+    time.sleep(4)
+    assert 9 not in cluster.nodes()
+    assert "secret" in p.tail()
+    p.kill()
+    cluster.storages.remove(p)
+    cluster.groups["group1"].remove(p)
+    everywhere(cluster, files)
+    put_files(cluster.client(), 10, seed=2)
+
+
+def test_all_trackers_restarted(cluster):
+    client = cluster.client()
+    files = put_files(client, 20)
+    for t in cluster.trackers:
+        t.kill()
+    for t in cluster.trackers:
+        t.start()
+    name = next(iter(files))
+    begin = time.monotonic()
+    while time.monotonic() < begin + 8:
+        for t in cluster.trackers:
+            for command, body in (
+                (101, b""),
+                (104, fdfs.group16("group1")),
+                (102, fdfs.split(name)),
+            ):
+                status = fdfs.status(t.address, command, body)
+                assert status in (0, fdfs.EAGAIN), (command, status)
+                if time.monotonic() > begin + 5:
+                    assert status == 0, command
+        time.sleep(0.1)
+    kit.check_files(client, files)
+    put_files(client, 10, seed=2)
+
+
+def test_deleted_while_a_node_is_away(cluster):
+    client, p = cluster.client(), cluster.storages[2]
+    files = put_files(client, 40)
+    everywhere(cluster, files)
+    p.kill()
+    gone = list(files)[:20]
+    for name in gone:
+        kit.wait_for("deleted", lambda: client.delete(name) or True, 10)
+        del files[name]
+    p.start()
+    cluster.wait_active()
+    everywhere(cluster, files, gone)
+    cluster.verify()
+    time.sleep(2)
+    everywhere(cluster, files, gone)
+
+
+def test_disk_put_back(cluster):
+    """A node is started from an old copy of its disk."""
+    client, p = cluster.client(), cluster.storages[1]
+    files = put_files(client, 30)
+    everywhere(cluster, files)
+    assert p.stop() == 0
+    p.copy_to("old")
+    p.start()
+    cluster.wait_active()
+    gone = list(files)[:10]
+    for name in gone:
+        client.delete(name)
+        del files[name]
+    files.update(put_files(client, 30, seed=2))
+    files.update(put_files(client, 10, p.address, seed=3))
+    p.kill()
+    p.put_back("old")
+    p.start()
+    cluster.wait_active()
+    everywhere(cluster, files, gone)
+    files.update(put_files(client, 10, p.address, seed=4))
+    everywhere(cluster, files, gone)
+    cluster.verify()
+
+
+def test_too_few_copies(cluster):
+    """One of three takes no writes; what it has can be read."""
+    client = cluster.client()
+    files = put_files(client, 10)
+    everywhere(cluster, files)
+    left = cluster.storages[0]
+    for p in cluster.storages[1:]:
+        p.kill()
+    end = time.monotonic() + 6
+    while time.monotonic() < end:
+        with pytest.raises((OSError, fdfs.FdfsError)):
+            client.upload(b"too few", at=left.address)
+        time.sleep(0.3)
+    assert fdfs.status(cluster.trackers[0].address, 101) == fdfs.EAGAIN
+    kit.check_files(client, files)
+    cluster.storages[1].start()
+    kit.wait_for("writes", lambda: client.upload(b"two again"), 15)
+    cluster.storages[2].start()
+    cluster.wait_active()
+    cluster.verify()
+
+
+def test_appender_and_meta(cluster):
+    """Changes go through the leader, whichever node is asked, and survive it."""
+    client = cluster.client()
+    name = client.upload(b"begin;", ext="log", appender=True)
+    want = b"begin;"
+    for i, p in enumerate(cluster.storages * 2):
+        client.append(name, b"%d;" % i, at=p.address)
+        want += b"%d;" % i
+        client.set_meta(name, {"n": str(i)}, at=p.address)
+    for p in cluster.storages:
+        assert client.download(name, at=p.address) == want
+        assert client.get_meta(name, at=p.address) == {"n": "5"}
+    leader = [i for i, n in cluster.nodes().items() if n["leader"]]
+    assert len(leader) == 1
+    p = cluster.storages[leader[0] - 1]
+    p.kill()
+
+    def append():
+        client.append(name, b"end")
+        return True
+
+    kit.wait_for("appended without it", append, 10)
+    got = kit.read(client, name)
+    # An append whose answer was lost may have happened too.
+    assert got.startswith(want) and set(got[len(want) :].split(b"end")) == {b""}
+    p.start()
+    cluster.wait_active()
+    for p in cluster.storages:
+        assert client.download(name, at=p.address) == got
+    cluster.verify()
+
+
+def test_added_and_removed(cluster):
+    client = cluster.client()
+    files = put_files(client, 30)
+    p = cluster.add_storage("group1")
+    p.start()
+    cluster.wait_active()
+    kit.check_files(client, files, at=p.address)
+    cluster.verify()
+    out = cluster.admin("cluster", "remove", "4").stdout
+    assert b"no member" in out
+    kit.wait_for("told to nobody", lambda: 4 not in members(cluster), 10)
+    p.kill()
+    p.start(wait=0)  # it stays out
+    files.update(put_files(client, 10, seed=2))
+    time.sleep(3)
+    assert 4 not in members(cluster)
+    p.kill()
+    cluster.storages.remove(p)
+    cluster.groups["group1"].remove(p)
+    everywhere(cluster, files)
+    cluster.verify()
+
+
+def members(cluster):
+    return {
+        m["server_id"]
+        for g in cluster.status()["groups"]
+        for n in g["nodes"]
+        if n["heard"] and n["server_id"] != 4
+        for m in n["members"]
+    }
+
+
+def test_clock_an_hour_off(cluster):
+    client, p = cluster.client(), cluster.storages[1]
+    files = put_files(client, 10)
+    p.stop()
+    p.env["CREEL_TEST_CLOCK_OFFSET"] = "-3600"
+    p.start()
+    cluster.wait_active()
+    files.update(put_files(client, 10, p.address, seed=2))
+    gone = list(files)[5:15]
+    for name in gone:
+        client.delete(name)
+        del files[name]
+    everywhere(cluster, files, gone)
+    cluster.verify()
+
+
+def test_two_groups():
+    turns = ["--store-lookup", "round_robin"]
+    groups = {"group1": 2, "group2": 2}
+    with kit.Cluster(trackers=2, groups=groups, tracker_args=turns) as c:
+        client = c.client()
+        files = put_files(client, 40)
+        assert {n.split("/")[0] for n in files} == {"group1", "group2"}
+        # A group without enough nodes is left out; its files are still read.
+        c.storages[0].kill()
+        time.sleep(4)
+        more = put_files(client, 20, seed=2)
+        assert {n.split("/")[0] for n in more} == {"group2"}
+        files.update(more)
+        kit.check_files(client, files)
+        c.storages[0].start()
+        c.wait_active()
+        c.verify()
+
+
+# --- cuts ---
+
+
+@pytest.fixture
+def apart():
+    """The same on hosts of their own."""
+    with kit.Cluster(trackers=2, groups={"group1": 3}, net=True) as c:
+        yield c
+
+
+def test_cable_pulled(apart):
+    """One node is off the network for a while, and finds its way back."""
+    with kit.load(apart, timeout=2):
+        time.sleep(1)
+        apart.net.pull("s2")
+        time.sleep(8)
+        apart.net.plug("s2")
+        time.sleep(2)
+    apart.verify()
+
+
+def test_two_nodes_apart(apart):
+    """Both reach the third and the trackers, not each other."""
+    with kit.load(apart, timeout=3):
+        time.sleep(1)
+        apart.net.cut("s1", "s2")
+        time.sleep(8)
+        apart.net.heal("s1", "s2")
+        time.sleep(1)
+    apart.verify()
+
+
+def test_one_alone(apart):
+    """Two copies are needed: a node by itself, with clients that reach it,
+    acknowledges nothing."""
+    client, alone = apart.client(), apart.storages[0]
+    files = put_files(client, 10)
+    for other in ("s2", "s3"):
+        apart.net.cut("s1", other)
+    end = time.monotonic() + 8
+    while time.monotonic() < end:
+        with pytest.raises((OSError, fdfs.FdfsError)):
+            client.upload(b"alone", at=alone.address)
+        for name in list(files)[:3]:
+            assert client.download(name, at=alone.address) == files[name]
+    # The other two go on, and the trackers send writers there.
+    files.update(put_files(client, 10, seed=2))
+    gone = list(files)[:5]
+    for name in gone:
+        kit.wait_for("deleted", lambda: client.delete(name) or True, 10)
+        del files[name]
+    for other in ("s2", "s3"):
+        apart.net.heal("s1", other)
+    apart.wait_active()
+    apart.verify()
+    everywhere(apart, files, gone)
