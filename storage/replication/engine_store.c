@@ -200,6 +200,12 @@ saved_path(const struct rep_engine_store *s, const char *name,
 }
 
 static int
+st_each_bad(void *st, int (*fn)(void *arg, const char *id), void *arg)
+{
+	return engine_each_bad(engine_of(st), fn, arg);
+}
+
+static int
 st_save(void *st, const char *name, struct str bytes, struct err *e)
 {
 	const struct rep_engine_store *s = st;
@@ -244,6 +250,7 @@ const struct rep_store_ops rep_engine_ops = {
 	.digest = st_digest,
 	.range = st_range,
 	.paths_id = st_paths_id,
+	.each_bad = st_each_bad,
 	.save = st_save,
 	.load = st_load,
 };

@@ -60,6 +60,8 @@ struct rep_store_ops {
 		const struct engine_version *v),
 	    void *arg, struct err *e);
 	void (*paths_id)(void *st, struct id128 *ret);
+	int (*each_bad)(void *st, int (*fn)(void *arg, const char *id),
+	    void *arg);
 	/* A small file of this node's own, replaced durably and atomically
 	 * (membership, votes, cursors); ERR_NOT_FOUND. */
 	int (

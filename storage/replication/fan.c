@@ -7,7 +7,8 @@
 struct fan *
 fan_new(struct rep *r, unsigned op, const struct rep_group *g)
 {
-	struct fan *f = mem_zalloc(sizeof(*f));
+	struct fan *f =
+	    mem_zalloc(sizeof(*f) + g->n_peers * sizeof(f->slot[0]));
 	size_t i;
 
 	if (f == NULL)

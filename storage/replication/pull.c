@@ -231,6 +231,13 @@ pull_round(struct rep_peer *p, struct err *e)
 	size_t path = 0, n = 1;
 	int rc = 0;
 
+	lock_take(&r->lock);
+	if (p->must_restart) {
+		memset(p->pos, 0, REP_PATHS * sizeof(*p->pos));
+		p->must_restart = p->is_caught_up = false;
+		r->is_dirty = true;
+	}
+	lock_drop(&r->lock);
 	for (; rc == 0 && path < n; path++) {
 		rc = pull_path(p, path, 0, path == 0 ? &seen : &at, &is_end,
 		    &left, e);

@@ -63,7 +63,8 @@ struct rep_peer {
 	unsigned n_installs, n_calls; /* under way */
 	/* What is pulled from it. */
 	bool is_pulling, is_caught_up, is_first_failed;
-	bool has_asked; /* it reads this node's log, and its cursor fits */
+	bool must_restart; /* its cursors are worth nothing any more */
+	bool has_asked;    /* it reads this node's log, and its cursor fits */
 	size_t n_paths;
 	struct engine_pos *pos; /* REP_PATHS of them */
 	uint64_t behind, first_behind;
@@ -176,7 +177,7 @@ struct fan {
 		int rc;
 		struct buf args, body;
 		int64_t took_ms;
-	} slot[CMAP_MEMBERS];
+	} slot[];
 };
 struct fan *fan_new(struct rep *r, unsigned op, const struct rep_group *g);
 void fan_free(struct fan **fp); /* the caller's reference */

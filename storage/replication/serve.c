@@ -48,6 +48,7 @@ pack_logged(void *arg, const struct engine_record *rec)
 static void
 note_asked(struct rep *r, const struct rpc_from *from, bool is_lost)
 {
+	size_t n_paths = r->so->n_paths(r->st);
 	struct rep_peer *p;
 	bool is_news = false;
 
@@ -60,6 +61,10 @@ note_asked(struct rep *r, const struct rpc_from *from, bool is_lost)
 		is_news = !r->was_put_back;
 		r->was_put_back = r->is_dirty = true;
 		r->is_active = r->is_witness = r->is_complete = false;
+		/* Of several disks, which one keeps the cursors? */
+		for (p = r->peers; is_news && n_paths > 1 && p != NULL;
+		     p = p->next)
+			p->must_restart = true;
 	}
 	lock_drop(&r->lock);
 	if (is_news)

@@ -25,7 +25,9 @@
 #define TICK_MS 200
 #define SAVE_MS 1000
 #define TOUCH_MS 60000
+#define REPAIR_MS 5000 /* between looks at what a scrub has found */
 #define GRACE_MS 15000
+#define FIRST_COMPARE_MS 30000
 
 /* --- keeping --- */
 
@@ -45,27 +47,41 @@ peer_new(struct rep *r, const struct id128 *node)
 	return p;
 }
 
+/* Under the lock. */
+static struct rep_peer *
+find_peer(struct rep *r, const struct id128 *node)
+{
+	struct rep_peer *p = r->peers;
+
+	while (p != NULL && !id128_eq(&p->node, node))
+		p = p->next;
+	return p;
+}
+
 struct rep_peer *
 peer_get(struct rep *r, const struct id128 *node)
 {
-	struct rep_peer *p, *fresh = peer_new(r, node);
+	struct rep_peer *p, *fresh;
 
 	lock_take(&r->lock);
-	for (p = r->peers; p != NULL; p = p->next) {
-		if (id128_eq(&p->node, node))
-			break;
-	}
-	if (p == NULL && fresh != NULL) {
-		p = fresh;
-		p->next = r->peers;
-		r->peers = p;
-		fresh = NULL;
+	p = find_peer(r, node);
+	lock_drop(&r->lock);
+	if (p != NULL)
+		return p;
+	fresh = peer_new(r, node);
+	if (fresh == NULL)
+		return NULL;
+	lock_take(&r->lock);
+	p = find_peer(r, node);
+	if (p == NULL) {
+		fresh->next = r->peers;
+		r->peers = fresh;
 	}
 	lock_drop(&r->lock);
-	if (fresh != NULL) {
-		mem_free(&fresh->pos);
-		mem_free(&fresh);
-	}
+	if (p == NULL)
+		return fresh;
+	mem_free(&fresh->pos);
+	mem_free(&fresh);
 	return p;
 }
 
@@ -419,6 +435,13 @@ compare_main(void *arg)
 	rep_task_end(r);
 }
 
+static int
+repair_it(void *arg, const char *id)
+{
+	repair_later(arg, str_of(id), ENGINE_REPAIR);
+	return 0;
+}
+
 static void
 compare_if_due(struct rep *r, int64_t now, int64_t *next)
 {
@@ -448,14 +471,14 @@ rep_keeper(void *arg)
 	struct rep *r = arg;
 	struct rep_group g;
 	struct err e;
-	int64_t now, compare_at, expire_at = 0;
+	int64_t now, compare_at, expire_at = 0, repair_at = 0;
 	size_t i;
 
 	now = r->eo->now_ms(r->env);
-	/* Not all members at once. */
-	compare_at = now + r->c.compare_interval_s * 500 +
-	             (int64_t)(r->eo->random(r->env) %
-			       (uint64_t)(r->c.compare_interval_s * 500));
+	/* Soon after a start, which may have found damage; not all members at
+	 * once. */
+	compare_at = now + FIRST_COMPARE_MS +
+	             (int64_t)(r->eo->random(r->env) % FIRST_COMPARE_MS);
 	while (!rep_is_closing(r)) {
 		now = r->eo->now_ms(r->env);
 		if (rep_group_get(r, &g, &e) == 0) {
@@ -465,6 +488,10 @@ rep_keeper(void *arg)
 			touch(r, &g);
 			save_if_due(r, now);
 			compare_if_due(r, now, &compare_at);
+		}
+		if (now >= repair_at) {
+			r->so->each_bad(r->st, repair_it, r);
+			repair_at = now + REPAIR_MS;
 		}
 		if (now >= expire_at) {
 			sessions_expire(r, false);

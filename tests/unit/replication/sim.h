@@ -101,7 +101,6 @@ enum engine_known sim_disk_find(const struct sim_disk *d, struct str id,
 /* All entries, tombstones too, in order of their keys; and whether a and b hold
  * the same (the first difference is put into words). */
 size_t sim_disk_count(const struct sim_disk *d);
-const char *sim_disk_id(const struct sim_disk *d, size_t i);
 bool sim_disk_same(const struct sim_disk *a, const struct sim_disk *b,
     char *why, size_t why_len);
 

@@ -226,13 +226,6 @@ sim_disk_count(const struct sim_disk *d)
 	return d->n_items;
 }
 
-const char *
-sim_disk_id(const struct sim_disk *d, size_t i)
-{
-	MUST(i < d->n_items);
-	return d->items[i].r.info.id;
-}
-
 /* --- looking --- */
 
 /* Position of @key, or where it would be. */
@@ -910,6 +903,24 @@ st_paths_id(void *st, struct id128 *ret)
 	*ret = ((struct sim_disk *)st)->paths_id;
 }
 
+/* As if a scrub were always just done. */
+static int
+st_each_bad(void *st, int (*fn)(void *arg, const char *id), void *arg)
+{
+	struct sim_disk *d = st;
+	char id[ENGINE_FILE_ID_MAX];
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; is_up(d) && i < d->n_items && rc == 0; i++) {
+		if (!d->items[i].is_bad)
+			continue;
+		memcpy(id, d->items[i].r.info.id, sizeof(id));
+		rc = fn(arg, id);
+	}
+	return rc;
+}
+
 /* --- small files --- */
 
 static struct text_file *
@@ -988,6 +999,7 @@ const struct rep_store_ops sim_disk_ops = {
 	.digest = st_digest,
 	.range = st_range,
 	.paths_id = st_paths_id,
+	.each_bad = st_each_bad,
 	.save = st_save,
 	.load = st_load,
 };

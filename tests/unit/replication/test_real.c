@@ -281,37 +281,84 @@ flip(int node, const char *mark, size_t len)
 	fail_msg("the file is in no volume");
 }
 
+/* A file at node 0 with a bit turned there. */
 static void
-test_flipped_bit(void **state)
+put_flipped(struct engine_file_info *f, char mark[4000])
 {
-	struct engine_file_info f;
 	struct engine_owner o = { .class = ENGINE_CLASS_S3,
 		.note = STR_LIT("note") };
-	char mark[4000], got[4000];
-	struct rep_file *rf;
-	size_t n;
-	int i, rc = ERR_CORRUPT;
 
-	(void)state;
-	rand_bytes(mark, sizeof(mark));
-	OK(rep_put(g.v[0].r, &o, -1, str_mem(mark, sizeof(mark)), "bin", 0, &f,
-	    &last));
+	rand_bytes(mark, 4000);
+	OK(rep_put(g.v[0].r, &o, -1, str_mem(mark, 4000), "bin", 0, f, &last));
 	wait_same();
-	flip(0, mark, sizeof(mark));
-	OK(rep_file_open(g.v[0].r, str_of(f.id), &rf, &last));
-	OK(rep_file_read(rf, 0, got, sizeof(got), &n, &last));
-	rep_file_close(&rf);
-	assert_int_equal(n, sizeof(mark));
-	assert_memory_equal(got, mark, n);
-	/* ... and the copy here is good again before long. */
-	for (i = 0; i < 300 && rc < 0; i++) {
-		rc = engine_read(g.v[0].engine, str_of(f.id), 0, got,
+	flip(0, mark, 4000);
+}
+
+/* The copy at node 0 is good again before long. */
+static void
+wait_good(const struct engine_file_info *f, const char mark[4000])
+{
+	int i, rc = ERR_CORRUPT;
+	char got[4000];
+	size_t n;
+
+	for (i = 0; i < 600 && rc < 0; i++) {
+		rc = engine_read(g.v[0].engine, str_of(f->id), 0, got,
 		    sizeof(got), &n, &last);
 		if (rc < 0)
 			clock_sleep_ms(20);
 	}
 	assert_int_equal(rc, 0);
+	assert_int_equal(n, 4000);
 	assert_memory_equal(got, mark, n);
+}
+
+static void
+test_flipped_bit(void **state)
+{
+	struct engine_file_info f;
+	char mark[4000], got[4000];
+	struct rep_file *rf;
+	size_t n;
+
+	(void)state;
+	put_flipped(&f, mark);
+	OK(rep_file_open(g.v[0].r, str_of(f.id), &rf, &last));
+	OK(rep_file_read(rf, 0, got, sizeof(got), &n, &last));
+	rep_file_close(&rf);
+	assert_int_equal(n, sizeof(mark));
+	assert_memory_equal(got, mark, n);
+	wait_good(&f, mark);
+}
+
+static int
+count_bad(void *arg, const char *id)
+{
+	(void)id;
+	(*(int *)arg)++;
+	return 0;
+}
+
+/* What a scrub finds is repaired although nobody reads it. */
+static void
+test_scrub(void **state)
+{
+	struct engine_file_info f;
+	char mark[4000];
+	int i, bad = 0;
+
+	(void)state;
+	put_flipped(&f, mark);
+	OK(engine_scrub_now(g.v[0].engine, &last));
+	engine_each_bad(g.v[0].engine, count_bad, &bad);
+	assert_int_equal(bad, 1);
+	for (i = 0; i < 1000 && bad > 0; i++) {
+		clock_sleep_ms(20);
+		bad = 0;
+		engine_each_bad(g.v[0].engine, count_bad, &bad);
+	}
+	assert_int_equal(bad, 0);
+	wait_good(&f, mark);
 }
 
 #define NAME "group1/M00/00/00/wKgAAWVT8wCEWVsDAAAAAAAAAAA1234567"
@@ -411,6 +458,7 @@ main(void)
 		cmocka_unit_test(test_away_and_wiped),
 		cmocka_unit_test(test_writes_go_on),
 		cmocka_unit_test(test_flipped_bit),
+		cmocka_unit_test(test_scrub),
 		cmocka_unit_test(test_change),
 		cmocka_unit_test(test_compare),
 	};

@@ -590,33 +590,6 @@ check_files(struct chaos *c)
 	}
 }
 
-/* Reading repairs what is damaged: all there is, at every node, as a scrub
- * would. */
-static void
-touch_all(struct chaos *c)
-{
-	char id[ENGINE_FILE_ID_MAX], p[16];
-	struct err e = ERR_INIT;
-	struct rep_file *rf;
-	struct rep *r;
-	size_t i, n;
-	int node;
-
-	for (node = 0; node < c->g.n; node++) {
-		for (i = 0; i < sim_disk_count(sim_disk(c->s, node)); i++) {
-			snprintf(id, sizeof(id), "%s",
-			    sim_disk_id(sim_disk(c->s, node), i));
-			r = sim_group_enter(&c->g, node);
-			MUST(r != NULL);
-			if (rep_file_open(r, str_of(id), &rf, &e) == 0) {
-				rep_file_read(rf, 0, p, sizeof(p), &n, &e);
-				rep_file_close(&rf);
-			}
-			sim_leave(c->s, node);
-		}
-	}
-}
-
 static void
 check_names(struct chaos *c)
 {
@@ -660,9 +633,8 @@ peace(struct chaos *c)
 	if (!wait_for(c, is_well, 60000))
 		fail_seed(c, "C6: not ACTIVE again");
 	wait_for(c, is_same, 30000);
-	check_files(c); /* repairs what was damaged, too */
+	check_files(c);
 	check_names(c);
-	touch_all(c);
 	if (!wait_for(c, is_same, 60000)) {
 		for (i = 1; i < c->g.n; i++)
 			sim_disk_same(sim_disk(c->s, 0), sim_disk(c->s, i), why,
