@@ -474,7 +474,7 @@ give_up_step(struct members *m)
 	     (other.n > 1 || memcmp(other.group_id.b, m->s.now.group_id.b,
 				 sizeof(other.group_id.b)) < 0);
 	lock_drop(&m->lock);
-	if (!go || has_files(m))
+	if (!go || m->c.has_files || has_files(m))
 		return;
 	rc = pen_take(m, NULL);
 	if (rc < 0)

@@ -451,7 +451,7 @@ test_frames(void **state)
 static void
 test_slow(void **state)
 {
-	struct fdfs_server_opts o = { .head_ms = 100, .io_ms = 100 };
+	struct fdfs_server_opts o = { .head_ms = 500, .io_ms = 500 };
 	struct rpc_self self = self_of(RPC_GATE, "", SECRET);
 	uint8_t raw[RPC_HEAD], answer[600];
 	struct rpc_head h = { .version = 1,

@@ -374,6 +374,34 @@ no_majority(struct world *w)
 	assert_false(view(w).is_leader);
 }
 
+/* M6: one with a member's server ID is that member with its disks lost, unless
+ * the member answers. */
+static void
+replacing(struct world *w)
+{
+	struct fake *new = &w->fake[0];
+	const struct str join = str_mem("\3\0\0\0", 5);
+
+	settle(w);
+	new->id = (struct id128){ { 0xaa } };
+	w->fake[1].says_yes = true;
+	assert_int_equal(send(w, 0, RPC_JOIN, join), ERR_EXISTS);
+	assert_int_equal(view(w).epoch, w->mship.epoch);
+	w->fake[2].is_silent = true;
+	assert_int_equal(send(w, 0, RPC_JOIN, join), -1000);
+	assert_int_equal(view(w).epoch, w->mship.epoch + 1);
+	assert_int_equal(view(w).n, 3);
+	assert_true(id128_eq(&view(w).m[2].node, &new->id));
+	assert_int_equal(view(w).since[2], w->mship.epoch + 1);
+	/* The old one is out. */
+	w->mship = w->fake[1].took;
+	assert_int_equal(vote(w, 2, true, 99), ERR_ACCESS_DENIED);
+	assert_int_equal(send(w, 2, RPC_JOIN, join), ERR_ACCESS_DENIED);
+	/* A member that comes under another server ID is refused. */
+	assert_int_equal(send(w, 0, RPC_JOIN, str_mem("\7\0\0\0", 5)),
+	    ERR_INVALID);
+}
+
 /* Leads by votes, for as long as a majority confirms. */
 static void
 leading(struct world *w)
@@ -532,6 +560,7 @@ STEP(terms)
 STEP(epochs)
 STEP(finishing)
 STEP(no_majority)
+STEP(replacing)
 STEP(leading)
 STEP(put_back)
 STEP(forgotten)
@@ -545,6 +574,7 @@ main(void)
 		cmocka_unit_test(test_epochs),
 		cmocka_unit_test(test_finishing),
 		cmocka_unit_test(test_no_majority),
+		cmocka_unit_test(test_replacing),
 		cmocka_unit_test(test_leading),
 		cmocka_unit_test(test_put_back),
 		cmocka_unit_test(test_forgotten),
