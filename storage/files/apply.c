@@ -89,10 +89,10 @@ static void
 draft_close(struct files *f, struct draft *d, int rc)
 {
 	const char *id = d->fresh.p, *end = id + d->fresh.len;
-	bool is_open = rc == ERR_BUSY;
+	bool is_final = rc == ERR_RETRY || files_is_final(rc);
 
 	for (; id < end; id += strlen(id) + 1)
-		if (rc == 0 ? !is_named_id(&d->list, id) : !is_open)
+		if (rc == 0 ? !is_named_id(&d->list, id) : is_final)
 			files_drop_now(f, id);
 	for (size_t i = 0; rc == 0 && i < d->n_old; i++)
 		if (!is_named(&d->list, i))
@@ -155,7 +155,8 @@ tidy(struct files *f, struct draft *d, struct err *e)
 	size_t first, n;
 	int rc = 0;
 
-	if (d->list.bytes.len > LIST_INLINE)
+	if (d->list.bytes.len > LIST_INLINE ||
+	    d->list.bytes.len > f->small_limit / 4)
 		rc = spill(f, d, e);
 	while (rc == 0 && list_plan(&d->list, &first, &n))
 		rc = merge(f, d, first, n, e);
@@ -165,7 +166,7 @@ tidy(struct files *f, struct draft *d, struct err *e)
 }
 
 static int
-write_list(struct files *f, const struct draft *d, bool is_new, struct err *e)
+write_list(struct files *f, struct draft *d, bool is_new, struct err *e)
 {
 	struct buf body = BUF_CAP(f->small_limit);
 	struct rep_change c = { .id = str_of(d->id),
@@ -173,8 +174,11 @@ write_list(struct files *f, const struct draft *d, bool is_new, struct err *e)
 		.is_new = is_new,
 		.base = d->version };
 	struct engine_file_info info;
-	int rc = list_encode(&d->list, &body, e);
+	int rc;
 
+	if (d->list.n_recent > f->small_limit / 64)
+		d->list.n_recent = f->small_limit / 64;
+	rc = list_encode(&d->list, &body, e);
 	c.body = buf_str(&body);
 	if (rc == 0)
 		rc = rep_change(f->rep, &c, &info, e);
@@ -196,12 +200,12 @@ create(struct files *f, const struct files_op *op, struct err *e)
 		rc = list_splice(&d.list, 0, 0, &op->piece, e);
 	if (rc == 0) {
 		d.list.created_s = files_now_s(f);
-		list_note_change(&d.list, &op->change, d.list.created_s);
+		list_note_change(&d.list, op->change, d.list.created_s);
 		rc = write_list(f, &d, true, e);
 	}
 	if (rc == ERR_EXISTS && op->is_again) { /* F5 */
 		if (draft_open(f, op->name, &old, e) == 0 &&
-		    list_has_change(&old.list, &op->change))
+		    list_has_change(&old.list, op->change))
 			rc = 0;
 		else
 			rc = err_set(e, ERR_EXISTS, NULL);
@@ -251,7 +255,7 @@ change_once(struct files *f, const struct files_op *op, struct err *e)
 	struct draft d;
 	int rc = draft_open(f, op->name, &d, e);
 
-	if (rc < 0 || list_has_change(&d.list, &op->change)) { /* F5 */
+	if (rc < 0 || list_has_change(&d.list, op->change)) { /* F5 */
 		draft_close(f, &d, ERR_BUSY);
 		return rc;
 	}
@@ -264,7 +268,7 @@ change_once(struct files *f, const struct files_op *op, struct err *e)
 	if (rc == 0)
 		rc = tidy(f, &d, e);
 	if (rc == 0) {
-		list_note_change(&d.list, &op->change, files_now_s(f));
+		list_note_change(&d.list, op->change, files_now_s(f));
 		rc = write_list(f, &d, false, e);
 	}
 	draft_close(f, &d, rc);
@@ -416,12 +420,34 @@ delete_list(struct files *f, struct draft *d, struct err *e)
 	return rc;
 }
 
+/* The file first: what is left of a delete that stops in between is metadata
+ * that nobody sees, and the sweep takes. But the name of a slave may come again,
+ * and must not find it. */
+static int
+delete_both(struct files *f, struct str name, const char *id, struct draft *d,
+    struct err *e)
+{
+	struct str s = str_of(id);
+	enum fdfs_kind kind;
+	bool is_slave = !fdfs_name_kind(name, &kind) || kind == FDFS_SLAVE ||
+	                name.len != FILES_NAME_PLAIN;
+	int rc = 0;
+
+	if (is_slave)
+		rc = delete_meta(f, name, e);
+	if (rc == 0)
+		rc = d != NULL ? delete_list(f, d, e)
+		               : rep_delete_many(f->rep, &s, 1, e);
+	if (rc == 0 && !is_slave)
+		(void)delete_meta(f, name, NULL);
+	return rc;
+}
+
 static int
 delete_once(struct files *f, const struct files_op *op, struct err *e)
 {
 	char id[FILES_ID_LEN + 1];
 	struct draft d;
-	struct str s;
 	uint8_t class;
 	int rc = files_id(f, op->name, id, e);
 
@@ -429,19 +455,12 @@ delete_once(struct files *f, const struct files_op *op, struct err *e)
 		rc = look(f, id, &class, e);
 	if (rc < 0)
 		return rc;
-	if (class == ENGINE_CLASS_LIST) {
-		rc = draft_open(f, op->name, &d, e);
-		if (rc == 0)
-			rc = delete_meta(f, op->name, e);
-		if (rc == 0)
-			rc = delete_list(f, &d, e);
-		draft_close(f, &d, ERR_BUSY);
-		return rc;
-	}
-	s = str_of(id);
-	rc = delete_meta(f, op->name, e);
+	if (class != ENGINE_CLASS_LIST)
+		return delete_both(f, op->name, id, NULL, e);
+	rc = draft_open(f, op->name, &d, e);
 	if (rc == 0)
-		rc = rep_delete_many(f->rep, &s, 1, e);
+		rc = delete_both(f, op->name, id, &d, e);
+	draft_close(f, &d, ERR_BUSY);
 	return rc;
 }
 
@@ -517,15 +536,19 @@ regenerate(struct files *f, const struct files_op *op,
 	if (rc == 0)
 		rc = copy_meta(f, op->name, str_skip(s, strlen(f->group) + 1),
 		    e);
-	if (rc == 0)
-		rc = delete_meta(f, op->name, e);
-	if (rc == 0)
-		rc = delete_list(f, &d, e);
-	if (rc < 0 && rc != ERR_BUSY && s.len > 0) {
+	if (rc < 0 && s.len > 0) {
 		/* Not renamed: the copy must not stay. */
 		(void)delete_meta(f, str_skip(s, strlen(f->group) + 1), NULL);
 		(void)rep_delete_many(f->rep, &s, 1, NULL);
 	}
+	if (rc == 0)
+		rc = delete_list(f, &d, e);
+	if (rc == 0) {
+		(void)delete_meta(f, op->name, NULL);
+	} else if (files_is_final(rc) || rc == ERR_RETRY) {
+		(void)delete_meta(f, str_skip(s, strlen(f->group) + 1), NULL);
+		(void)rep_delete_many(f->rep, &s, 1, NULL);
+	} /* else the old one may be gone: then this is all there is */
 	draft_close(f, &d, ERR_BUSY);
 	if (rc == 0)
 		*ret = info;

@@ -236,28 +236,28 @@ take_content(struct files *f, struct str list, uint64_t size,
 	return 0;
 }
 
-/* @rc: what became of the change it was for. */
+/* @rc: what became of the change it was for. What may be in use after all is
+ * left to F4's sweep. */
 static void
-content_fini(struct files *f, struct content *c, int rc)
+content_fini(struct files *f, struct content *c, const struct files_op *op,
+    int rc)
 {
-	bool is_open = rc == ERR_BUSY || rc == ERR_RETRY ||
-	               rc == ERR_DISCONNECTED || rc == ERR_CLOSED;
-
-	if (rc < 0 && !is_open && c->seg.id[0] != '\0')
-		files_drop_now(f, c->seg.id); /* else F4's sweep finds out */
+	if (files_is_final(rc) && !op->is_again && c->seg.id[0] != '\0')
+		files_drop_now(f, c->seg.id);
 	mem_free(&c->p);
 }
 
 static int
-create(struct files *f, struct str name, const struct content *c, struct err *e)
+create(struct files *f, struct str name, const struct content *c,
+    struct files_op *op, struct err *e)
 {
-	struct files_op op = { .kind = FILES_CREATE,
-		.change = id128_new(),
-		.name = name,
-		.piece = c->piece };
 	struct files_result r = { .body = BUF_CAP(0) };
 
-	return files_ask_leader(f, &op, &r, e);
+	*op = (struct files_op){ .kind = FILES_CREATE,
+		.change = rand_u64(),
+		.name = name,
+		.piece = c->piece };
+	return files_ask_leader(f, op, &r, e);
 }
 
 static int
@@ -266,6 +266,7 @@ upload_appender(struct files *f, int path_no, struct str ext, uint64_t size,
 {
 	struct engine_owner o = { .class = ENGINE_CLASS_LIST };
 	char ext_text[FDFS_EXT_MAX + 1] = "";
+	struct files_op op = { 0 };
 	struct engine_record r;
 	struct content c;
 	struct str name;
@@ -283,9 +284,9 @@ upload_appender(struct files *f, int path_no, struct str ext, uint64_t size,
 		if (rc < 0)
 			break;
 		name = str_skip(str_of(r.info.id), strlen(f->group) + 1);
-		rc = create(f, name, &c, e);
+		rc = create(f, name, &c, &op, e);
 	}
-	content_fini(f, &c, rc);
+	content_fini(f, &c, &op, rc);
 	if (rc < 0)
 		return rc;
 	*ret = r.info;
@@ -318,6 +319,7 @@ files_upload_slave(struct files *f, struct str master, struct str prefix,
 	struct engine_version v = { 0 };
 	char name[FDFS_REMOTE_MAX + 1], id[FILES_ID_LEN + 1];
 	struct files_info info;
+	struct files_op op;
 	struct content c;
 	struct str s;
 	size_t len;
@@ -341,8 +343,8 @@ files_upload_slave(struct files *f, struct str master, struct str prefix,
 		    LIST_CREATE_INLINE, -1, fn, arg, &c, e);
 	if (rc < 0)
 		return rc;
-	rc = create(f, str_mem(name, len), &c, e);
-	content_fini(f, &c, rc);
+	rc = create(f, str_mem(name, len), &c, &op, e);
+	content_fini(f, &c, &op, rc);
 	if (rc == 0)
 		memcpy(ret_name, name, len + 1);
 	return rc;
@@ -355,7 +357,7 @@ change(struct files *f, enum files_op_kind kind, struct str name, uint64_t off,
     uint64_t size, files_source *fn, void *arg, struct err *e)
 {
 	struct files_op op = { .kind = kind,
-		.change = id128_new(),
+		.change = rand_u64(),
 		.name = name,
 		.off = off };
 	struct files_result r = { .body = BUF_CAP(0) };
@@ -371,7 +373,7 @@ change(struct files *f, enum files_op_kind kind, struct str name, uint64_t off,
 		return rc;
 	op.piece = c.piece;
 	rc = files_ask_leader(f, &op, &r, e);
-	content_fini(f, &c, rc);
+	content_fini(f, &c, &op, rc);
 	return rc;
 }
 
@@ -400,7 +402,7 @@ files_regenerate(struct files *f, struct str name, struct engine_file_info *ret,
     struct err *e)
 {
 	struct files_op op = { .kind = FILES_REGENERATE,
-		.change = id128_new(),
+		.change = rand_u64(),
 		.name = name };
 	struct files_result r = { .body = BUF_CAP(0) };
 	int rc = files_must_be_appender(name, e);
@@ -417,7 +419,7 @@ int
 files_delete(struct files *f, struct str name, struct err *e)
 {
 	struct files_op op = { .kind = FILES_DELETE,
-		.change = id128_new(),
+		.change = rand_u64(),
 		.name = name };
 	struct files_result r = { .body = BUF_CAP(0) };
 
@@ -430,7 +432,7 @@ files_set_meta(struct files *f, struct str name, char flag, struct str meta,
     struct err *e)
 {
 	struct files_op op = { .kind = FILES_SET_META,
-		.change = id128_new(),
+		.change = rand_u64(),
 		.name = name,
 		.flag = flag,
 		.meta = meta };

@@ -10,14 +10,15 @@
  * F1  Files of other classes (S3, INDEX, SEGMENT, META) do not exist for any
  *     function here: ERR_NOT_FOUND.
  * F2  A change of an appender or of metadata is there for every reader of any
- *     node once it was acknowledged: both are read by way of the leader. A
- *     delete is there on every node within reach.
+ *     node once it was acknowledged: both are read by way of the leader, but
+ *     in a group of two, where either node has them. A delete is there on
+ *     every node within reach.
  * F3  A list's length stays within FILES_SEGMENTS, and within what a small file
  *     holds: neighbours are merged. n appends write O(n log n) bytes.
  * F4  A segment that no list names goes after FILES_ORPHAN_S; one that a list
  *     names never does.
- * F5  A change is made once, however often it is asked for: each carries an ID,
- *     of which a list remembers the last ones.
+ * F5  A change is made once, however often it has to be tried: each carries an
+ *     ID, and a list remembers those of the last two minutes (256 at most).
  * Errors are those that fdfs_status_of() maps as FASTDFS.md says; ERR_RETRY where
  * nothing is known for sure, or no leader was found in FILES_WAIT_MS.
  * Threads: any. */

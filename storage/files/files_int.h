@@ -10,6 +10,7 @@
 #define FILES_PUT_MAX (256 * 1024) /* written whole; above streamed */
 #define FILES_CHUNK (256 * 1024)
 #define FILES_DROPS 65536
+#define FILES_NAME_PLAIN 44 /* of a name that a server draws */
 #define FILES_ID_LEN (ENGINE_FILE_ID_MAX - 1)
 
 struct files_turn { /* a name that is being changed; waiters in order */
@@ -80,7 +81,7 @@ enum files_op_kind {
 };
 struct files_op {
 	enum files_op_kind kind;
-	struct id128 change;
+	uint64_t change;
 	struct str name;
 	uint64_t off;            /* MODIFY; TRUNCATE: the new size */
 	char flag;               /* SET_META */
@@ -92,11 +93,23 @@ struct files_result {
 	struct engine_file_info info; /* REGENERATE */
 	struct buf body;              /* GET_META, GET_LIST */
 };
+/* Whether a change that failed with @rc can't have been made, nor be made later
+ * (what it was made of may go at once). */
+static inline bool
+files_is_final(int rc)
+{
+	return rc == ERR_INVALID || rc == ERR_NOT_FOUND || rc == ERR_EXISTS ||
+	       rc == ERR_TOO_BIG || rc == ERR_ACCESS_DENIED;
+}
 /* Here, if this node leads, else there; finds out who does for a while. */
 int files_ask_leader(struct files *f, struct files_op *op,
     struct files_result *ret, struct err *e);
 /* On the leader (apply.c). ERR_RETRY where this node is not. */
 int files_apply(struct files *f, const struct files_op *op,
+    struct files_result *ret, struct err *e);
+
+/* GET_META, GET_LIST of what this node itself has (read.c). */
+int files_read_here(struct files *f, const struct files_op *op,
     struct files_result *ret, struct err *e);
 
 /* --- copies and segments (copy.c) --- */

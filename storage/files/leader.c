@@ -1,6 +1,6 @@
 /* storage/files/leader.c - asking the node that orders changes.
  *
- * Arguments of FILE_OP: kind u8, change ID 16, again u8, name text, offset u64,
+ * Arguments of FILE_OP: kind u8, change ID u64, again u8, name text, offset u64,
  * flag u8, piece: kind u8, length u64, segment text, CRC32 u32. The body is the
  * piece's bytes, or metadata. Answer: name text, size u64, CRC32 u32; the body
  * of GET_META and GET_LIST. */
@@ -18,7 +18,7 @@ op_pack(const struct files_op *op, struct buf *b)
 	int rc = pack_u8(b, (uint8_t)op->kind);
 
 	if (rc == 0)
-		rc = pack_id(b, &op->change);
+		rc = pack_u64(b, op->change);
 	if (rc == 0)
 		rc = pack_u8(b, op->is_again);
 	if (rc == 0)
@@ -46,7 +46,7 @@ op_unpack(struct str args, struct str body, char seg[LIST_ID],
 	struct files_op op = { .kind = (enum files_op_kind)unpack_u8(&u) };
 	struct str id;
 
-	op.change = unpack_id(&u);
+	op.change = unpack_u64(&u);
 	op.is_again = unpack_u8(&u) != 0;
 	op.name = unpack_str(&u, FDFS_REMOTE_MAX);
 	op.off = unpack_u64(&u);
@@ -135,6 +135,22 @@ may_ask_again(const struct files_op *op, int rc, bool was_sent)
 	       (rc == ERR_DISCONNECTED && !was_sent);
 }
 
+/* In a group of two every acknowledged change is on both nodes, so that each can
+ * answer alone, also when the other is away; unless its disks were lost or put
+ * back. */
+static bool
+can_read_here(struct files *f, const struct files_op *op,
+    const struct member_view *v)
+{
+	struct rep_status st;
+
+	if (v->n != 2 || v->self < 0 ||
+	    (op->kind != FILES_GET_LIST && op->kind != FILES_GET_META))
+		return false;
+	rep_status(f->rep, &st);
+	return st.state == FDFS_STATE_ACTIVE;
+}
+
 int
 files_ask_leader(struct files *f, struct files_op *op, struct files_result *ret,
     struct err *e)
@@ -149,7 +165,9 @@ files_ask_leader(struct files *f, struct files_op *op, struct files_result *ret,
 		members_get(f->members, &v);
 		was_sent = true;
 		buf_reset(&ret->body);
-		if (v.is_leader) {
+		if (can_read_here(f, op, &v)) {
+			rc = files_read_here(f, op, ret, e);
+		} else if (v.is_leader) {
 			rc = files_apply(f, op, ret, e);
 		} else if (v.leader >= 0 && v.leader != v.self) {
 			rc = ask(f, op, &v.m[v.leader].inner, v.epoch, ret,

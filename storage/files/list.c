@@ -264,19 +264,25 @@ list_spill(struct list *l, const char *id, struct err *e)
 }
 
 void
-list_note_change(struct list *l, const struct id128 *change, int64_t now_s)
+list_note_change(struct list *l, uint64_t change, int64_t now_s)
 {
-	memmove(&l->recent[1], &l->recent[0],
-	    (LIST_RECENT - 1) * sizeof(l->recent[0]));
-	l->recent[0] = *change;
+	size_t n = 1, old = l->n_recent;
+
+	/* A clock that was set makes some older or younger than they are. */
+	while (n <= old && n < LIST_RECENT &&
+	       now_s - l->recent[n - 1].at_s <= LIST_RECENT_S)
+		n++;
+	memmove(&l->recent[1], &l->recent[0], (n - 1) * sizeof(l->recent[0]));
+	l->recent[0] = (struct list_change){ change, now_s };
+	l->n_recent = n;
 	l->modified_s = now_s;
 }
 
 bool
-list_has_change(const struct list *l, const struct id128 *change)
+list_has_change(const struct list *l, uint64_t change)
 {
-	for (size_t i = 0; i < LIST_RECENT; i++)
-		if (id128_eq(&l->recent[i], change))
+	for (size_t i = 0; i < l->n_recent; i++)
+		if (l->recent[i].id == change)
 			return true;
 	return false;
 }
@@ -467,8 +473,13 @@ list_encode(const struct list *l, struct buf *b, struct err *e)
 		rc = pack_u64(b, (uint64_t)l->created_s);
 	if (rc == 0)
 		rc = pack_u64(b, (uint64_t)l->modified_s);
-	for (size_t i = 0; rc == 0 && i < LIST_RECENT; i++)
-		rc = pack_id(b, &l->recent[i]);
+	if (rc == 0)
+		rc = pack_u32(b, (uint32_t)l->n_recent);
+	for (size_t i = 0; rc == 0 && i < l->n_recent; i++) {
+		rc = pack_u64(b, l->recent[i].id);
+		if (rc == 0)
+			rc = pack_u64(b, (uint64_t)l->recent[i].at_s);
+	}
 	if (rc == 0)
 		rc = encode_segs(l, number, number_segs(l, number), b);
 	if (rc == 0)
@@ -545,8 +556,13 @@ decode_body(struct unpack *u, struct list *l, struct err *e)
 
 	l->created_s = (int64_t)unpack_u64(u);
 	l->modified_s = (int64_t)unpack_u64(u);
-	for (size_t i = 0; i < LIST_RECENT; i++)
-		l->recent[i] = unpack_id(u);
+	l->n_recent = unpack_u32(u);
+	if (u->is_bad || l->n_recent > LIST_RECENT)
+		return corrupt(e, "number of changes");
+	for (size_t i = 0; i < l->n_recent; i++) {
+		l->recent[i].id = unpack_u64(u);
+		l->recent[i].at_s = (int64_t)unpack_u64(u);
+	}
 	rc = decode_segs(u, l, e);
 	if (rc < 0)
 		return rc;

@@ -13,11 +13,11 @@
 #define STORAGE_FILES_LIST_H
 
 #include "lib/err.h"
-#include "lib/rand.h"
 #include "lib/str.h"
 
 #define LIST_ID 144                    /* a segment's name, NUL included */
-#define LIST_RECENT 8                  /* changes remembered */
+#define LIST_RECENT 256                /* changes remembered, at most, */
+#define LIST_RECENT_S 120              /* and so long */
 #define LIST_CREATE_INLINE (64 * 1024) /* content of a new list kept in it */
 #define LIST_INLINE (4 * 1024)         /* what changes may leave in it */
 #define LIST_TIER 4
@@ -49,8 +49,11 @@ struct list_seg {
 struct list {
 	uint64_t size;
 	int64_t created_s, modified_s;
-	struct id128
-	    recent[LIST_RECENT]; /* of the last changes, newest first */
+	struct list_change { /* the last ones, newest first */
+		uint64_t id;
+		int64_t at_s;
+	} recent[LIST_RECENT];
+	size_t n_recent;
 	struct list_seg *segs;
 	size_t n_segs, segs_room;
 	struct list_extent *ext;
@@ -85,9 +88,8 @@ int list_replace(struct list *l, size_t first, size_t n, const char *id,
 /* The list's bytes have become the segment @id (of the same size). */
 int list_spill(struct list *l, const char *id, struct err *e);
 
-void list_note_change(struct list *l, const struct id128 *change,
-    int64_t now_s);
-bool list_has_change(const struct list *l, const struct id128 *change);
+void list_note_change(struct list *l, uint64_t change, int64_t now_s);
+bool list_has_change(const struct list *l, uint64_t change);
 
 /* G4: what is to be merged now. False: nothing. */
 bool list_plan(const struct list *l, size_t *ret_first, size_t *ret_n);

@@ -26,23 +26,89 @@ list_of_leader(struct files *f, struct str name, struct list *ret,
 }
 
 static int
+read_whole(struct rep_file *file, uint64_t size, struct buf *b, struct err *e)
+{
+	size_t done = 0, n = 1;
+	int rc = buf_reserve(b, (size_t)size);
+
+	if (rc < 0)
+		return err_set(e, rc, NULL);
+	while (rc == 0 && done < size && n > 0) {
+		rc = rep_file_read(file, done, b->p + b->len,
+		    (size_t)size - done, &n, e);
+		if (rc == 0) {
+			done += n;
+			b->len += n;
+		}
+	}
+	return rc;
+}
+
+static int
 list_of_file(struct rep_file *file, uint64_t size, struct list *ret,
     struct err *e)
 {
-	char *p = mem_alloc(size > 0 ? (size_t)size : 1);
-	size_t done = 0, n = 1;
-	int rc = 0;
+	struct buf b = BUF_CAP(RPC_BODY_MAX);
+	int rc = read_whole(file, size, &b, e);
 
-	if (p == NULL)
-		return err_set(e, ERR_NO_MEMORY, NULL);
-	while (rc == 0 && done < size && n > 0) {
-		rc = rep_file_read(file, done, p + done, (size_t)size - done,
-		    &n, e);
-		done += rc == 0 ? n : 0;
-	}
 	if (rc == 0)
-		rc = list_decode(str_mem(p, done), ret, e);
-	mem_free(&p);
+		rc = list_decode(buf_str(&b), ret, e);
+	buf_fini(&b);
+	return rc;
+}
+
+/* The whole of a small file of this class. */
+static int
+read_class(struct files *f, const char *id, uint8_t class, struct buf *b,
+    struct err *e)
+{
+	struct engine_file_info info;
+	struct rep_file *file = NULL;
+	int rc = rep_file_open(f->rep, str_of(id), &file, e);
+
+	if (rc < 0)
+		return rc;
+	rep_file_info(file, &info);
+	if (info.class != class)
+		rc = err_set(e, ERR_NOT_FOUND, NULL);
+	else
+		rc = read_whole(file, info.size, b, e);
+	rep_file_close(&file);
+	return rc;
+}
+
+static int
+exists(struct files *f, const char *id, struct err *e)
+{
+	struct engine_file_info info;
+	struct rep_file *file = NULL;
+	int rc = rep_file_open(f->rep, str_of(id), &file, e);
+
+	if (rc < 0)
+		return rc;
+	rep_file_info(file, &info);
+	rep_file_close(&file);
+	if (info.class != ENGINE_CLASS_FASTDFS &&
+	    info.class != ENGINE_CLASS_LIST)
+		rc = err_set(e, ERR_NOT_FOUND, NULL); /* F1 */
+	return rc;
+}
+
+int
+files_read_here(struct files *f, const struct files_op *op,
+    struct files_result *ret, struct err *e)
+{
+	char id[FILES_ID_LEN + 1], meta[FILES_ID_LEN + 1];
+	int rc = files_id(f, op->name, id, e);
+
+	if (rc == 0 && op->kind == FILES_GET_LIST)
+		return read_class(f, id, ENGINE_CLASS_LIST, &ret->body, e);
+	if (rc == 0)
+		rc = exists(f, id, e);
+	if (rc == 0 && files_meta_id(f, op->name, meta, NULL) < 0)
+		rc = err_set(e, ERR_NOT_FOUND, NULL);
+	if (rc == 0)
+		rc = read_class(f, meta, ENGINE_CLASS_META, &ret->body, e);
 	return rc;
 }
 
@@ -103,7 +169,7 @@ files_reader_open(struct files *f, struct str name, struct files_reader **ret,
 		info.modified_s = r->list.modified_s;
 		if (!list_crc32(&r->list, &info.crc32))
 			info.crc32 = 0;
-		memcpy(&info.tag, r->list.recent[0].b, sizeof(info.tag));
+		info.tag = r->list.n_recent > 0 ? r->list.recent[0].id : 0;
 	}
 	if (fdfs_remote_parse(name, &parsed, NULL) == 0)
 		info.server_id = parsed.server;

@@ -1,4 +1,5 @@
-/* storage/files/sweep.c - segments that no list names any more.
+/* storage/files/sweep.c - segments that no list names any more, and metadata
+ * without a file.
  *
  * Known ones (what a change or a delete let go of) are remembered in memory and
  * go a little later, since readers may still be on them; what is forgotten by a
@@ -303,6 +304,34 @@ sweep_nameless(struct sweep *s, struct err *e)
 	return rc;
 }
 
+/* Metadata whose file is gone: a delete was broken off. */
+static int
+on_meta(struct sweep *s, const struct engine_record *r, struct err *e)
+{
+	struct rep_change c = { .class = ENGINE_CLASS_META,
+		.is_delete = true,
+		.id = str_of(r->info.id),
+		.base = r->info.file_version };
+	struct engine_file_info info;
+	struct rep_file *file = NULL;
+	struct str of = c.id;
+	int rc;
+
+	if (r->info.created_s >= s->before_s ||
+	    !str_has_suffix(c.id, STR_LIT("-m")))
+		return 0;
+	of.len -= 2;
+	rc = rep_file_open(s->f->rep, of, &file, e);
+	if (rc == 0)
+		rep_file_close(&file);
+	if (rc != ERR_NOT_FOUND)
+		return rc == ERR_RETRY ? 0 : rc;
+	rc = rep_change(s->f->rep, &c, &info, e);
+	if (rc == 0)
+		s->deleted++;
+	return rc == ERR_NOT_FOUND || rc == ERR_RETRY ? 0 : rc;
+}
+
 int
 files_sweep(struct files *f, uint64_t *ret_n, struct err *e)
 {
@@ -318,6 +347,8 @@ files_sweep(struct files *f, uint64_t *ret_n, struct err *e)
 	rc = each(s, ENGINE_CLASS_SEGMENT, on_segment, e);
 	if (rc == 0)
 		rc = sweep_nameless(s, e);
+	if (rc == 0)
+		rc = each(s, ENGINE_CLASS_META, on_meta, e);
 	if (rc == 0)
 		*ret_n = s->deleted;
 	list_fini(&s->list);
@@ -345,7 +376,7 @@ sweep_if_leader(struct files *f)
 		snprintf(line, sizeof(line), "sweep of segments: %s", e.msg);
 	else if (n > 0)
 		snprintf(line, sizeof(line),
-		    "sweep: %ju segments that no list names were deleted",
+		    "sweep: %ju segments and metadata without a file deleted",
 		    (uintmax_t)n);
 	if (line[0] != '\0')
 		f->env.ops->event(f->env.env, rc < 0 ? 1 : 2, line);

@@ -30,6 +30,7 @@ struct rep { /* and members */
 	/* What is to fail, and what was done. */
 	int fail_change, fail_change_after; /* rc, before or after it is done */
 	bool no_leader;
+	size_t small_limit;
 	uint64_t written; /* bytes */
 	size_t changes;
 	_Atomic bool stopped;
@@ -208,6 +209,8 @@ dbl_change(const struct rep_change *c, struct engine_file_info *ret,
 	struct double_file *f = dbl_find(c->id);
 	bool is_live = f != NULL && !f->is_tomb;
 
+	if (c->body.len > world.small_limit)
+		return err_set(e, ERR_TOO_BIG, NULL);
 	if (c->is_new && is_live)
 		return err_set(e, ERR_EXISTS, NULL);
 	if (!c->is_new && !is_live)

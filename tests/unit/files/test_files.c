@@ -17,19 +17,33 @@
 static struct files *files;
 
 static int
-setup(void **state)
+setup_limit(size_t small_limit)
 {
 	struct files_conf c = { .rep = &world,
 		.members = (struct members *)&world,
 		.env = { &dbl_store_ops, NULL, &dbl_env_ops, NULL },
 		.group = "group1",
-		.small_limit = 1024 * 1024,
+		.small_limit = small_limit,
 		.wait_ms = 300 };
 	struct err e = ERR_INIT;
 
-	(void)state;
 	dbl_open();
+	world.small_limit = small_limit;
 	return files_open(&c, &files, &e);
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	return setup_limit(1024 * 1024);
+}
+
+static int
+setup_small(void **state)
+{
+	(void)state;
+	return setup_limit(4096);
 }
 
 static int
@@ -295,6 +309,63 @@ test_many_appends(void **state)
 	free(p);
 }
 
+/* F3: changes anywhere; a record stays within what a small file holds. */
+static void
+test_random_changes(void **state)
+{
+	enum {
+		MOST = 200 * 1000
+	};
+	static char data[MOST], more[9000];
+	size_t len = 0, off, n;
+	struct err e = ERR_INIT;
+	char name[128];
+
+	(void)state;
+	srand(3);
+	upload(true, "", 0, name);
+	for (int i = 0; i < 600; i++) {
+		rand_bytes(more, sizeof(more));
+		n = (size_t)rand() % (rand() % 4 == 0 ? sizeof(more) : 200) + 1;
+		off = (size_t)rand() % (len + 1);
+		switch (rand() % 8) {
+		case 0:
+			assert_int_equal(files_truncate(files, str_of(name),
+					     off, &e),
+			    0);
+			len = off;
+			break;
+		case 1:
+		case 2:
+			if (len + n > MOST)
+				continue;
+			assert_int_equal(append(name, more, n), 0);
+			memcpy(data + len, more, n);
+			len += n;
+			break;
+		case 3:
+			if (len + n > MOST)
+				continue;
+			assert_int_equal(files_truncate(files, str_of(name),
+					     len + n, &e),
+			    0);
+			memset(data + len, 0, n);
+			len += n;
+			break;
+		default:
+			if (off + n > MOST)
+				continue;
+			assert_int_equal(modify(name, off, more, n), 0);
+			memcpy(data + off, more, n);
+			len = off + n > len ? off + n : len;
+			break;
+		}
+		if (i % 20 == 0)
+			assert_content(name, data, len);
+	}
+	assert_content(name, data, len);
+}
+
 static void
 test_slaves(void **state)
 {
@@ -542,10 +613,11 @@ static void
 test_sweep(void **state)
 {
 	struct engine_owner o = { .class = ENGINE_CLASS_SEGMENT };
-	char *big = random_bytes(BIG), name[128], other[128];
+	char *big = random_bytes(BIG), name[128], other[128], id[144];
 	struct engine_file_info info;
 	struct err e = ERR_INIT;
 	uint64_t n = 0;
+	struct str meta;
 
 	(void)state;
 	upload(true, big, BIG, name); /* its first segment has no note */
@@ -577,12 +649,25 @@ test_sweep(void **state)
 	assert_int_equal(files_sweep(files, &n, &e), 0);
 	assert_int_equal(n, 4);
 	assert_int_equal(dbl_count(ENGINE_CLASS_SEGMENT), 4);
-	assert_int_equal(files_delete(files, str_of(other), &e), 0);
+	assert_int_equal(files_set_meta(files, str_of(name), 'O',
+			     STR_LIT("a\002b"), &e),
+	    0);
+	assert_int_equal(files_set_meta(files, str_of(other), 'O',
+			     STR_LIT("a\002b"), &e),
+	    0);
+	/* as if a delete had been broken off */
+	snprintf(id, sizeof(id), "group1/%s", other);
+	meta = str_of(id);
+	assert_int_equal(rep_delete_many(&world, &meta, 1, &e), 0);
+	assert_int_equal(dbl_count(ENGINE_CLASS_META), 2);
 	world.shift_s += FILES_ORPHAN_S + 10;
 	assert_int_equal(files_sweep(files, &n, &e), 0);
 	for (int i = 0; i < 500 && dbl_count(ENGINE_CLASS_SEGMENT) > 3; i++)
 		usleep(10000);
 	assert_int_equal(dbl_count(ENGINE_CLASS_SEGMENT), 2);
+	assert_int_equal(dbl_count(ENGINE_CLASS_META), 1);
+	assert_int_equal(files_delete(files, str_of(name), &e), 0);
+	assert_int_equal(dbl_count(ENGINE_CLASS_META), 0);
 	free(big);
 }
 
@@ -644,6 +729,11 @@ main(void)
 		T(test_broken_off),
 		T(test_appender),
 		T(test_many_appends),
+		T(test_random_changes),
+#define SMALL(fn) cmocka_unit_test_setup_teardown(fn, setup_small, teardown)
+		SMALL(test_random_changes),
+		SMALL(test_appender),
+		SMALL(test_slaves),
 		T(test_slaves),
 		T(test_slave_again),
 		T(test_meta),

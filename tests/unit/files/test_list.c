@@ -3,6 +3,7 @@
 #include "storage/files/list.h"
 
 #include "lib/hash.h"
+#include "lib/rand.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -171,7 +172,6 @@ test_bad_records(void **state)
 		.id = "group1/M00/0",
 		.crc32 = 1 };
 	struct list_piece hole = { .kind = LIST_HOLE, .len = 7 };
-	struct id128 change = id128_new(), none = { { 1 } };
 	struct buf b = BUF_CAP(1024 * 1024);
 	struct err e = ERR_INIT;
 	struct list l, m;
@@ -181,11 +181,11 @@ test_bad_records(void **state)
 	assert_int_equal(list_splice(&l, 0, 0, &bytes, &e), 0);
 	assert_int_equal(list_splice(&l, 5, 0, &seg, &e), 0);
 	assert_int_equal(list_splice(&l, 105, 0, &hole, &e), 0);
-	list_note_change(&l, &change, 99);
+	list_note_change(&l, 77, 99);
 	assert_int_equal(list_encode(&l, &b, &e), 0);
 	assert_int_equal(list_decode(buf_str(&b), &m, &e), 0);
-	assert_true(list_has_change(&m, &change));
-	assert_false(list_has_change(&m, &none));
+	assert_true(list_has_change(&m, 77));
+	assert_false(list_has_change(&m, 78));
 	assert_int_equal(m.modified_s, 99);
 	list_fini(&m);
 	for (size_t i = 0; i < b.len; i++)
@@ -210,6 +210,31 @@ test_bad_records(void **state)
 	assert_int_equal(list_decode(buf_str(&b), &m, &e), ERR_VERSION);
 	list_fini(&l);
 	buf_fini(&b);
+}
+
+static void
+test_recent(void **state)
+{
+	struct list l;
+
+	(void)state;
+	list_init(&l);
+	for (uint64_t i = 1; i <= 1000; i++) {
+		list_note_change(&l, i, 5000);
+		assert_true(list_has_change(&l, i));
+		assert_true(i < LIST_RECENT ||
+			    list_has_change(&l, i - LIST_RECENT + 1));
+	}
+	assert_int_equal(l.n_recent, LIST_RECENT);
+	assert_false(list_has_change(&l, 1000 - LIST_RECENT));
+	list_note_change(&l, 2000, 5000 + LIST_RECENT_S);
+	assert_int_equal(l.n_recent, LIST_RECENT);
+	list_note_change(&l, 2001, 5001 + LIST_RECENT_S);
+	assert_int_equal(l.n_recent, 2);
+	assert_true(list_has_change(&l, 2000));
+	list_note_change(&l, 2002, 10); /* the clock was put back */
+	assert_int_equal(l.n_recent, 3);
+	list_fini(&l);
 }
 
 static void
@@ -260,6 +285,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_bad_records),
+		cmocka_unit_test(test_recent),
 		cmocka_unit_test(test_zero_crc),
 		cmocka_unit_test(test_tiers),
 	};
