@@ -23,7 +23,7 @@ of the server's processes from /proc, per request.
   memory  RssAnon idle, and while streaming big objects both ways.
   start   until ready after kill -9, with the big bucket, and after a stop.
   cluster GET 4 KiB and 1 MiB through tracker, one storage node and a gateway on
-          this host, against the same server in one process; 16 connections.
+          this host, against the same server in one process; 64 connections.
 
 The big bucket has --big objects, which list, bigput and start fill where it is
 not there yet: by bench/fill_bench, which opens the stopped server's directory
@@ -243,7 +243,7 @@ class Bench:
                             *("--size", size, "--keys", str(keys)),
                             *("--prefix", "cluster-%s/" % size),
                             *("--prefill", str(keys if n == 0 else 0)),
-                            *("--concurrency", "16"),
+                            *("--concurrency", "64"),
                             *("--duration", "%ds" % self.args.seconds),
                             endpoint=endpoint,
                             pids=pids,
@@ -254,7 +254,7 @@ class Bench:
                     "GET %s, cluster / one" % name, "req/s", rate["cluster"], rate["one"], 0.5
                 )
                 self.report(
-                    "GET %s CPU, cluster / one" % name, "us/req", cpu["cluster"], cpu["one"], 3, False
+                    "GET %s CPU, cluster / one" % name, "us/req", cpu["cluster"], cpu["one"]
                 )
 
     def get(self):

@@ -6,6 +6,7 @@
 #include "gateway/blob/cluster_int.h"
 
 #include "lib/clock.h"
+#include "lib/metrics.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -35,13 +36,18 @@ cluster_event(struct cluster *c, int level, const char *fmt, ...)
 }
 
 static void
-mark_bad(struct cluster *c, struct view_node *n)
+mark_bad(struct cluster *c, struct view_node *n, const struct err *e)
 {
 	uint32_t times = atomic_fetch_add(&n->n->failures, 1);
 	int64_t ms = BAD_MAX_MS;
 
+	metric_add(METRIC_storage_failures_total, 1);
 	if (times < 4)
 		ms = BAD_MS << times;
+	if (times == 0)
+		cluster_event(c, 1,
+		    "node %u of %s does not answer, others are asked first: %s",
+		    n->c->server_id, n->c->group, e->msg);
 	atomic_store(&n->n->bad_until_ns, clock_mono_ns() + ms * MS);
 	cluster_kick(c);
 }
@@ -49,16 +55,19 @@ mark_bad(struct cluster *c, struct view_node *n)
 static void
 mark_unwilling(struct view_node *n, int64_t ms)
 {
+	metric_add(METRIC_storage_refusals_total, 1);
 	atomic_store(&n->n->unwilling_until_ns, clock_mono_ns() + ms * MS);
 }
 
 static void
-mark_good(struct view_node *n)
+mark_good(struct cluster *c, struct view_node *n)
 {
 	if (atomic_load_explicit(&n->n->failures, memory_order_relaxed) == 0)
 		return;
-	atomic_store(&n->n->failures, 0);
 	atomic_store(&n->n->bad_until_ns, 0);
+	if (atomic_exchange(&n->n->failures, 0) > 0)
+		cluster_event(c, 2, "node %u of %s answers again",
+		    n->c->server_id, n->c->group);
 }
 
 /* Refused: is it for the epoch, or for what was asked? */
@@ -83,12 +92,16 @@ cluster_call(struct cluster *c, struct view_node *n,
     const struct rpc_request *q, int timeout_ms, struct rpc_reply *r,
     struct err *e)
 {
-	int rc = rpc_call(c->rpc, &n->addr, q, timeout_ms, r, e);
+	struct err mine = ERR_INIT;
+	int rc;
 
+	if (e == NULL)
+		e = &mine;
+	rc = rpc_call(c->rpc, &n->addr, q, timeout_ms, r, e);
 	switch (rc) {
 	case ERR_DISCONNECTED:
 	case ERR_CONFIG: /* of another cluster */
-		mark_bad(c, n);
+		mark_bad(c, n, e);
 		break;
 	case ERR_ACCESS_DENIED:
 		if (q->op != RPC_FENCE)
@@ -103,7 +116,7 @@ cluster_call(struct cluster *c, struct view_node *n,
 		mark_unwilling(n, FULL_MS);
 		break;
 	default:
-		mark_good(n);
+		mark_good(c, n);
 		break;
 	}
 	return rc;

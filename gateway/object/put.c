@@ -10,6 +10,7 @@
 
 #include "lib/clock.h"
 #include "lib/mem.h"
+#include "lib/metrics.h"
 
 #include <stdio.h>
 
@@ -234,6 +235,7 @@ rename_write(struct put *p)
 {
 	struct id128 id = id128_new_ordered();
 
+	metric_add(METRIC_writes_repeated_total, 1);
 	lock_take(&p->s->lock); /* S2 */
 	p->write_id = p->x[0].write_id = id;
 	lock_drop(&p->s->lock);

@@ -166,6 +166,15 @@ def test_garbage_is_collected_over_the_network(three, bucket):
     wait_for("files to be gone", lambda: files_of(three, "group1") < before + 30, 30)
 
 
+def test_looking_after_from_the_gateway(three, bucket):
+    s3, g = s3_of(three.gateways[0]), three.gateways[0]
+    s3.put_object(Bucket=bucket, Key="k", Body=body(1, 200000))
+    gateway_admin(three, g, "scrub")
+    gateway_admin(three, g, "compact")
+    done = json.loads(gateway_admin(three, g, "verify", "--deep").stdout)
+    assert done["bad"] == 0 and done["objects"] > 0
+
+
 def test_sweep_leaves_others_alone(three, bucket):
     s3, fdfs = s3_of(three.gateways[0]), three.client()
     own = fdfs.upload(b"a file of FastDFS's own")
