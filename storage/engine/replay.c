@@ -8,6 +8,8 @@
  *     payload checked: each needle says up to where the volume was durable when
  *     it was written. A bad tail with nothing valid after it is cut, anything
  *     else is quarantined: the volume is sealed and kept.
+ * R4  A version whose payload is bad may never have been acknowledged: it counts
+ *     only as long as there is no other. (Of most names there is one.)
  * Thread: the opener's, before any other exists. */
 #include "storage/engine/engine_int.h"
 
@@ -133,9 +135,11 @@ note_source(struct path *p, const struct needle *n)
 	}
 }
 
-/* Write ID of what is replaced; rare: files of one version have none. */
-static void
-load_old_wid(struct path *p, const struct loc *cur, struct id128 *ret)
+/* What the index has; rare: files of one version are not asked for. *ret_wid:
+ * its write ID; *ret_bad: a small file whose payload is bad. */
+static int
+look_at(struct path *p, const struct loc *cur, struct id128 *ret_wid,
+    bool *ret_bad, struct err *e)
 {
 	uint8_t buf[FMT_HDR_MAX];
 	struct needle n;
@@ -143,24 +147,75 @@ load_old_wid(struct path *p, const struct loc *cur, struct id128 *ret)
 	struct vol *v;
 	int rc;
 
+	*ret_wid = (struct id128){ { 0 } };
+	*ret_bad = false;
 	if (!loc_is_live(cur))
-		return;
-	v = vol_get(p, cur->vol, &slot, &rc, NULL);
+		return 0;
+	v = vol_get(p, cur->vol, &slot, &rc, e);
 	if (v == NULL)
-		return;
-	if (rc == 0 &&
-	    vol_read_header(v, cur->off, cur->hdr_len, buf, &n, NULL) == 0)
-		*ret = n.write_id;
+		return rc == ERR_CORRUPT ? 0 : rc;
+	rc = vol_read_header(v, cur->off, cur->hdr_len, buf, &n, e);
+	if (rc == 0) {
+		*ret_wid = n.write_id;
+		rc = vol_check_payload(v, cur->off, &n, e);
+	}
+	*ret_bad = rc == ERR_CORRUPT && cur->type == LOC_PUT;
 	vol_put(&v, slot);
+	return rc == ERR_CORRUPT ? 0 : rc;
+}
+
+/* R1, R4: whether @n, at @loc, counts instead of @cur. */
+static int
+is_newer(struct replay *r, const struct needle *n, const struct loc *loc,
+    bool is_bad, const struct loc *cur, struct id128 *ret_wid, bool *ret,
+    struct err *e)
+{
+	bool cur_is_bad;
+	int rc = 0;
+
+	*ret = false;
+	if (loc->version == cur->version) {
+		*ret = !is_bad &&
+		       (loc->vol > cur->vol ||
+			   (loc->vol == cur->vol && loc->off > cur->off));
+		return 0;
+	}
+	if (is_bad)
+		return 0;
+	if (loc->version > cur->version && loc->type == LOC_PUT)
+		rc = vol_check_payload(r->v, loc->off, n, e);
+	else if (loc->version < cur->version && cur->type != LOC_PUT)
+		return 0;
+	if (rc < 0)
+		return rc == ERR_CORRUPT ? 0 : rc;
+	rc = look_at(r->p, cur, ret_wid, &cur_is_bad, e);
+	*ret = rc == 0 && (loc->version > cur->version || cur_is_bad);
+	return rc;
+}
+
+static void
+take_in(struct replay *r, const struct needle *n, const struct loc *loc,
+    const struct fkey *key, bool is_bad, bool has, const struct loc *cur,
+    const struct id128 *old_wid)
+{
+	static const struct id128 none;
+	bool is_same = has && cur->version == loc->version;
+	struct path *p = r->p;
+	struct vol *old = has ? vol_find(p, cur->vol) : NULL;
+
+	if (is_same && cur->type == loc->type && old != NULL)
+		old->n.is_drained = true;
+	findex_publish(p->fx, key, is_bad ? &none : &n->write_id, old_wid, loc,
+	    !has || !loc_is_live(cur) || !is_same);
+	path_account(p, r->v, loc, has, cur);
 }
 
 static int
 apply_file(struct replay *r, const struct needle *n, uint64_t off,
     const struct fkey *key, bool is_bad, struct err *e)
 {
-	static const struct id128 none;
 	struct path *p = r->p;
-	struct id128 old_wid = none;
+	struct id128 old_wid = { { 0 } };
 	struct loc loc = { .type = n->type,
 		.class = n->class,
 		.hdr_len = (uint16_t)n->hdr_len,
@@ -169,7 +224,7 @@ apply_file(struct replay *r, const struct needle *n, uint64_t off,
 		.size = loc_size(n),
 		.version = n->version };
 	struct loc cur = { 0 };
-	bool has, is_newer, is_same;
+	bool has, takes = true;
 	int rc = findex_get(p->fx, key, &cur, e);
 
 	if (rc < 0 && rc != ERR_NOT_FOUND)
@@ -177,40 +232,23 @@ apply_file(struct replay *r, const struct needle *n, uint64_t off,
 	has = rc == 0;
 	if (has && cur.vol == loc.vol && cur.off == loc.off)
 		return 0;
-	is_same = has && cur.version == loc.version && cur.type == loc.type;
-	/* A damaged one, whose sync may never have ended, replaces nothing. */
-	is_newer = !has ||
-	           (!is_bad &&
-		       (loc.version > cur.version ||
-			   (loc.version == cur.version &&
-			       (loc.vol > cur.vol || (loc.vol == cur.vol &&
-							 loc.off > cur.off)))));
-	if (is_newer) {
-		if (has && loc.version > cur.version)
-			load_old_wid(p, &cur, &old_wid);
+	rc = has ? is_newer(r, n, &loc, is_bad, &cur, &old_wid, &takes, e) : 0;
+	if (rc == 0 && takes)
 		rc = findex_reserve(p->fx, 1, e);
-		if (rc < 0)
-			return rc;
-	}
+	if (rc < 0)
+		return rc;
 	lock_take(&p->vlock);
 	findex_lock(p->fx);
-	if (is_newer) {
-		struct vol *old = has ? vol_find(p, cur.vol) : NULL;
-
-		if (is_same && old != NULL)
-			old->n.is_drained = true;
-		findex_publish(p->fx, key, is_bad ? &none : &n->write_id,
-		    &old_wid, &loc,
-		    !has || !loc_is_live(&cur) || loc.version > cur.version);
-		path_account(p, r->v, &loc, has, &cur);
+	if (takes) {
+		take_in(r, n, &loc, key, is_bad, has, &cur, &old_wid);
 	} else {
 		r->v->n.dead_bytes += loc_total(&loc);
-		r->v->n.is_drained |= is_same;
+		r->v->n.is_drained |=
+		    cur.version == loc.version && cur.type == loc.type;
 	}
 	findex_unlock(p->fx);
 	lock_drop(&p->vlock);
-	if (is_newer && has && cur.type == LOC_LARGE &&
-	    loc.version > cur.version)
+	if (takes && has && cur.type == LOC_LARGE && loc.version > cur.version)
 		large_unlink(p, n->id, cur.version, NULL);
 	return 0;
 }

@@ -5,7 +5,7 @@
 
 #include "replica_test.h"
 
-#include "lib/mem.h"
+#include <errno.h>
 
 enum {
 	NAMES = 70,
@@ -26,6 +26,8 @@ struct model {
 	uint64_t rng;
 	unsigned round;
 	bool keeps; /* tombstones, for ever */
+	bool fails; /* a step now and then */
+	bool fired;
 	char id[NAMES][ENGINE_FILE_ID_MAX];
 	struct state now[NAMES];
 	struct reader {
@@ -76,11 +78,38 @@ record_of(struct model *m, size_t i, uint64_t version, bool is_tomb,
 
 /* --- what is done --- */
 
+static void check_name(struct model *m, size_t i);
+
+/* Some step of what follows fails. */
+static void
+arm(struct model *m)
+{
+	static const enum fault_kind kinds[] = { FAULT_WRITE, FAULT_SYNC,
+		FAULT_RENAME, FAULT_TRUNCATE, FAULT_FALLOCATE, FAULT_ALLOC,
+		FAULT_MKDIR };
+
+	m->fired = false;
+	if (m->fails && draw(m, 4) == 0)
+		fault_arm(kinds[draw(m, 7)], 1 + draw(m, 12), EIO,
+		    draw(m, 4) == 0);
+}
+
+static void
+disarm(struct model *m)
+{
+	m->fired = fault_fired();
+	fault_disarm();
+}
+
 static void
 note_result(struct model *m, size_t i, const struct engine_record *r, int rc)
 {
 	struct state *s = &m->now[i];
 
+	if (rc < 0) {
+		assert_true(m->fired); /* it is what it was */
+		return;
+	}
 	if (r->info.file_version <= s->version) {
 		/* Its tombstone may be gone. */
 		if (rc != 0 || m->keeps || !s->is_tomb)
@@ -105,6 +134,7 @@ do_batch(struct model *m)
 	struct body b[MAX];
 	size_t n = 1 + draw(m, MAX), name[MAX];
 	struct err e = ERR_INIT;
+	int rc;
 
 	for (size_t k = 0; k < n; k++) {
 		size_t i = name[k] = draw(m, NAMES);
@@ -120,7 +150,10 @@ do_batch(struct model *m)
 		v[k] = (struct engine_install){ .r = &r[k],
 			.body = str_mem(b[k].p, is_tomb ? 0 : size) };
 	}
-	if (engine_install_many(m->g, v, n, &e) != 0)
+	arm(m);
+	rc = engine_install_many(m->g, v, n, &e);
+	disarm(m);
+	if (rc != 0 && !m->fired)
 		fail_msg("%s", e.msg);
 	for (size_t k = 0; k < n; k++) {
 		if (v[k].rc == 1) {
@@ -130,6 +163,8 @@ do_batch(struct model *m)
 		note_result(m, name[k], &r[k], v[k].rc);
 		body_free(&b[k]);
 	}
+	for (size_t k = 0; k < n; k++)
+		check_name(m, name[k]);
 }
 
 static void
@@ -149,26 +184,31 @@ do_large(struct model *m)
 	b = body_make(seed_of(i, version), size);
 	r = record_of(m, i, version, false, size);
 	r.info.crc32 = b.crc32;
+	arm(m);
 	rc = engine_upload_begin_at(m->g, &o, (int)(i % 2),
 	    draw(m, 2) == 0 ? size : UINT64_MAX, &u, &e);
-	if (rc != 0)
-		fail_msg("%s", e.msg);
-	while (at < size) {
+	while (rc == 0 && at < size) {
 		size_t n = 1 + draw(m, 100000);
 
 		if (n > size - at)
 			n = size - at;
-		assert_int_equal(engine_upload_write(u, b.p + at, n, &e), 0);
+		assert_int_equal(engine_upload_path(u), (int)(i % 2));
+		rc = engine_upload_write(u, b.p + at, n, &e);
+		if (rc < 0)
+			engine_upload_abort(&u);
 		at += n;
 	}
-	assert_int_equal(engine_upload_path(u), (int)(i % 2));
-	rc = engine_upload_install(&u, &r, 0, &here, &e);
-	assert_null(u);
-	if (rc < 0)
+	if (rc == 0) {
+		rc = engine_upload_install(&u, &r, 0, &here, &e);
+		assert_null(u);
+	}
+	disarm(m);
+	if (rc < 0 && !m->fired)
 		fail_msg("%s", e.msg);
 	if (rc == 1)
 		assert_int_equal(here, m->now[i].version);
 	note_result(m, i, &r, rc);
+	check_name(m, i);
 	body_free(&b);
 }
 
@@ -178,17 +218,39 @@ do_delete(struct model *m)
 	size_t i = draw(m, NAMES);
 	struct state *s = &m->now[i];
 	struct engine_version v;
+	struct err e = ERR_INIT;
+	int rc;
 
 	look(m->g, m->id[i], &v);
 	if (v.known == ENGINE_UNKNOWN)
 		s->version = 0;
-	test_delete(m->g, m->id[i]);
+	arm(m);
+	rc = engine_delete(m->g, str_of(m->id[i]), &e);
+	disarm(m);
+	if (rc != 0) {
+		assert_true(m->fired);
+		check_name(m, i);
+		return;
+	}
 	if (s->version == 0)
 		s->version = UINT64_C(1) << 62;
 	else if (!s->is_tomb)
 		s->version++;
 	s->is_tomb = true;
 	s->size = 0;
+}
+
+static void
+do_compact(struct model *m)
+{
+	struct err e = ERR_INIT;
+	int rc;
+
+	arm(m);
+	rc = engine_compact_now(m->g, &e);
+	disarm(m);
+	if (rc != 0 && !m->fired)
+		fail_msg("%s", e.msg);
 }
 
 static void
@@ -387,8 +449,23 @@ count_large(size_t *ret)
 	pclose(f);
 }
 
+/* A path that was taken out of service comes back with the next start. */
 static void
-run(uint64_t seed, unsigned rounds, bool keeps)
+mend(struct model *m)
+{
+	struct engine_path_stat st;
+
+	for (size_t p = 0; p < 2; p++) {
+		engine_path_stat(m->g, p, &st);
+		if (st.is_failed) {
+			assert_true(m->fails);
+			reopen(m);
+		}
+	}
+}
+
+static void
+run(uint64_t seed, unsigned rounds, bool keeps, bool fails)
 {
 	struct model *m = calloc(1, sizeof(*m));
 	struct err e = ERR_INIT;
@@ -400,6 +477,7 @@ run(uint64_t seed, unsigned rounds, bool keeps)
 	m->c.volume_size = 640 * 1024;
 	m->c.index_table_max = 64;
 	m->keeps = keeps;
+	m->fails = fails;
 	m->c.tombstone_keep_s = keeps ? INT64_C(20) * 365 * 86400 : 0;
 	m->g = test_open(&m->c);
 	for (size_t i = 0; i < NAMES; i++) {
@@ -409,6 +487,7 @@ run(uint64_t seed, unsigned rounds, bool keeps)
 		memcpy(m->id[i], r.info.id, sizeof(m->id[i]));
 	}
 	for (m->round = 0; m->round < rounds; m->round++) {
+		mend(m);
 		uint64_t what = draw(m, 100);
 
 		if (what < 45)
@@ -418,7 +497,7 @@ run(uint64_t seed, unsigned rounds, bool keeps)
 		else if (what < 75)
 			do_delete(m);
 		else if (what < 82)
-			assert_int_equal(engine_compact_now(m->g, &e), 0);
+			do_compact(m);
 		else if (what < 88)
 			read_some(m, &m->readers[draw(m, READERS)],
 			    1 + draw(m, 30));
@@ -431,6 +510,7 @@ run(uint64_t seed, unsigned rounds, bool keeps)
 		else
 			check_all(m);
 	}
+	reopen(m);
 	check_all(m);
 	check_readers(m);
 	assert_int_equal(engine_scrub_now(m->g, &e), 0);
@@ -451,7 +531,7 @@ test_model(void **state UNUSED)
 	unsigned seeds = s == NULL ? 6 : (unsigned)atoi(s);
 
 	for (unsigned i = 1; i <= seeds; i++) {
-		run(i, 250, i % 2 == 0);
+		run(i, 250, i % 2 == 0, i % 4 >= 2);
 		test_remove_dir();
 		test_make_dir();
 	}

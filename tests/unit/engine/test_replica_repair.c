@@ -229,6 +229,120 @@ test_repair_large(void **state UNUSED)
 	free(want);
 }
 
+/* Written in the last batch before a power cut, and torn: it was never
+ * acknowledged, and has not replaced what was. */
+static void
+test_torn_version(void **state UNUSED)
+{
+	for (int large = 0; large < 2; large++) {
+		struct engine_conf c = test_conf(1);
+		struct engine *g = test_open(&c);
+		struct engine_record r[2] = { record_make(g, 1, 1, 3000),
+			record_make(g, 2, 1, 3000) };
+		struct body b[2] = { body_make(7, 4000), body_make(8, 4000) };
+		struct engine_install v[2];
+		struct engine_version known;
+		struct err e = ERR_INIT;
+		size_t old = large ? BIG : 3000;
+		char cmd[1000];
+
+		if (large)
+			assert_int_equal(upload(g, &r[0], 1, old), 0);
+		else
+			assert_int_equal(put_version(g, &r[0], 1, old), 0);
+		r[0].info.file_version = 2;
+		for (int i = 0; i < 2; i++) {
+			r[i].info.size = 4000;
+			r[i].info.crc32 = b[i].crc32;
+			v[i] = (struct engine_install){ .r = &r[i],
+				.body = str_mem(b[i].p, b[i].len) };
+		}
+		/* The older one's file could not be unlinked yet. */
+		fault_arm(FAULT_UNLINK, 1, EIO, true);
+		assert_int_equal(engine_install_many(g, v, 2, &e), 0);
+		fault_disarm();
+		snprintf(cmd, sizeof(cmd),
+		    "cp -a --sparse=always %s/disk0 %s/copy", test_dir,
+		    test_dir);
+		assert_int_equal(system(cmd), 0);
+		engine_close(&g);
+		snprintf(cmd, sizeof(cmd),
+		    "rm -r %s/disk0; mv %s/copy %s/disk0", test_dir, test_dir,
+		    test_dir);
+		assert_int_equal(system(cmd), 0);
+		damage(7, 4000);
+		g = test_open(&c);
+		look(g, r[0].info.id, &known);
+		assert_int_equal(known.version, 1);
+		test_reads(g, r[0].info.id, 1, old);
+		test_reads(g, r[1].info.id, 8, 4000);
+		rebuilt(&c, &g);
+		look(g, r[0].info.id, &known);
+		assert_int_equal(known.version, 1);
+		test_reads(g, r[0].info.id, 1, old);
+		/* It can come again from elsewhere. */
+		assert_int_equal(engine_install_many(g, v, 2, &e), 0);
+		assert_int_equal(v[0].rc, 0);
+		assert_int_equal(v[1].rc, 1);
+		test_reads(g, r[0].info.id, 7, 4000);
+		rebuilt(&c, &g);
+		test_reads(g, r[0].info.id, 7, 4000);
+		engine_close(&g);
+		body_free(&b[0]);
+		body_free(&b[1]);
+		test_remove_dir();
+		test_make_dir();
+	}
+}
+
+/* The same when the older version is taken in after it. */
+static void
+test_torn_version_before(void **state UNUSED)
+{
+	struct engine_conf c = test_conf(1);
+	struct engine *g = test_open(&c);
+	struct engine_record r = record_make(g, 1, 1, 3000), f[20];
+	struct engine_version known;
+	struct engine_file_info info;
+	struct id128 wid = r.info.write_id;
+	struct err e = ERR_INIT;
+	char cmd[1000];
+
+	assert_int_equal(put_version(g, &r, 1, 3000), 0);
+	for (uint64_t i = 0; i < 20; i++) {
+		f[i] = record_make(g, 100 + i, 1, 60000);
+		assert_int_equal(put_version(g, &f[i], i, 60000), 0);
+	}
+	r.info.file_version = 2;
+	r.info.write_id.b[5] = 1;
+	assert_int_equal(put_version(g, &r, 7, 4000), 0);
+	f[0].info.file_version = 5;
+	assert_int_equal(put_version(g, &f[0], 100, 60000), 0);
+	/* The volume of version 1 is away, and comes back later. */
+	engine_close(&g);
+	snprintf(cmd, sizeof(cmd), "mv %s/disk0/volumes/%016x.vol %s/v1",
+	    test_dir, 1, test_dir);
+	assert_int_equal(system(cmd), 0);
+	snprintf(cmd, sizeof(cmd), "rm -r %s/disk0/findex", test_dir);
+	assert_int_equal(system(cmd), 0);
+	damage(7, 4000);
+	g = test_open(&c);
+	look(g, r.info.id, &known);
+	assert_int_equal(known.version, 2);
+	engine_close(&g);
+	snprintf(cmd, sizeof(cmd), "mv %s/v1 %s/disk0/volumes/%016x.vol",
+	    test_dir, test_dir, 1);
+	assert_int_equal(system(cmd), 0);
+	g = test_open(&c);
+	look(g, r.info.id, &known);
+	assert_int_equal(known.version, 1);
+	test_reads(g, r.info.id, 1, 3000);
+	assert_int_equal(engine_find_write(g, &wid, &info, &e), 0);
+	assert_int_equal(engine_find_write(g, &r.info.write_id, &info, &e),
+	    ERR_NOT_FOUND);
+	engine_close(&g);
+}
+
 /* C2: an earlier version than the last may lie in any volume. */
 static void
 test_tombstone_of_versions(void **state UNUSED)
@@ -597,6 +711,10 @@ main(void)
 		    test_teardown),
 		cmocka_unit_test_setup_teardown(test_repair_large, test_setup,
 		    test_teardown),
+		cmocka_unit_test_setup_teardown(test_torn_version, test_setup,
+		    test_teardown),
+		cmocka_unit_test_setup_teardown(test_torn_version_before,
+		    test_setup, test_teardown),
 		cmocka_unit_test_setup_teardown(test_tombstone_of_versions,
 		    test_setup, test_teardown),
 		cmocka_unit_test_setup_teardown(test_tombstone_keep, test_setup,
