@@ -6,6 +6,7 @@
 
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -63,6 +64,9 @@ daemon_begin(const struct conf *c, unsigned files, sigset_t *ret)
 	log_set_level((enum log_level)c->log_level);
 	umask(077);
 	mallopt(M_ARENA_MAX, 8); /* not one per thread */
+	/* getaddrinfo() cannot be interrupted: name servers that do not answer
+	 * must not hold up a stop. */
+	setenv("RES_OPTIONS", "timeout:1 attempts:2", 0);
 	raise_file_limit((rlim_t)c->max_connections + files);
 	sigemptyset(ret);
 	sigaddset(ret, SIGTERM);

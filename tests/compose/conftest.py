@@ -23,7 +23,11 @@ def engine():
 
 @pytest.fixture(scope="session")
 def image(engine):
-    """Built from this tree, as `docker-compose build` does it."""
+    """Built from this tree, as `docker-compose build` does it, or the one that
+    CREEL_COMPOSE_IMAGE names."""
+    if os.environ.get("CREEL_COMPOSE_IMAGE"):
+        yield os.environ["CREEL_COMPOSE_IMAGE"]
+        return
     engine.need_base()
     command = [COMPOSE["v1"], "-f", TOP + "/compose/compose.yaml", "-f"]
     command += [HERE + "/build.yaml", "build"]
@@ -72,5 +76,15 @@ def tree(tmp_path_factory):
         ("large", 9 * 1024 * 1024 + 7),
         ("extents", 70 * 1024 * 1024 + 1),
     ):
+        (top / name).write_bytes(os.urandom(size))
+    return top
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory):
+    """Small and empty files, and one of its own file in the storage."""
+    top = tmp_path_factory.mktemp("small")
+    (top / "deep/er").mkdir(parents=True)
+    for name, size in (("empty", 0), ("deep/er/s", 999), ("own", 1200 * 1024)):
         (top / name).write_bytes(os.urandom(size))
     return top

@@ -129,18 +129,19 @@ class Engine:
 
 
 class Stack:
-    """`with Stack(engine, "v1", "compose.yaml", env) as s:`; everything of it,
+    """`with Stack(engine, "v1", ["compose.yaml"], env, image) as s:`; everything of it,
     volumes too, is gone afterwards."""
 
     count = 0
 
-    def __init__(self, engine, version, file, env, image):
+    def __init__(self, engine, version, files, env, image):
         Stack.count += 1
         self.engine = engine
         self.project = "creel-check-%d-%d" % (os.getpid(), Stack.count)
         self.env = dict(engine.env, CREEL_IMAGE=image, **env)
-        self.command = [COMPOSE[version], "-p", self.project, "-f"]
-        self.command.append(os.path.join(TOP, "compose", file))
+        self.command = [COMPOSE[version], "-p", self.project]
+        for file in files:
+            self.command += ["-f", os.path.join(TOP, "compose", file)]
 
     def __call__(self, *arguments, **kw):
         return sh(self.command + list(arguments), self.env, **kw)

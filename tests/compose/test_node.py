@@ -65,7 +65,7 @@ def test_node(engine, image, version, tree, tmp_path):
     port = free_port()
     env = dict(PAIR, CREEL_PORT=str(port))
     client = Client(port, PAIR["MINIO_ROOT_USER"], PAIR["MINIO_ROOT_PASSWORD"], tmp_path)
-    with Stack(engine, version, "compose.yaml", env, image) as stack:
+    with Stack(engine, version, ["compose.yaml"], env, image) as stack:
         stack("up", "-d", "--no-build")
         stack.wait_healthy("creel")
         about = engine.inspect(stack.container("creel"))
@@ -97,7 +97,7 @@ def test_node(engine, image, version, tree, tmp_path):
 def test_pair_of_its_own(engine, image, version, tmp_path):
     """No pair given: one is made, printed by nobody, kept over a restart."""
     port = free_port()
-    with Stack(engine, version, "compose.yaml", {"CREEL_PORT": str(port)}, image) as stack:
+    with Stack(engine, version, ["compose.yaml"], {"CREEL_PORT": str(port)}, image) as stack:
         stack("up", "-d", "--no-build")
         stack.wait_healthy("creel")
         read = ["exec", "-T", "creel", "cat", "/data/credentials.env"]
@@ -122,7 +122,7 @@ def test_stop_under_load(engine, image, tmp_path):
     port = free_port()
     env = dict(PAIR, CREEL_PORT=str(port))
     client = Client(port, PAIR["MINIO_ROOT_USER"], PAIR["MINIO_ROOT_PASSWORD"], tmp_path)
-    with Stack(engine, "v1", "compose.yaml", env, image) as stack:
+    with Stack(engine, "v1", ["compose.yaml"], env, image) as stack:
         stack("up", "-d", "--no-build")
         stack.wait_healthy("creel")
         client.s3("mb", "s3://composed")
@@ -159,7 +159,7 @@ def test_restart_after_kill(engine, image, tmp_path):
     port = free_port()
     env = dict(PAIR, CREEL_PORT=str(port))
     client = Client(port, PAIR["MINIO_ROOT_USER"], PAIR["MINIO_ROOT_PASSWORD"], tmp_path)
-    with Stack(engine, "v2", "compose.yaml", env, image) as stack:
+    with Stack(engine, "v2", ["compose.yaml"], env, image) as stack:
         stack("up", "-d", "--no-build")
         stack.wait_healthy("creel")
         (tmp_path / "x").write_bytes(b"x" * 100000)
@@ -177,12 +177,22 @@ def test_restart_after_kill(engine, image, tmp_path):
         assert (tmp_path / "y").read_bytes() == b"x" * 100000
 
 
-@pytest.mark.parametrize("file", sorted(
-    n for n in os.listdir(TOP + "/compose") if n.endswith(".yaml")
-))  # fmt: skip
-def test_files_parse(engine, version, file):
+@pytest.mark.parametrize(
+    "files", [["compose.yaml"], ["cluster.yaml"], ["cluster.yaml", "fastdfs.yaml"]]
+)
+def test_files_parse(engine, version, files):
     """No file needs a `version:` or anything that one of both does not know."""
-    with Stack(engine, version, file, {}, "creel:latest") as stack:
+    env = {"CREEL_HOST": "192.0.2.1", "CREEL_ALLOW_HOSTS": "192.0.2.0/24"}
+    with Stack(engine, version, files, env, "creel:latest") as stack:
         text = stack("config")
         assert "creel:latest" in text
         assert not re.search("warn|obsolete|unsupported", text, re.I), text
+        if len(files) == 2:
+            allowed = re.findall("^ {6}CREEL_ALLOW_HOSTS: 192.0.2.0/24$", text, re.M)
+            assert len(allowed) == 8
+            assert "CREEL_OUTER_ADDRESS: 192.0.2.1:23006" in text
+
+
+def test_all_files_are_tried():
+    there = {n for n in os.listdir(TOP + "/compose") if n.endswith(".yaml")}
+    assert there == {"compose.yaml", "cluster.yaml", "fastdfs.yaml"}
