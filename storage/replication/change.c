@@ -198,7 +198,7 @@ write_majority(struct rep *r, const struct rep_group *g,
 	if (f == NULL)
 		return err_set(e, ERR_NO_MEMORY, NULL);
 	fan_start(f, g->majority - 1, false);
-	rc = r->so->install_many(r->st, &in, 1, e);
+	rc = rep_install(r, &in, 1, e);
 	if (rc == 0 && in.rc == 1 &&
 	    (in.version != rec->info.file_version ||
 		in.is_tomb != rec->is_tomb))
@@ -487,7 +487,7 @@ install_on_base(struct rep *r, const struct engine_record *rec, uint64_t base,
 			v.known == ENGINE_TOMB, false };
 		return 0;
 	}
-	rc = r->so->install_many(r->st, &in, 1, e);
+	rc = rep_install(r, &in, 1, e);
 	if (rc == ERR_CLOSED)
 		return rc;
 	*o = (struct outcome){ rc < 0 ? rc : 0, rec->info.file_version,

@@ -174,7 +174,7 @@ install_got(struct rep *r, struct engine_record *rec, struct engine_install *in,
 	(void)rec;
 	if (n == 0)
 		return 0;
-	rc = r->so->install_many(r->st, in, n, &ie);
+	rc = rep_install(r, in, n, &ie);
 	for (i = 0; i < n; i++) {
 		if (in[i].rc == 0) {
 			files++;

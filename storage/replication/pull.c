@@ -162,7 +162,7 @@ install_batch(struct rep_peer *p, const struct batch *b, struct err *e)
 	else
 		rc = sort_out(r, b, tombs, &n_tombs, files, &n_files, e);
 	if (rc == 0 && n_tombs > 0)
-		rc = r->so->install_many(r->st, tombs, n_tombs, e);
+		rc = rep_install(r, tombs, n_tombs, e);
 	if (rc == ERR_INVALID) /* a name that can't be here at all */
 		rc = 0;
 	if (rc == 0 && n_files > 0) {

@@ -196,6 +196,12 @@ void fan_run_batch(struct rep_peer *p, struct job *jobs);
 int fan_add_item(struct fan *f, const struct engine_record *rec,
     struct str body);
 
+/* install.c */
+/* As the store's install_many(); bodies up to REP_SMALL, whatever the store holds
+ * for small. */
+int rep_install(struct rep *r, struct engine_install *v, size_t n,
+    struct err *e);
+
 /* write.c */
 /* Tombstones as they are in @v: here, and at @want members in all (0: nobody
  * is waited for). */

@@ -119,7 +119,7 @@ install_here(struct rep *r, const struct engine_record *v, size_t n,
 		return err_set(e, ERR_NO_MEMORY, NULL);
 	for (i = 0; i < n; i++)
 		in[i].r = &v[i];
-	rc = r->so->install_many(r->st, in, n, e);
+	rc = rep_install(r, in, n, e);
 	mem_free(&in);
 	return rc;
 }
@@ -280,7 +280,7 @@ put_as(struct rep *r, const struct rep_group *g,
 		fan_start(f, g->copies > 1 ? g->copies - 1 : 0, true);
 	}
 	if (!is_here)
-		rc = r->so->install_many(r->st, &in, 1, &he);
+		rc = rep_install(r, &in, 1, &he);
 	copies = rc == 0;
 	if (f != NULL && rc != ERR_EXISTS && rc != ERR_CLOSED) {
 		if (rc < 0) /* this disk failed: the peers may do alone */
@@ -429,7 +429,7 @@ install_items(struct rep *r, const struct engine_record *rec,
 	uint32_t i;
 	int rc;
 
-	rc = r->so->install_many(r->st, in, n, e);
+	rc = rep_install(r, in, n, e);
 	if (rc == ERR_CLOSED)
 		return rc;
 	for (i = 0, rc = 0; rc == 0 && i < n; i++) {

@@ -58,6 +58,7 @@ struct sim {
 	size_t main_size;
 	void *main_fake;
 	bool is_tracing, is_calm;
+	size_t small;
 	unsigned lose_one_in;
 	int64_t net_ms;
 	bool cut[SIM_NODES][SIM_NODES];
@@ -428,6 +429,22 @@ sim_network(struct sim *s, unsigned one_in, int64_t ms)
 {
 	s->lose_one_in = one_in;
 	s->net_ms = ms;
+}
+
+void
+sim_set_small(struct sim *s, size_t len)
+{
+	int i;
+
+	s->small = len;
+	for (i = 0; i < SIM_NODES; i++)
+		sim_disk_set_small(s->nodes[i].disk, len);
+}
+
+size_t
+sim_small(const struct sim *s)
+{
+	return s->small;
 }
 
 void
@@ -806,6 +823,7 @@ sim_new(uint64_t seed)
 	s->seed = s->rng = seed;
 	s->is_tracing = getenv("CREEL_SIM_TRACE") != NULL;
 	s->net_ms = 3;
+	s->small = 1024 * 1024;
 	for (i = 0; i < SIM_NODES; i++) {
 		s->nodes[i].env = (struct node_env){ s, i };
 		s->nodes[i].mono_off = (int64_t)sim_below(s, 1000000);

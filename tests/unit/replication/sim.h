@@ -69,6 +69,8 @@ void sim_self(struct sim *s, int node, const struct rpc_from *self);
 
 void sim_cut(struct sim *s, int a, int b, bool is_cut);
 void sim_heal(struct sim *s); /* cuts, losses, slowness, full disks */
+/* What the disks hold for a small file: 1 MiB, unless told before any is used. */
+void sim_set_small(struct sim *s, size_t len);
 /* No message or disk takes extraordinarily long. */
 void sim_calm(struct sim *s);
 /* One message in @one_in is lost, 0 none; most take up to @ms. */

@@ -72,6 +72,7 @@ sim_disk_new(struct sim *s, int node)
 	d->path = draw_id(s);
 	d->paths_id = draw_id(s);
 	d->incarnation = 1;
+	d->small = sim_small(s);
 	return d;
 }
 
@@ -175,6 +176,12 @@ void
 sim_disk_full(struct sim_disk *d, bool is_full)
 {
 	d->is_full = is_full;
+}
+
+void
+sim_disk_set_small(struct sim_disk *d, size_t len)
+{
+	d->small = len;
 }
 
 size_t

@@ -36,6 +36,7 @@ struct sim_disk {
 	struct id128 node_id, path, paths_id;
 	uint64_t incarnation, seq, changes;
 	bool is_full;
+	size_t small;       /* beyond it: no install_many() */
 	struct item *items; /* by key */
 	size_t n_items, cap_items;
 	struct entry *log;

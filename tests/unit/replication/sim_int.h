@@ -8,6 +8,8 @@ bool sim_is_stopped(const struct sim *s, int node);
 bool sim_disk_time(struct sim *s, int node, bool is_write);
 struct sim_disk *sim_disk_new(struct sim *s, int node);
 void sim_disk_set(struct sim *s, int node, struct sim_disk *d);
+size_t sim_small(const struct sim *s);
+void sim_disk_set_small(struct sim_disk *d, size_t len);
 void sim_note(struct sim *s, uint64_t what);
 const char *sim_op_name(unsigned op);
 

@@ -12,8 +12,6 @@
 
 #include <stdio.h>
 
-#define SMALL (1024 * 1024) /* beyond it: no install_many(), no whole fetch */
-
 static int
 closed(struct err *e)
 {
@@ -36,12 +34,15 @@ st_install_many(void *st, struct engine_install *v, size_t n, struct err *e)
 
 	if (!is_up(d))
 		return closed(e);
-	for (i = 0; i < n; i++)
-		MUST(v[i].r->is_tomb || v[i].body.len <= SMALL);
 	is_alive = sim_disk_time(d->s, d->node, true);
 	for (i = 0; i < n; i++) {
 		if (!is_alive && sim_once_in(d->s, 2))
 			continue; /* S1 */
+		if (!v[i].r->is_tomb && v[i].body.len > d->small) {
+			v[i].rc = ERR_TOO_BIG;
+			rc = v[i].rc < rc ? v[i].rc : rc;
+			continue;
+		}
 		v[i].rc = simd_install(d, v[i].r, v[i].body, v[i].flags,
 		    &v[i].version, &v[i].is_tomb);
 		if (v[i].rc < rc)
@@ -153,7 +154,9 @@ st_upload_write(void *up, const void *p, size_t len, struct err *e)
 static int
 st_upload_path(void *up)
 {
-	return ((struct sim_upload *)up)->bytes.len > SMALL ? 0 : -1;
+	struct sim_upload *u = up;
+
+	return u->bytes.len > u->d->small ? 0 : -1;
 }
 
 static int

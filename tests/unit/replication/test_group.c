@@ -18,6 +18,7 @@ struct story {
 };
 
 static bool is_degraded; /* of the groups to come */
+static size_t small_limit;
 
 static void
 wait_well(struct story *st)
@@ -58,6 +59,8 @@ run(int n, void (*fn)(struct story *st))
 	struct sim *s = sim_new(42);
 
 	sim_calm(s);
+	if (small_limit != 0)
+		sim_set_small(s, small_limit);
 	sim_group_init(&st.g, s, n);
 	st.g.conf.degraded_writes = is_degraded;
 	sim_spawn(s, SIM_OUTSIDE, tell, &st);
@@ -183,6 +186,18 @@ test_put_get(void **state)
 	(void)state;
 	run(3, tell_put_get);
 	run(2, tell_put_get);
+}
+
+/* What is small between nodes may be large to a store, and the reverse. */
+static void
+test_small_limits(void **state)
+{
+	(void)state;
+	small_limit = 4096;
+	run(3, tell_put_get);
+	small_limit = 8 << 20;
+	run(3, tell_put_get);
+	small_limit = 0;
 }
 
 static void
@@ -590,6 +605,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_alone),
 		cmocka_unit_test(test_put_get),
+		cmocka_unit_test(test_small_limits),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_away),
 		cmocka_unit_test(test_damage),
