@@ -435,11 +435,14 @@ ready_step(struct members *m)
 	}
 	mfan_drop(&f);
 	lock_take(&m->lock);
-	go = m->put_back_life == 0 &&
+	forgotten = m->put_back_life;
+	go = forgotten == 0 &&
 	     (heard == s.now.n || (heard >= members_majority(s.now.n) &&
 				      now - m->born_ms > 3 * m->c.election_ms));
 	lock_drop(&m->lock);
-	if (go && paxos_resume(m, &seen, NULL) == 0)
+	if (forgotten != 0)
+		renew(m, forgotten);
+	else if (go && paxos_resume(m, &seen, NULL) == 0)
 		make_ready(m);
 }
 
