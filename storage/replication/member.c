@@ -155,8 +155,7 @@ members_open(const struct members_conf *c, struct members **ret, struct err *e)
 		rc = begin_life(m, e);
 	if (rc < 0)
 		goto out;
-	/* A blank one has nothing that it could have forgotten: its disk's
-	 * node ID is new. */
+	/* Not asked for of a founder; of who joins, see member_learn(). */
 	m->is_ready = m->s.now.epoch == 0;
 	election_forget(m, m->born_ms - m->c.election_ms);
 	m->heard_ms = m->born_ms; /* V2 of election.c */

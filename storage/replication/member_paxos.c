@@ -173,6 +173,7 @@ member_learn(struct members *m, const struct mship *p, uint64_t floor,
     struct err *e)
 {
 	struct mstate s;
+	bool was_blank;
 	int64_t now;
 	int rc;
 
@@ -187,6 +188,7 @@ member_learn(struct members *m, const struct mship *p, uint64_t floor,
 		pen_drop(m);
 		return 0;
 	}
+	was_blank = s.now.epoch == 0;
 	s.now = *p;
 	s.floor = floor;
 	s.promised = s.accepted_by = (struct ballot){ 0 };
@@ -201,6 +203,12 @@ member_learn(struct members *m, const struct mship *p, uint64_t floor,
 	if (rc == 0) {
 		lock_take(&m->lock);
 		election_forget(m, now);
+		/* It may have been a member before its disk was put back to
+		 * when it was none. */
+		if (was_blank) {
+			m->is_ready = false;
+			m->try_ms = now;
+		}
 		lock_drop(&m->lock);
 	}
 	pen_drop(m);

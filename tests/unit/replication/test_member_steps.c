@@ -518,6 +518,10 @@ director(void *arg)
 	assert_int_equal(send(w, 1, RPC_LEARN, STR_NULL), -1000);
 	assert_int_equal(view(w).self, 0);
 	assert_int_equal(view(w).term, 5);
+	/* A blank disk may be an old copy too. */
+	assert_int_equal(vote(w, 1, true, 9), 0);
+	settle(w);
+	assert_int_equal(vote(w, 1, true, 9), 1);
 	/* As a node that was a member when it started. */
 	restart(w);
 	w->run(w);
