@@ -349,6 +349,7 @@ class Load(threading.Thread):
         self.r, self.group, self.deletes = random.Random(seed), group, deletes
         self.client = cluster.client(timeout)
         self.files, self.deleted, self.unsure = {}, [], []
+        self.logs = {}  # appenders: name -> [(piece, was it acknowledged)]
         self.read_errors, self.write_errors, self.wrong = [], [], []
         self.failing_since, self.longest_outage = None, 0
         self.reads = self.writes = 0
@@ -358,8 +359,10 @@ class Load(threading.Thread):
         try:
             while not self.halt.is_set():
                 what = self.r.random()
-                if what < 0.5 or not self.files:
+                if what < 0.4 or not self.files:
                     self._write()
+                elif what < 0.5:
+                    self._append()
                 elif what < 0.9 or not self.deletes:
                     self._read()
                 else:
@@ -397,6 +400,39 @@ class Load(threading.Thread):
         if self.failing_since is not None:
             self._works_again()
 
+    def _append(self):
+        """A new appender, or one piece more at the end of one."""
+        begin = time.monotonic()
+        try:
+            if len(self.logs) < 3:
+                self.logs[self.client.upload(b"", "log", self.group, True)] = []
+                return
+            name = self.r.choice(list(self.logs))
+            piece = b"%09d;" % self.r.randrange(10**9)
+            self.logs[name].append((piece, False))
+            self.client.append(name, piece)
+        except (OSError, fdfs.FdfsError) as e:
+            self.write_errors.append((time.strftime("%H:%M:%S"), repr(e)))
+            if self.failing_since is None:
+                self.failing_since = begin
+            time.sleep(0.05)
+            return
+        self.logs[name][-1] = (piece, True)
+        self.writes += 1
+        if self.failing_since is not None:
+            self._works_again()
+
+    def _check_logs(self, client, at):
+        """What was acknowledged is there once, in its order; the rest at most
+        once."""
+        for name, said in self.logs.items():
+            got = read(client, name, at) if said else b""
+            pieces = [got[i : i + 10] for i in range(0, len(got), 10)]
+            sure = [p for p, yes in said if yes]
+            maybe = {p for p, yes in said if not yes}
+            assert [p for p in pieces if p not in maybe] == sure, name
+            assert len(set(pieces)) == len(pieces), name
+
     def _read(self):
         name = self.r.choice(list(self.files))
         try:
@@ -420,6 +456,7 @@ class Load(threading.Thread):
     def check(self, client=None, at=None):
         """Everything acknowledged is there, nothing deleted is."""
         check_files(client or self.client, self.files, self.deleted, at)
+        self._check_logs(client or self.client, at)
         assert not self.wrong, self.wrong[:5]
         assert not self.read_errors, self.read_errors[:5]
 
@@ -493,6 +530,16 @@ def load(cluster, threads=3, most_outage=5, **more):
         )
     )
     assert outage <= most_outage, (outage, errors[:3], errors[-3:])
+
+
+def small_disk(folder, size):
+    """A file system of its own (root, or a user namespace in which one is)."""
+    command = ["mount", "-t", "tmpfs", "-o", "size=" + size, "creel-test", folder]
+    subprocess.run(command, check=True)
+
+
+def unmount(folder):
+    subprocess.run(["umount", "-l", folder], check=True)
 
 
 def port_is_open(address):

@@ -1,6 +1,7 @@
 """A group of storage nodes behind trackers, asked through FastDFS's protocol, while
 something happens to it."""
 
+import os
 import random
 import time
 
@@ -219,7 +220,9 @@ def test_appender_and_meta(cluster):
     for p in cluster.storages:
         assert client.download(name, at=p.address) == want
         assert client.get_meta(name, at=p.address) == {"n": "5"}
-    leader = [i for i, n in cluster.nodes().items() if n["leader"]]
+    leader = kit.wait_for(
+        "one leader", lambda: [i for i, n in cluster.nodes().items() if n["leader"]]
+    )
     assert len(leader) == 1
     p = cluster.storages[leader[0] - 1]
     p.kill()
@@ -363,3 +366,39 @@ def test_one_alone(apart):
     apart.wait_active()
     apart.verify()
     everywhere(apart, files, gone)
+
+
+# --- disks ---
+
+
+def test_full_disk_on_one(cluster):
+    """One node runs out of space: the others go on, nothing is lost, and what it
+    lacks can be read through it."""
+    p = cluster.add_storage("group1", args=["--reserved-space", "8M"])
+    os.makedirs(p.dir)
+    kit.small_disk(p.dir, "96M")
+    try:
+        p.start()
+        cluster.wait_active()
+        client = cluster.client()
+        files = put_files(client, 20)
+        r = random.Random(7)
+        while sum(map(len, files.values())) < 120 << 20:
+            data = r.randbytes(1 << 20)
+            files[kit.wait_for("upload", lambda: client.upload(data), 10)] = data
+        assert all(client.where_to_store()[0] != p.address for _ in range(20))
+        with pytest.raises(fdfs.FdfsError) as e:
+            client.upload(b"x" * (1 << 20), at=p.address)
+        assert e.value.status in (fdfs.ENOSPC, fdfs.EAGAIN, fdfs.EBUSY)
+        everywhere(cluster, files)  # read through where there was no room
+        gone = list(files)[10:100]
+        for name in gone:
+            client.delete(name)
+            del files[name]
+        everywhere(cluster, files, gone)
+        p.kill()
+        p.start()
+        everywhere(cluster, files, gone)
+    finally:
+        p.kill()
+        kit.unmount(p.dir)
