@@ -528,7 +528,7 @@ static void
 test_model(void **state UNUSED)
 {
 	const char *s = getenv("MODEL_SEEDS");
-	unsigned seeds = s == NULL ? 6 : (unsigned)atoi(s);
+	unsigned seeds = s == NULL ? 4 : (unsigned)atoi(s);
 
 	for (unsigned i = 1; i <= seeds; i++) {
 		run(i, 250, i % 2 == 0, i % 4 >= 2);
