@@ -14,6 +14,8 @@
 
 #define WHOLE_MAX (1u << 20) /* RPC_BODY_MAX would do; memory decides */
 #define PIECE RPC_DATA
+#define SYNCED_IN_A_SECOND (4u << 20)
+#define COMMIT_MAX_MS 120000
 
 struct cluster_put {
 	struct cluster *c;
@@ -208,6 +210,20 @@ cluster_put_begin(void *impl, struct str group, const struct blob_owner *owner,
 	return 0;
 }
 
+/* A commit syncs all of it: slow disks get a second for each 4 MiB. */
+static int
+patience_of(const struct cluster_put *u, enum rpc_op op)
+{
+	const struct blob_cluster_conf *c = &u->c->conf;
+	uint64_t more = u->offset / SYNCED_IN_A_SECOND * 1000;
+
+	if (op == RPC_STORE_DATA)
+		return c->slow_ms;
+	if (op != RPC_STORE_COMMIT)
+		return c->store_ms;
+	return c->slow_ms + (int)(more < COMMIT_MAX_MS ? more : COMMIT_MAX_MS);
+}
+
 static int
 stream_call(struct cluster_put *u, enum rpc_op op, struct str body,
     struct rpc_reply *r, struct err *e)
@@ -225,7 +241,7 @@ stream_call(struct cluster_put *u, enum rpc_op op, struct str body,
 	if (rc < 0)
 		return err_set(e, rc, NULL);
 	q.args = buf_str(&args);
-	rc = cluster_call(u->c, u->node, &q, u->c->conf.store_ms, r, e);
+	rc = cluster_call(u->c, u->node, &q, patience_of(u, op), r, e);
 	buf_fini(&args);
 	return rc;
 }

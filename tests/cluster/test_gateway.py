@@ -362,6 +362,61 @@ def test_reads_beside_a_hanging_node(three, bucket):
     three.wait_active(60)
 
 
+def test_nodes_killed_in_a_request(three, bucket):
+    """A download goes on, whichever node it came from; an upload is repeated."""
+    s3, data = s3_of(three.gateways[0], 5), body(11, 40 * MIB)
+    s3.put_object(Bucket=bucket, Key="big", Body=data)
+    stream = s3_of(three.gateways[0]).get_object(Bucket=bucket, Key="big")["Body"]
+    got, at = hashlib.md5(), 0
+    for p in three.storages:
+        piece = stream.read(11 * MIB)
+        got.update(piece)
+        at += len(piece)
+        p.kill()
+        time.sleep(0.3)
+        # The sockets' buffers hold some of it; the next read needs a node.
+        piece = stream.read(2 * MIB)
+        got.update(piece)
+        at += len(piece)
+        p.start()
+        three.wait_active(60)
+    got.update(stream.read())
+    assert got.hexdigest() == hashlib.md5(data).hexdigest()
+
+    class Body:
+        """Kills a node when half of it was read, the first time."""
+
+        def __init__(self):
+            self.at, self.killed = 0, False
+
+        def __len__(self):
+            return len(data)
+
+        def read(self, n=-1):
+            n = len(data) - self.at if n is None or n < 0 else n
+            piece = data[self.at : self.at + n]
+            self.at += len(piece)
+            if self.at > len(data) // 2 and not self.killed:
+                self.killed = True
+                for p in three.storages[:2]:
+                    p.kill()
+                    p.start(wait=0)
+            return piece
+
+        def seek(self, to, whence=0):
+            self.at = {0: 0, 1: self.at, 2: len(data)}[whence] + to
+            return self.at
+
+        def tell(self):
+            return self.at
+
+    again = Body()
+    s3_of(three.gateways[0], 10).put_object(Bucket=bucket, Key="again", Body=again)
+    assert again.killed
+    three.wait_active(60)
+    assert get(s3, bucket, "again") == data
+
+
 def test_tracker_restarted(three, bucket):
     def harm():
         time.sleep(1)

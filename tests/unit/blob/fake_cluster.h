@@ -35,6 +35,7 @@ enum fake_mood {
 	FAKE_MUTE,    /* does it, then does not answer either */
 	FAKE_REFUSES, /* with `code` */
 	FAKE_ROTTEN,  /* reads are ERR_CORRUPT */
+	FAKE_SLOW,    /* each write takes a second */
 };
 
 struct fake_file {
@@ -376,6 +377,8 @@ fake_serve(void *arg, const struct rpc_from *from, const struct rpc_request *q,
 		clock_sleep_ms(5);
 	if (n->mood == FAKE_REFUSES && q->op != RPC_FENCE)
 		return err_set(e, n->code, "refused");
+	if (n->mood == FAKE_SLOW && q->op <= RPC_STORE_COMMIT)
+		clock_sleep_ms(1000);
 	lock_take(&n->f->lock);
 	rc = fake_do(n, q, a, e);
 	lock_drop(&n->f->lock);

@@ -629,6 +629,24 @@ test_stream_breaks(void **state)
 	begin(three, 3);
 	assert_int_equal(put_big(p, &i, 7), ERR_BUSY);
 	assert_null(fake.files);
+	for (unsigned n = 0; n < 3; n++)
+		fake.node[n].mood = FAKE_FINE;
+	end();
+	/* A slow disk is no dead node. */
+	begin(three, 3);
+	{
+		struct blob_owner o = owner_of(BLOB_CLASS_S3);
+		struct err e = ERR_INIT;
+		struct blob_put *u;
+
+		assert_int_equal(blob_put_begin(blob, STR_LIT(""), &o, BIG, &u,
+				     &e),
+		    0);
+		for (unsigned n = 0; n < 3; n++)
+			fake.node[n].mood = FAKE_SLOW;
+		assert_int_equal(blob_put_write(u, p, 1000, &e), 0);
+		assert_int_equal(blob_put_commit(&u, &i, &e), 0);
+	}
 	mem_free(&p);
 	end();
 }
