@@ -56,6 +56,7 @@ struct members_conf {
 	void *arg;
 };
 
+/* ERR_CONFIG: what was a member comes with another group or server ID. */
 int members_open(const struct members_conf *c, struct members **ret,
     struct err *e);
 /* The node is stopped first (V2); returns when its tasks are gone. */

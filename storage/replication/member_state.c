@@ -342,6 +342,24 @@ state_pack(const struct members *m, const struct mstate *s, struct buf *b)
 		pack_u64(b, s->lives[i].count);
 		pack_u64(b, s->lives[i].nonce);
 	}
+	return pack_str(b, str_of(m->c.group));
+}
+
+/* These settings stay what they were: the disks belong to that member. */
+static int
+check_settings(const struct members *m, struct str group, struct err *e)
+{
+	int at = mship_find(&m->s.now, &m->c.node);
+
+	if (m->s.now.epoch != 0 && group.len > 0 && !str_eqz(group, m->c.group))
+		return err_set(e, ERR_CONFIG,
+		    "the disks of this node belong to group " STR_FMT
+		    ", not to %s",
+		    STR_ARG(group), m->c.group);
+	if (at >= 0 && m->s.now.v[at].m.server_id != m->c.server_id)
+		return err_set(e, ERR_CONFIG,
+		    "the disks of this node belong to server %u, not to %u",
+		    m->s.now.v[at].m.server_id, m->c.server_id);
 	return 0;
 }
 
@@ -400,8 +418,8 @@ state_load(struct members *m, struct err *e)
 {
 	struct buf b = BUF_CAP(STATE_MAX + 64);
 	struct id128 node;
+	struct str rest, group = STR_NULL;
 	struct unpack u;
-	struct str rest;
 	int rc;
 
 	memset(&m->s, 0, sizeof(m->s));
@@ -409,10 +427,14 @@ state_load(struct members *m, struct err *e)
 	if (rc == 0) {
 		u = unpack_of(rest);
 		state_unpack(&u, &node, &m->s);
+		if (u.rest.len > 0)
+			group = unpack_str(&u, FDFS_GROUP_LEN);
 		rc = unpack_end(&u, e);
 		/* Of another disk: that one's votes are not this node's. */
 		if (rc == 0 && !is_same_node(&node, &m->c.node))
 			memset(&m->s, 0, sizeof(m->s));
+		if (rc == 0)
+			rc = check_settings(m, group, e);
 	} else if (rc == ERR_NOT_FOUND) {
 		rc = 0;
 	}

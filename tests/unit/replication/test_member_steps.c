@@ -114,16 +114,17 @@ serve(void *arg, const struct rpc_from *from, const struct rpc_request *q,
 	                    : members_serve(w->m, from, q, a, e);
 }
 
-static void
-start(struct world *w)
+static int
+open_as(struct world *w, const char *group, uint32_t server_id)
 {
-	struct members_conf c = { .group = "g",
-		.server_id = 1,
+	struct members_conf c = { .server_id = server_id,
 		.election_ms = MS,
 		.n_trackers = 1 };
+	struct members *m = NULL;
 	struct err e = ERR_INIT;
-	struct members *m;
+	int rc;
 
+	snprintf(c.group, sizeof(c.group), "%s", group);
 	sim_addr(9, &c.trackers[0]); /* nobody there */
 	sim_disk_node_id(sim_disk(w->s, 0), &w->id);
 	c.node = w->id;
@@ -131,9 +132,16 @@ start(struct world *w)
 	sim_addr(0, &c.inner);
 	sim_start(w->s, 0, serve, w);
 	assert_true(sim_enter(w->s, 0));
-	assert_int_equal(members_open(&c, &m, &e), 0);
+	rc = members_open(&c, &m, &e);
 	sim_leave(w->s, 0);
 	w->m = m;
+	return rc;
+}
+
+static void
+start(struct world *w)
+{
+	assert_int_equal(open_as(w, "g", 1), 0);
 }
 
 static void
@@ -411,6 +419,19 @@ replacing(struct world *w)
 	    ERR_INVALID);
 }
 
+/* Its disks belong to a member of a group. */
+static void
+settings(struct world *w)
+{
+	stop(w);
+	assert_int_equal(open_as(w, "h", 1), ERR_CONFIG);
+	sim_stop(w->s, 0);
+	assert_int_equal(open_as(w, "g", 2), ERR_CONFIG);
+	sim_stop(w->s, 0);
+	start(w);
+	assert_int_equal(view(w).self, 0);
+}
+
 /* Leads by votes, for as long as a majority confirms. */
 static void
 leading(struct world *w)
@@ -573,6 +594,7 @@ STEP(epochs)
 STEP(finishing)
 STEP(no_majority)
 STEP(replacing)
+STEP(settings)
 STEP(leading)
 STEP(put_back)
 STEP(forgotten)
@@ -587,6 +609,7 @@ main(void)
 		cmocka_unit_test(test_finishing),
 		cmocka_unit_test(test_no_majority),
 		cmocka_unit_test(test_replacing),
+		cmocka_unit_test(test_settings),
 		cmocka_unit_test(test_leading),
 		cmocka_unit_test(test_put_back),
 		cmocka_unit_test(test_forgotten),
