@@ -417,6 +417,35 @@ def test_nodes_killed_in_a_request(three, bucket):
     assert get(s3, bucket, "again") == data
 
 
+def test_node_that_lost_its_disks(three, bucket):
+    """It refills; then it alone has all objects, and none that were deleted."""
+    s3 = s3_of(three.gateways[0], 5)
+    for i in range(40):
+        s3.put_object(Bucket=bucket, Key="k%d" % i, Body=body(i, 1000 * i))
+    s3.put_object(Bucket=bucket, Key="big", Body=body(99, 7 * MIB))
+    lost = three.storages[1]
+    lost.kill()
+    lost.wipe()
+    s3.delete_object(Bucket=bucket, Key="k0")
+    s3.put_object(Bucket=bucket, Key="meanwhile", Body=SMALL)
+    lost.start()
+    three.wait_active(60)
+    three.verify()
+    others = [p for p in three.storages if p is not lost]
+    for p in others:
+        p.kill()
+    try:
+        reader = s3_of(three.gateways[0])
+        for i in range(1, 40):
+            assert get(reader, bucket, "k%d" % i) == body(i, 1000 * i)
+        assert get(reader, bucket, "big") == body(99, 7 * MIB)
+        assert get(reader, bucket, "meanwhile") == SMALL
+    finally:
+        for p in others:
+            p.start()
+    three.wait_active(60)
+
+
 def test_tracker_restarted(three, bucket):
     def harm():
         time.sleep(1)
@@ -445,6 +474,31 @@ def test_gateway_killed_under_load(three, bucket):
     under_load(gateway, bucket, harm, attempts=30)
     out = json.loads(gateway_admin(three, gateway, "verify").stdout)
     assert out["objects"] > 0 and out["bad"] == 0, out
+
+
+def test_gateway_and_a_node_killed_together(three, bucket):
+    gateway, rng = three.gateways[0], random.Random(11)
+
+    def harm():
+        for _ in range(10 if FULL else 2):
+            time.sleep(1 + rng.random())
+            both = [gateway, rng.choice(three.storages + three.trackers)]
+            rng.shuffle(both)
+            for p in both:
+                p.kill()
+            rng.shuffle(both)
+            said = {p: os.path.getsize(p.log) for p in both}
+            for p in both:
+                p.start(wait=0)
+            for p in both:
+                p.wait_ready(60, said[p])
+            three.wait_active(60)
+        time.sleep(1)
+
+    under_load(gateway, bucket, harm, attempts=30)
+    out = json.loads(gateway_admin(three, gateway, "verify", "--deep").stdout)
+    assert out["objects"] > 0 and out["bad"] == 0, out
+    three.verify()
 
 
 # --- the index ---
