@@ -279,13 +279,26 @@ is_over(struct rep_peer *p)
 	return over;
 }
 
+/* Once a minute: it is tried every second. */
+static void
+say_stuck(struct rep_peer *p, const struct err *why, int64_t *said_ms)
+{
+	int64_t now = p->r->eo->now_ms(p->r->env);
+
+	if (*said_ms != 0 && now - *said_ms < 60000)
+		return;
+	*said_ms = now;
+	rep_event(p->r, "can't take over from server %u: %s", p->server_id,
+	    why->msg);
+}
+
 static void
 pull_main(void *arg)
 {
 	struct rep_peer *p = arg;
 	struct rep *r = p->r;
 	struct err e;
-	int64_t pause = 100;
+	int64_t pause = 100, said_ms = 0;
 	int rc;
 
 	while (!is_over(p)) {
@@ -297,8 +310,7 @@ pull_main(void *arg)
 		}
 		if (rc != ERR_DISCONNECTED && rc != ERR_CLOSED &&
 		    rc != ERR_RETRY && pause >= 1000)
-			rep_event(r, "can't take over from server %u: %s",
-			    p->server_id, e.msg);
+			say_stuck(p, &e, &said_ms);
 		if (!r->eo->sleep(r->env, pause)) {
 			lock_take(&r->lock);
 			p->is_pulling = false;

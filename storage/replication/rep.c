@@ -98,6 +98,13 @@ rep_task_end(struct rep *r)
 	lock_drop(&r->lock);
 }
 
+void
+rep_hush(struct rep *r)
+{
+	OBJ_CHECK(r, REP_MAGIC);
+	atomic_store(&r->is_hushed, true);
+}
+
 bool
 rep_is_closing(struct rep *r)
 {

@@ -48,6 +48,9 @@ struct rep_conf {
 };
 int rep_open(const struct rep_conf *c, struct rep **ret, struct err *e);
 void rep_close(struct rep **rp); /* as members_close() */
+/* Before the end: peers that wait for news get their answer now, so that a
+ * server's drain does not wait for them. */
+void rep_hush(struct rep *r);
 
 /* --- writing immutable files --- */
 

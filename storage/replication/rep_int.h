@@ -17,6 +17,8 @@
 #include "lib/lock.h"
 #include "lib/mem.h"
 
+#include <stdatomic.h>
+
 #define REP_MAGIC 0x72657031u
 #define REP_SMALL (1024 * 1024)     /* beyond it a body is streamed */
 #define REP_BATCH (2 * 1024 * 1024) /* bytes of bodies in one call, about */
@@ -88,6 +90,7 @@ struct rep {
 
 	struct lock lock;
 	bool is_closing;
+	_Atomic bool is_hushed; /* rep_hush() */
 	unsigned n_tasks, n_workers;
 	struct worker *idle;
 	struct rep_peer *peers,

@@ -113,7 +113,7 @@ wait_log(struct rep *r, struct log_query *q)
 		ms = left < 250 ? left : 250;
 		if (r->so->log_wait(r->st, &q->seen, ms))
 			return true;
-		if (!r->eo->sleep(r->env, 0))
+		if (atomic_load(&r->is_hushed) || !r->eo->sleep(r->env, 0))
 			return false;
 	}
 	return false;

@@ -500,6 +500,8 @@ close_servers(struct storage *s, int drain_ms)
 
 	has_cutter =
 	    s->threads != NULL && thread_start(&t, "cut", cut_run, &c, &e) == 0;
+	if (s->rep != NULL)
+		rep_hush(s->rep);
 	if (s->http != NULL)
 		http_server_stop(&s->http);
 	fdfs_server_close(&s->server, drain_ms);
