@@ -5,10 +5,15 @@
 #include "storage/server/storage_int.h"
 
 #include "lib/clock.h"
+#include "lib/log.h"
 #include "lib/mem.h"
+#include "lib/metrics.h"
+
+#include <stdio.h>
 
 #define CHUNK (256 * 1024)
 #define AT_ONCE (64 * 1024) /* read whole, sent with its header */
+#define SAY_EACH_S 10       /* failures: lines in a second */
 
 struct call {
 	struct storage *s;
@@ -308,6 +313,40 @@ serve(struct call *k, struct err *e)
 	return rc;
 }
 
+/* --- failures --- */
+
+/* The client's own, which it is told. */
+static bool
+is_ordinary(int rc)
+{
+	return rc == ERR_INVALID || rc == ERR_NOT_FOUND || rc == ERR_EXISTS ||
+	       rc == ERR_DISCONNECTED || rc == ERR_NOT_IMPLEMENTED ||
+	       rc == ERR_TOO_BIG || rc == ERR_CLOSED;
+}
+
+/* One line each, but no flood. */
+static void
+say_failure(struct call *k, int rc, const struct err *e)
+{
+	char what[80 + FDFS_REMOTE_MAX];
+	int64_t now = clock_real_s();
+	bool is_said;
+
+	metric_error(rc);
+	lock_take(&k->s->lock);
+	if (k->s->said_s != now)
+		k->s->said = 0;
+	k->s->said_s = now;
+	is_said = k->s->said++ < SAY_EACH_S;
+	lock_drop(&k->s->lock);
+	if (!is_said)
+		return;
+	snprintf(what, sizeof(what), "%s from %s%s" STR_FMT,
+	    k->in->command->name, fdfs_conn_peer(k->c)->ip,
+	    k->r.name.len > 0 ? ", " : "", STR_ARG(k->r.name));
+	storage_say(k->s, LOG_WARN, what, e);
+}
+
 int
 storage_on_fdfs(void *arg, struct fdfs_conn *c, const struct fdfs_incoming *in,
     struct err *e)
@@ -319,9 +358,12 @@ storage_on_fdfs(void *arg, struct fdfs_conn *c, const struct fdfs_incoming *in,
 	OBJ_CHECK(s, STORAGE_MAGIC);
 	if (!is_allowed(s, c)) {
 		fdfs_conn_hang_up(c);
-		return err_set(e, ERR_ACCESS_DENIED, "not in allow_hosts");
+		rc = err_set(e, ERR_ACCESS_DENIED, "not in allow_hosts");
+	} else {
+		rc = serve(&k, e);
 	}
-	rc = serve(&k, e);
+	if (rc < 0 && !is_ordinary(rc))
+		say_failure(&k, rc, e);
 	if (rc == ERR_BUSY || rc == ERR_FAILED)
 		rc = ERR_RETRY;
 	return rc;

@@ -89,6 +89,8 @@ struct storage {
 	bool check_token, metrics_public;
 	char *token_secret;
 	int64_t token_ttl_s;
+	int64_t said_s; /* in this second so many failures were said */
+	unsigned said;
 
 	struct lock stream_lock;
 	struct stream *streams;

@@ -380,6 +380,39 @@ serve_file(struct url *u)
 
 /* --- beside files --- */
 
+static int
+command_metrics(struct storage *s, struct buf *b)
+{
+	static const char *const names[COUNTS] = {
+		[COUNT_UPLOAD] = "upload",
+		[COUNT_APPEND] = "append",
+		[COUNT_MODIFY] = "modify",
+		[COUNT_TRUNCATE] = "truncate",
+		[COUNT_SET_META] = "set_metadata",
+		[COUNT_DELETE] = "delete",
+		[COUNT_DOWNLOAD] = "download",
+		[COUNT_GET_META] = "get_metadata",
+	};
+	int rc = metrics_head(b, "creel_fastdfs_calls_total", "counter",
+	    "Commands of FastDFS's clients, and file URLs.");
+
+	for (size_t i = 0; rc == 0 && i < COUNTS; i++)
+		if (names[i] != NULL)
+			rc = metrics_line(b, "creel_fastdfs_calls_total",
+			    "command", str_of(names[i]),
+			    (uint64_t)atomic_load(&s->counts.total[i]));
+	if (rc == 0)
+		rc = metrics_head(b, "creel_fastdfs_failed_total", "counter",
+		    "Those of them that were answered with an error.");
+	for (size_t i = 0; rc == 0 && i < COUNTS; i++)
+		if (names[i] != NULL)
+			rc = metrics_line(b, "creel_fastdfs_failed_total",
+			    "command", str_of(names[i]),
+			    (uint64_t)(atomic_load(&s->counts.total[i]) -
+				       atomic_load(&s->counts.success[i])));
+	return rc;
+}
+
 static void
 metrics(struct url *u)
 {
@@ -412,6 +445,8 @@ metrics(struct url *u)
 		rc = metrics_line(&b, "creel_path_files", "path",
 		    str_of(st.path), st.files);
 	}
+	if (rc == 0)
+		rc = command_metrics(u->s, &b);
 	http_setz(u->r, "Content-Type", "text/plain; version=0.0.4");
 	http_reply(u->r, rc == 0 ? 200 : 500, buf_str(&b));
 	buf_fini(&b);

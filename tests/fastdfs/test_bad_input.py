@@ -254,6 +254,7 @@ def test_allow_hosts(hosts):
             c.upload(b"x")
         assert e.value.status == fdfs.EACCES
         assert n.nodes()[1]["state"] == "ACTIVE"
+        assert "127.0.0.1: not in allow_hosts" in n.storages[0].tail(20000)
         with open(conf, "w") as f:
             f.write("allow_hosts = 127.0.0.0/8\n")
         n.storages[0].hup()

@@ -252,6 +252,8 @@ def test_tokens():
         assert get(n, "/" + name[:-8] + "0000.bin")[0] == 400
         status, r, body = get(n, "/-/metrics")
         assert status == 200 and b"creel_path_files" in body
+        assert b'creel_fastdfs_calls_total{command="upload"} 1\n' in body
+        assert b'creel_fastdfs_failed_total{command="upload"} 0\n' in body
         query = "/%s?%s" % (name, token(name, now))
         r = get(n, query, Origin="http://good.example")[1]
         assert r.headers["Access-Control-Allow-Origin"] == "http://good.example"
