@@ -150,14 +150,20 @@ struct each {
 	int stop; /* what it returned */
 };
 
-/* One page; cursor (and its buffer) moves on. */
+/* Any bytes: only the node knows what they say. */
+struct cursor {
+	char p[SOP_CURSOR_MAX];
+	size_t len;
+};
+
+/* One page; the cursor moves on. */
 static int
 each_page(struct cluster *c, struct view_node *n, struct each *x,
-    char cursor[SOP_CURSOR_MAX + 1], bool *ret_end, struct err *e)
+    struct cursor *at, bool *ret_end, struct err *e)
 {
 	struct sop_each ask = { .class = x->class,
 		.max = PAGE,
-		.cursor = str_of(cursor) };
+		.cursor = str_mem(at->p, at->len) };
 	struct rpc_request q = { .op = RPC_EACH };
 	struct buf args = BUF_CAP(RPC_ARGS_MAX);
 	struct sop_page page;
@@ -185,8 +191,9 @@ each_page(struct cluster *c, struct view_node *n, struct each *x,
 	}
 	if (rc == 0) {
 		*ret_end = page.is_end || x->stop != 0;
-		memcpy(cursor, page.cursor.p, page.cursor.len);
-		cursor[page.cursor.len] = '\0';
+		at->len = page.cursor.len;
+		if (at->len > 0)
+			memcpy(at->p, page.cursor.p, at->len);
 	}
 	rpc_reply_fini(&r);
 	buf_fini(&args);
@@ -197,12 +204,12 @@ static int
 each_of_node(struct cluster *c, struct view_node *n, struct each *x,
     struct err *e)
 {
-	char cursor[SOP_CURSOR_MAX + 1] = "";
+	struct cursor at = { .len = 0 };
 	bool end = false;
 	int rc = 0;
 
 	while (rc == 0 && !end)
-		rc = each_page(c, n, x, cursor, &end, e);
+		rc = each_page(c, n, x, &at, &end, e);
 	return rc;
 }
 

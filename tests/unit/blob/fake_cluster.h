@@ -11,6 +11,7 @@
 #include "gateway/blob/cluster.h"
 
 #include "fdfs/file_id.h"
+#include "lib/bytes.h"
 #include "lib/clock.h"
 #include "lib/hash.h"
 #include "lib/lock.h"
@@ -277,13 +278,15 @@ fake_each(struct fake_node *n, const struct rpc_request *q,
 	struct sop_page page = { 0 };
 	struct sop_each x;
 	uint64_t at = 0, i = 0;
-	char cursor[32];
+	uint8_t cursor[8]; /* a real node's begins with zeros, too */
 	int rc = sop_each_unpack(q->args, &x, e);
 
 	if (rc < 0)
 		return rc;
-	if (x.cursor.len > 0)
-		assert_true(str_to_u64(x.cursor, 1000000, &at));
+	if (x.cursor.len > 0) {
+		assert_int_equal(x.cursor.len, sizeof(cursor));
+		at = get_be64(x.cursor.p);
+	}
 	page.is_end = true;
 	for (f = n->f->files; f != NULL; f = f->next) {
 		if (!str_has_prefix(str_of(f->info.id), str_of(n->group)) ||
@@ -296,8 +299,8 @@ fake_each(struct fake_node *n, const struct rpc_request *q,
 		}
 		two[page.n++] = f;
 	}
-	snprintf(cursor, sizeof(cursor), "%ju", (uintmax_t)(at + page.n));
-	page.cursor = str_of(cursor);
+	put_be64(cursor, at + page.n);
+	page.cursor = str_mem(cursor, sizeof(cursor));
 	rc = sop_page_pack(&page, &a->args);
 	for (uint32_t j = 0; rc == 0 && j < page.n; j++)
 		rc = sop_file_pack(&two[j]->info, &a->args);
