@@ -192,6 +192,7 @@ write_majority(struct rep *r, const struct rep_group *g,
 {
 	struct engine_install in = { .r = rec, .body = body };
 	struct fan *f = change_fan(r, g, rec, base, body);
+	struct outcome here;
 	bool ok, is_higher;
 	int rc;
 
@@ -203,6 +204,9 @@ write_majority(struct rep *r, const struct rep_group *g,
 	    (in.version != rec->info.file_version ||
 		in.is_tomb != rec->is_tomb))
 		rc = err_set(e, ERR_RETRY, "a newer version came meanwhile");
+	if (rc == 0 && in.rc == 1 && !rec->is_tomb &&
+	    is_other_file(r, rec, &here))
+		rc = err_set(e, ERR_RETRY, "another file of that version");
 	if (rc == 0)
 		rc = admit_here(r, g, e);
 	ok = fan_wait(f, 2 * (int64_t)r->c.peer_ms);
@@ -329,11 +333,37 @@ check_base(const struct rep_change *c, const struct engine_version *v,
 	return 0;
 }
 
+/* A version is given once: what failed here may be at a peer all the same, one
+ * that is not in the majority which is asked next. */
+static uint64_t
+next_counter(struct rep *r, uint64_t term, uint64_t base)
+{
+	uint64_t counter = (base & UINT32_MAX) + 1;
+
+	lock_take(&r->lock);
+	if (r->spent_term == term && r->spent >= counter)
+		counter = r->spent + 1;
+	lock_drop(&r->lock);
+	return counter;
+}
+
+static void
+note_spent(struct rep *r, uint64_t version)
+{
+	uint64_t term = version >> 32, counter = version & UINT32_MAX;
+
+	lock_take(&r->lock);
+	if (r->spent_term != term || r->spent < counter)
+		r->spent = counter;
+	r->spent_term = term;
+	lock_drop(&r->lock);
+}
+
 static int
 make_record(struct rep *r, const struct rep_change *c, uint64_t term,
     uint64_t base, struct engine_record *ret, struct err *e)
 {
-	uint64_t counter = (base & UINT32_MAX) + 1;
+	uint64_t counter = next_counter(r, term, base);
 
 	if (base >> 32 > term || counter > UINT32_MAX)
 		return err_set(e, ERR_RETRY,
@@ -380,6 +410,8 @@ change_once(struct rep *r, const struct rep_change *c,
 		return rc;
 	rc = write_majority(r, &g, &rec, n.v.version,
 	    c->is_delete ? STR_NULL : c->body, e);
+	if (rc < 0)
+		note_spent(r, rec.info.file_version);
 	/* It has been sent: whether it counts in the end is open. */
 	if (rc == ERR_RETRY || rc == ERR_DISCONNECTED)
 		rc = err_set(e, ERR_BUSY, "the outcome is open");
@@ -495,6 +527,7 @@ install_on_base(struct rep *r, const struct engine_record *rec, uint64_t base,
 	if (rc == 0 && in.rc == 1) {
 		o->version = in.version;
 		o->is_tomb = in.is_tomb;
+		o->is_other = !rec->is_tomb && is_other_file(r, rec, o);
 	}
 	return 0;
 }

@@ -111,6 +111,9 @@ struct rep {
 	size_t n_repairs; /* under way or waiting */
 	uint64_t pulled_files, pulled_bytes, repaired, compared, found_missing;
 	size_t missing_now;
+	/* change.c: the highest counter of a change in this term that failed
+	 * after it was sent: somebody may have it. */
+	uint64_t spent_term, spent;
 };
 
 /* The group as it is now. */
