@@ -43,21 +43,37 @@ install_stream(struct rep *r, struct engine_install *in, struct err *e)
 	return rc;
 }
 
+/* What can't be here at all, or is taken, must not hide a disk that failed:
+ * that one is to be tried again. */
+static int
+weight(int rc)
+{
+	if (rc >= 0)
+		return 0;
+	return rc == ERR_EXISTS ? 1 : rc == ERR_INVALID ? 2 : 3;
+}
+
 int
 rep_install(struct rep *r, struct engine_install *v, size_t n, struct err *e)
 {
-	int rc = r->so->install_many(r->st, v, n, e);
+	struct err why = ERR_INIT, se = ERR_INIT;
+	int worst = 0, rc = r->so->install_many(r->st, v, n, &why);
 	size_t i;
 
-	if (rc != ERR_TOO_BIG)
-		return rc;
-	for (i = 0, rc = 0; i < n; i++) {
-		if (v[i].rc == ERR_TOO_BIG)
-			v[i].rc = install_stream(r, &v[i], e);
-		if (v[i].rc < rc)
-			rc = v[i].rc;
+	if (rc == ERR_CLOSED)
+		return err_set(e, rc, "%s", why.msg);
+	if (rc == 0)
+		return 0;
+	for (i = 0; i < n; i++) {
+		if (v[i].rc == ERR_TOO_BIG) {
+			v[i].rc = install_stream(r, &v[i], &se);
+			if (v[i].rc < 0)
+				why = se;
+		}
+		if (weight(v[i].rc) > weight(worst))
+			worst = v[i].rc;
 	}
-	return rc < 0
-	           ? err_set(e, rc, "%s", e->code == rc ? e->msg : err_text(rc))
-	           : 0;
+	return worst < 0 ? err_set(e, worst, "%s",
+			       why.code == worst ? why.msg : err_text(worst))
+	                 : 0;
 }
