@@ -87,7 +87,8 @@ fan_done(struct fan *f, size_t slot, int rc)
 	MUST(!s->is_done);
 	s->is_done = true;
 	s->rc = rc;
-	s->is_good = f->is_good != NULL ? f->is_good(f, slot) : rc == 0;
+	s->is_good = s->p->is_member &&
+	             (f->is_good != NULL ? f->is_good(f, slot) : rc == 0);
 	f->n_done++;
 	f->n_good += s->is_good;
 	if (!f->is_decided &&

@@ -17,6 +17,7 @@ sync_peers(struct rep *r, struct rep_group *g)
 {
 	const struct cmap_member *m;
 	struct rep_peer *p;
+	bool is_old;
 	size_t i;
 
 	g->n_peers = 0;
@@ -29,10 +30,13 @@ sync_peers(struct rep *r, struct rep_group *g)
 			g->peer[g->n_peers++] = p;
 	}
 	lock_take(&r->lock);
-	r->epoch = g->v.epoch;
-	for (p = r->peers; p != NULL; p = p->next)
+	/* Another task may have seen a newer group since. */
+	is_old = g->v.epoch < r->epoch;
+	if (!is_old)
+		r->epoch = g->v.epoch;
+	for (p = r->peers; !is_old && p != NULL; p = p->next)
 		p->is_member = false;
-	for (i = 0; i < g->v.n; i++) {
+	for (i = 0; !is_old && i < g->v.n; i++) {
 		m = &g->v.m[i];
 		for (p = r->peers; p != NULL; p = p->next) {
 			if (!id128_eq(&p->node, &m->node) ||

@@ -374,6 +374,7 @@ feed(struct rep_upload *u, struct chunk *c)
 {
 	struct rep *r = u->r;
 	struct stream *s;
+	int64_t now;
 	size_t i;
 
 	lock_take(&r->lock);
@@ -383,9 +384,14 @@ feed(struct rep_upload *u, struct chunk *c)
 		drop_slow(u);
 		lock_take(&r->lock);
 	}
+	lock_drop(&r->lock);
+	now = r->eo->now_ms(r->env);
+	lock_take(&r->lock);
 	for (i = 0; i < u->g.n_peers; i++) {
 		s = &u->streams[i];
 		if (!s->is_over && s->n_queue < AHEAD) {
+			if (s->n_queue == 0) /* it had nothing to take */
+				s->moved_ms = now;
 			s->queue[s->n_queue++] = c;
 			c->refs++;
 		}
@@ -534,7 +540,7 @@ count(struct rep_upload *u, bool (*is)(const struct stream *s))
 static bool
 is_good(const struct stream *s)
 {
-	return s->is_good;
+	return s->is_good && s->p->is_member;
 }
 
 static bool
@@ -594,11 +600,18 @@ commit_large(struct rep_upload *u, const char *ext, unsigned flags,
 {
 	struct rep *r = u->r;
 	struct engine_record rec;
+	struct rep_group now;
 	uint64_t version;
 	bool is_here;
 	int rc;
 
-	rc = chunk_push(u, e);
+	/* It may have taken hours: the group is another one by now, in which
+	 * this node or a peer has no say, or more copies are wanted. */
+	rc = rep_group_get(r, &now, e);
+	if (rc == 0) {
+		u->g.copies = now.copies;
+		rc = chunk_push(u, e);
+	}
 	if (rc == 0)
 		rc = r->so->upload_draw(u->local, ext, flags, &rec, e);
 	if (rc < 0)
