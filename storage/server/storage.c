@@ -456,6 +456,7 @@ storage_open(const struct storage_conf *c, struct storage **ret, struct err *e)
 	lock_init(&s->lock, LOCK_RANK_LEAF);
 	lock_init(&s->stream_lock, LOCK_RANK_LEAF);
 	lock_init(&s->fence_lock, LOCK_RANK_FENCE);
+	cond_init(&s->fence_cond);
 	cond_init(&s->wake);
 	rc = set_tune(s, &c->tune, e);
 	if (rc == 0)
@@ -544,6 +545,7 @@ storage_close(struct storage **sp, int drain_ms)
 		explicit_bzero(s->secret, strlen(s->secret));
 	mem_free(&s->secret);
 	cond_fini(&s->wake);
+	cond_fini(&s->fence_cond);
 	lock_fini(&s->fence_lock);
 	lock_fini(&s->stream_lock);
 	lock_fini(&s->lock);

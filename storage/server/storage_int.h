@@ -96,7 +96,10 @@ struct storage {
 	struct stream *streams;
 	unsigned n_streams;
 
-	struct lock fence_lock; /* over its own file */
+	struct lock fence_lock; /* what is durable, and who writes it */
+	struct cond fence_cond;
+	bool is_fence_saving;
+	struct fence fence_next; /* what is being written */
 	struct fence *fences;
 	size_t n_fences;
 

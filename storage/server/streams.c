@@ -20,6 +20,7 @@ struct stream {
 	uint32_t crc32;
 	int64_t used_ns;
 	bool is_busy;
+	bool is_broken; /* a piece may have been taken in part */
 };
 
 static void
@@ -182,9 +183,13 @@ stream_data(struct storage *s, const struct rpc_from *from,
 		rc = enter(s, from, d.stream, false, &m, e);
 	if (rc < 0)
 		return rc;
-	rc = fresh_part(m, d.offset, &body, e);
+	if (m->is_broken)
+		rc = err_set(e, ERR_FAILED, "this upload has broken off");
+	if (rc == 0)
+		rc = fresh_part(m, d.offset, &body, e);
 	if (rc == 0 && body.len > 0) {
 		rc = rep_upload_write(m->up, body.p, body.len, e);
+		m->is_broken = rc < 0;
 		if (rc == 0) {
 			m->crc32 = hash_crc32(m->crc32, body.p, body.len);
 			m->at += body.len;
@@ -210,7 +215,8 @@ stream_commit(struct storage *s, const struct rpc_from *from,
 		rc = enter(s, from, d.stream, true, &m, e);
 	if (rc < 0)
 		return rc;
-	if (d.offset != m->at || (d.has_crc && d.crc32 != m->crc32))
+	if (m->is_broken || d.offset != m->at ||
+	    (d.has_crc && d.crc32 != m->crc32))
 		rc =
 		    err_set(e, ERR_INVALID, "the content is not what was sent");
 	if (rc == 0)
