@@ -8,7 +8,9 @@
 
 #include "lib/mem.h"
 
-#define ASK_MS 30000
+#define ASK_MS 5000 /* a leader that hangs is soon another one */
+#define READ_MS 2500
+#define OPEN_MS 30000      /* in all, for a change that was sent */
 #define ASK_LONG_MS 600000 /* REGENERATE copies */
 #define WAIT_STEP_MS 50
 
@@ -94,6 +96,15 @@ answer_unpack(struct rpc_reply *reply, struct files_result *ret, struct err *e)
 }
 
 static int
+patience(enum files_op_kind kind)
+{
+	if (kind == FILES_REGENERATE)
+		return ASK_LONG_MS;
+	return kind == FILES_GET_LIST || kind == FILES_GET_META ? READ_MS
+	                                                        : ASK_MS;
+}
+
+static int
 ask(struct files *f, const struct files_op *op, const struct fdfs_addr *to,
     uint64_t epoch, struct files_result *ret, bool *was_sent, struct err *e)
 {
@@ -111,8 +122,8 @@ ask(struct files *f, const struct files_op *op, const struct fdfs_addr *to,
 	}
 	q.args = buf_str(&args);
 	rpc_reply_init(&reply);
-	rc = f->env.ops->call(f->env.env, to, &q,
-	    op->kind == FILES_REGENERATE ? ASK_LONG_MS : ASK_MS, &reply, e);
+	rc =
+	    f->env.ops->call(f->env.env, to, &q, patience(op->kind), &reply, e);
 	*was_sent = reply.was_sent;
 	members_saw(f->members, to, reply.epoch);
 	if (rc == 0)
@@ -155,7 +166,7 @@ int
 files_ask_leader(struct files *f, struct files_op *op, struct files_result *ret,
     struct err *e)
 {
-	int64_t limit = files_now_ms(f) + f->wait_ms;
+	int64_t start = files_now_ms(f), limit = start + f->wait_ms, asked;
 	int step = WAIT_STEP_MS;
 	struct member_view v;
 	bool was_sent;
@@ -164,6 +175,7 @@ files_ask_leader(struct files *f, struct files_op *op, struct files_result *ret,
 	for (;;) {
 		members_get(f->members, &v);
 		was_sent = true;
+		asked = files_now_ms(f);
 		buf_reset(&ret->body);
 		if (can_read_here(f, op, &v)) {
 			rc = files_read_here(f, op, ret, e);
@@ -181,6 +193,12 @@ files_ask_leader(struct files *f, struct files_op *op, struct files_result *ret,
 			break;
 		if (was_sent && rc != ERR_RETRY)
 			op->is_again = true;
+		/* It may only be slow: who hears that the outcome is open does
+		 * it again, and then it is done twice. */
+		if (was_sent && patience(op->kind) == ASK_MS &&
+		    files_now_ms(f) - asked >= ASK_MS)
+			limit = start +
+			        (f->wait_ms > OPEN_MS ? f->wait_ms : OPEN_MS);
 		if (files_now_ms(f) >= limit ||
 		    !f->env.ops->sleep(f->env.env, step))
 			break;
