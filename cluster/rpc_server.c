@@ -158,6 +158,7 @@ hello_second(const struct rpc_server *s, struct fdfs_conn *c, struct str proof,
 	if (!str_eq_secret(str_mem(want, sizeof(want)), proof))
 		return refuse(c, e, "another cluster secret");
 	p->is_proved = true;
+	fdfs_conn_trust(c);
 	if (s->watch != NULL)
 		s->watch(s->arg, &p->from, true);
 	return fdfs_conn_reply(c, STR_NULL, e);
@@ -358,6 +359,7 @@ rpc_server_new(const struct rpc_self *self, rpc_handler *fn, void *arg,
 		.shape = FDFS_SHAPE_NAMED,
 		.fixed = RPC_HEAD_FIXED,
 		.limit = RPC_HEAD + RPC_ARGS_MAX,
+		.is_trusted = true,
 		.name = "CALL" };
 	s->hello = (struct fdfs_command){ .number = RPC_HELLO,
 		.servers = FDFS_BOTH,

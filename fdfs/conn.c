@@ -227,6 +227,13 @@ fdfs_conn_hang_up(struct fdfs_conn *c)
 	c->hang_up = true;
 }
 
+void
+fdfs_conn_trust(struct fdfs_conn *c)
+{
+	OBJ_CHECK(c, CONN_MAGIC);
+	c->is_trusted = true;
+}
+
 const struct fdfs_addr *
 fdfs_conn_peer(const struct fdfs_conn *c)
 {
@@ -315,6 +322,10 @@ read_head(struct fdfs_conn *c, const struct fdfs_command *cmd, int64_t deadline,
 	    e);
 	if (rc < 0)
 		return rc;
+	if (cmd->is_trusted && !c->is_trusted && len > CONN_HEAD) {
+		c->hang_up = true;
+		return err_set(e, ERR_ACCESS_DENIED, "%s: not yet", cmd->name);
+	}
 	head = head_room(c, len);
 	if (head == NULL)
 		return err_set(e, ERR_RETRY, "out of memory for requests");

@@ -81,6 +81,8 @@ struct fdfs_command {
 	enum fdfs_shape shape;
 	uint32_t fixed, limit;
 	const char *name;
+	/* A head of over 512 bytes is taken after fdfs_conn_trust() only. */
+	bool is_trusted;
 };
 
 /* NULL when there is none. */

@@ -76,6 +76,8 @@ void fdfs_server_stat(struct fdfs_server *s, struct fdfs_server_stat *ret);
 
 /* --- for handlers --- */
 
+/* From now on commands that are for trusted peers may have large heads. */
+void fdfs_conn_trust(struct fdfs_conn *c);
 const struct fdfs_addr *fdfs_conn_peer(const struct fdfs_conn *c);
 /* The address under which the peer reached this server; "" if unknown. */
 void fdfs_conn_local(const struct fdfs_conn *c, struct fdfs_addr *ret);

@@ -52,7 +52,7 @@ struct fdfs_conn {
 	uint64_t content;  /* unread */
 	int64_t waited_ns; /* for this request's content and answer */
 	uint64_t moved;    /* bytes of them */
-	bool answered, hang_up;
+	bool answered, hang_up, is_trusted;
 	uint8_t status;
 	bool has_header; /* unsent, in header[] */
 	uint8_t header[FDFS_HEADER];

@@ -251,6 +251,26 @@ test_unproved(void **state)
 	rpc_test_close(&t);
 }
 
+/* A large head is not even waited for, and takes no memory. */
+static void
+test_unproved_memory(void **state)
+{
+	uint8_t fixed[8];
+	struct rpc_test t;
+	int fd;
+
+	(void)state;
+	rpc_test_open(&t, handle, 0, NULL);
+	fd = dial(&t);
+	put_be64(fixed, RPC_HEAD - 8 + RPC_ARGS_MAX);
+	say(fd, RPC_COMMAND, RPC_HEAD + RPC_ARGS_MAX,
+	    str_mem(fixed, sizeof(fixed)));
+	assert_int_equal(hear(fd, NULL, 0, NULL), FDFS_EACCES);
+	assert_true(is_closed(fd));
+	close(fd);
+	rpc_test_close(&t);
+}
+
 /* The same through the client: what its caller is told. */
 static void
 test_client_told(void **state)
@@ -546,6 +566,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_odd),
 		cmocka_unit_test(test_unproved),
+		cmocka_unit_test(test_unproved_memory),
 		cmocka_unit_test(test_client_told),
 		cmocka_unit_test(test_fake_server),
 		cmocka_unit_test(test_frames),
