@@ -310,6 +310,52 @@ def test_two_groups():
         c.verify()
 
 
+def test_all_killed_at_once(cluster):
+    """The power fails: everything at the same moment, in the middle of it all."""
+    loads = [kit.Load(cluster, seed) for seed in range(3)]
+    for one in loads:
+        one.start()
+    for _ in range(3 if FULL else 1):
+        time.sleep(3)
+        for p in cluster.storages + cluster.trackers:
+            p.process.kill()
+        for p in cluster.storages + cluster.trackers:
+            p.kill()
+        for p in cluster.trackers:
+            p.start()
+        for p in cluster.storages:
+            p.start(wait=0)
+        cluster.wait_active()
+    for one in loads:
+        one.read_errors.clear()  # there was nobody to read from
+        one.finish()
+        one.check(cluster.client())
+        assert one.writes > 10, one.writes
+    cluster.verify()
+
+
+def test_dead_node_replaced(cluster):
+    """A node that will not come back is taken out, another one takes its place."""
+    client, dead = cluster.client(), cluster.storages[1]
+    files = put_files(client, 30)
+    dead.kill()
+    dead.wipe()
+    cluster.admin("cluster", "remove", str(dead.server_id))
+    cluster.storages.remove(dead)
+    cluster.groups["group1"].remove(dead)
+    assert dead.server_id not in cluster.nodes()
+    files.update(put_files(client, 10, seed=2))
+    p = cluster.add_storage("group1", 8)
+    p.start()
+    cluster.wait_active()
+    everywhere(cluster, files)
+    cluster.verify()
+    # With two of the three that there are now it goes on.
+    cluster.storages[0].kill()
+    name = kit.wait_for("upload", lambda: client.upload(b"two of three"), 10)
+    assert kit.read(client, name) == b"two of three"
+
+
 # --- cuts ---
 
 
