@@ -2,7 +2,8 @@
  *
  * Digests of key ranges are compared; a range that differs is split into WAYS,
  * down to LEAF entries, which are listed on both sides. Each side takes over what
- * it lacks itself.
+ * it lacks itself. A difference counts if it is still there a second later: else
+ * it was on its way.
  *
  * DIGEST  args    number u32, for each: from 16, to 16
  *         answer  for each: entries u64, sum 2 x u64
@@ -12,10 +13,14 @@
  * Both are ERR_RETRY at a node that has not caught up itself. */
 #include "storage/replication/rep_int.h"
 
+#include <stdlib.h>
+
 #define WAYS 16
 #define LEAF 256
 #define RANGE_MAX 2048
 #define DEPTH 40
+#define KEYS_MAX (1u << 20)
+#define AGAIN_MS 1000
 
 struct range {
 	uint8_t from[ENGINE_KEY], to[ENGINE_KEY];
@@ -287,9 +292,46 @@ ask_range(struct rep_peer *p, const struct range *g, struct list *l,
 
 /* --- the comparison --- */
 
+/* In order, since ranges are compared in order. */
+struct keys {
+	uint8_t (*v)[ENGINE_KEY];
+	size_t n, cap;
+};
+
+static int
+by_key(const void *a, const void *b)
+{
+	return memcmp(a, b, ENGINE_KEY);
+}
+
+static bool
+keys_have(const struct keys *k, const uint8_t key[ENGINE_KEY])
+{
+	return k->n > 0 && bsearch(key, k->v, k->n, ENGINE_KEY, by_key) != NULL;
+}
+
+/* Beyond KEYS_MAX, or without memory, it is left to the next comparison. */
+static void
+keys_add(struct keys *k, const uint8_t key[ENGINE_KEY])
+{
+	size_t cap = k->cap == 0 ? 256 : 2 * k->cap;
+	void *more;
+
+	if (k->n == k->cap) {
+		more =
+		    cap > KEYS_MAX ? NULL : mem_realloc(k->v, cap * ENGINE_KEY);
+		if (more == NULL)
+			return;
+		k->v = more;
+		k->cap = cap;
+	}
+	memcpy(k->v[k->n++], key, ENGINE_KEY);
+}
+
 struct compare {
 	struct rep_peer *p;
-	bool fetch;
+	struct keys *found;      /* the first time: what differs */
+	const struct keys *only; /* the second: of these, fetched */
 	uint64_t diff, entries;
 	struct want *want; /* one leaf's */
 };
@@ -309,13 +351,25 @@ take_over(struct compare *c, const struct list *there, const bool *is_news,
 		c->want[n].version = there->v[i].v.version;
 		c->want[n++].size = there->v[i].v.size;
 	}
-	if (n == 0 || !c->fetch)
+	if (n == 0 || c->only == NULL)
 		return 0;
 	rc = fetch_all(c->p, c->want, n, e);
 	lock_take(&r->lock);
 	r->found_missing += rc == 0 ? n : 0;
 	lock_drop(&r->lock);
 	return rc;
+}
+
+/* True: it counts. */
+static bool
+differs(struct compare *c, const uint8_t key[ENGINE_KEY])
+{
+	if (c->only != NULL && !keys_have(c->only, key))
+		return false;
+	if (c->found != NULL)
+		keys_add(c->found, key);
+	c->diff++;
+	return true;
 }
 
 /* Both lists are in order of their keys. */
@@ -334,16 +388,14 @@ count_diff(struct compare *c, const struct list *here, const struct list *there,
 		else
 			cmp =
 			    memcmp(here->v[i].key, there->v[k].key, ENGINE_KEY);
-		if (cmp == 0) {
+		if (cmp < 0)
+			differs(c, here->v[i].key);
+		else if (cmp > 0)
+			is_news[k] = differs(c, there->v[k].key);
+		else if (there->v[k].v.version != here->v[i].v.version)
 			is_news[k] =
+			    differs(c, there->v[k].key) &&
 			    there->v[k].v.version > here->v[i].v.version;
-			c->diff +=
-			    there->v[k].v.version != here->v[i].v.version;
-		} else {
-			c->diff++;
-			if (cmp > 0)
-				is_news[k] = true;
-		}
 		i += cmp <= 0;
 		k += cmp >= 0;
 	}
@@ -433,30 +485,47 @@ compare_range(struct compare *c, const struct range *g, unsigned depth,
 	return rc;
 }
 
-int
-compare_with(struct rep_peer *p, bool fetch, uint64_t *ret_diff, struct err *e)
+static int
+compare_once(struct compare *c, struct err *e)
 {
-	struct rep *r = p->r;
-	struct compare c = { .p = p, .fetch = fetch };
+	struct rep *r = c->p->r;
 	struct range all;
 	int rc;
 
 	memset(all.from, 0, ENGINE_KEY);
 	memset(all.to, 0xff, ENGINE_KEY);
-	c.want = mem_alloc(RANGE_MAX * sizeof(*c.want));
-	if (c.want == NULL)
+	c->want = mem_alloc(RANGE_MAX * sizeof(*c->want));
+	if (c->want == NULL)
 		return err_set(e, ERR_NO_MEMORY, NULL);
-	rc = compare_range(&c, &all, 0, e);
-	mem_free(&c.want);
+	rc = compare_range(c, &all, 0, e);
+	mem_free(&c->want);
 	lock_take(&r->lock);
-	r->compared += c.entries;
+	r->compared += c->entries;
 	lock_drop(&r->lock);
-	if (rc == 0)
-		*ret_diff = c.diff;
 	return rc;
 }
 
-/* Differences are looked at twice: a write that is on its way is none. */
+int
+compare_with(struct rep_peer *p, uint64_t *ret_diff, struct err *e)
+{
+	struct rep *r = p->r;
+	struct keys found = { 0 };
+	struct compare first = { .p = p, .found = &found };
+	struct compare again = { .p = p, .only = &found };
+	int rc = compare_once(&first, e);
+
+	if (rc == 0 && found.n > 0) {
+		if (!r->eo->sleep(r->env, AGAIN_MS))
+			rc = err_set(e, ERR_CLOSED, "stopped");
+		else
+			rc = compare_once(&again, e);
+	}
+	mem_free(&found.v);
+	if (rc == 0)
+		*ret_diff = again.diff;
+	return rc;
+}
+
 int
 rep_compare_now(struct rep *r, uint64_t *ret_diff, struct err *e)
 {
@@ -468,12 +537,7 @@ rep_compare_now(struct rep *r, uint64_t *ret_diff, struct err *e)
 	OBJ_CHECK(r, REP_MAGIC);
 	rc = rep_group_get(r, &g, e);
 	for (i = 0; rc == 0 && i < g.n_peers; i++) {
-		rc = compare_with(g.peer[i], false, &diff, e);
-		if (rc < 0 || diff == 0)
-			continue;
-		if (!r->eo->sleep(r->env, 1000))
-			return err_set(e, ERR_CLOSED, "stopped");
-		rc = compare_with(g.peer[i], true, &diff, e);
+		rc = compare_with(g.peer[i], &diff, e);
 		sum += rc == 0 ? diff : 0;
 	}
 	if (rc == 0)

@@ -281,8 +281,8 @@ serve_fn rep_serve_install, rep_serve_change, rep_serve_begin, rep_serve_data,
 void sessions_expire(struct rep *r, bool all);
 
 /* compare.c */
-int compare_with(struct rep_peer *p, bool fetch, uint64_t *ret_diff,
-    struct err *e);
+/* What differs, and still does a second later, is fetched and counted. */
+int compare_with(struct rep_peer *p, uint64_t *ret_diff, struct err *e);
 
 /* status.c */
 int rep_state_load(struct rep *r, struct err *e);

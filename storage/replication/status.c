@@ -426,7 +426,7 @@ compare_main(void *arg)
 	int rc = rep_group_get(r, &g, &e);
 
 	for (i = 0; rc == 0 && i < g.n_peers; i++) {
-		if (compare_with(g.peer[i], true, &diff, &e) == ERR_CLOSED)
+		if (compare_with(g.peer[i], &diff, &e) == ERR_CLOSED)
 			break;
 	}
 	lock_take(&r->lock);

@@ -14,7 +14,7 @@
 struct story {
 	struct sim_group g;
 	void (*fn)(struct story *st);
-	bool is_done;
+	bool is_done, is_written;
 };
 
 static bool is_degraded; /* of the groups to come */
@@ -605,6 +605,80 @@ test_not_found(void **state)
 	run(3, tell_not_found);
 }
 
+/* Two of three are there, one of them just restarted: after a while it counts as
+ * the witness that it was, and changes go on without the third. */
+static void
+tell_restart_beside_dead(struct story *st)
+{
+	struct engine_file_info a, b;
+	struct err e = ERR_INIT;
+	int i, rc = ERR_BUSY;
+
+	assert_int_equal(change(st, true, false, 0, "one", &a), 0);
+	sim_sleep(st->g.s, 3000);
+	sim_group_stop(&st->g, 2);
+	sim_group_stop(&st->g, 1);
+	assert_int_equal(sim_group_start(&st->g, 1, &e), 0);
+	for (i = 0; i < 60 && rc != 0; i++) {
+		sim_sleep(st->g.s, 500);
+		if (sim_group_leader(&st->g) < 0)
+			continue;
+		rc = change(st, false, false, a.file_version, "two", &b);
+	}
+	assert_int_equal(rc, 0);
+	assert_int_equal(newest(st, "two"), 0);
+}
+
+static void
+test_restart_beside_dead(void **state)
+{
+	(void)state;
+	run(3, tell_restart_beside_dead);
+}
+
+/* What is on its way while sets are compared is no difference. */
+static void
+write_on(void *arg)
+{
+	struct story *st = arg;
+	struct engine_file_info f;
+	int i;
+
+	for (i = 0; i < 150; i++) {
+		put(st, i % 2, 300, &f);
+		sim_sleep(st->g.s, 20);
+	}
+	st->is_written = true;
+}
+
+static void
+tell_compare_under_load(struct story *st)
+{
+	struct err e = ERR_INIT;
+	uint64_t diff, sum = 0;
+	unsigned n = 0;
+	struct rep *r;
+
+	sim_spawn(st->g.s, SIM_OUTSIDE, write_on, st);
+	while (!st->is_written) {
+		r = sim_group_enter(&st->g, 1);
+		if (rep_compare_now(r, &diff, &e) == 0) {
+			sum += diff;
+			n++;
+		}
+		sim_leave(st->g.s, 1);
+	}
+	assert_true(n > 1);
+	assert_int_equal(sum, 0);
+}
+
+static void
+test_compare_under_load(void **state)
+{
+	(void)state;
+	run(2, tell_compare_under_load);
+}
+
 /* Sets that differ although no log says so are found by comparing. */
 static void
 tell_compare(struct story *st)
@@ -661,7 +735,9 @@ main(void)
 		cmocka_unit_test(test_degraded),
 		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_not_found),
+		cmocka_unit_test(test_restart_beside_dead),
 		cmocka_unit_test(test_compare),
+		cmocka_unit_test(test_compare_under_load),
 	};
 
 	fill();
