@@ -21,11 +21,12 @@ BUCKETS = ["composed-%d" % i for i in range(4)]
 
 
 class Cluster(Stack):
-    def __init__(self, engine, version, image, home, trees):
+    def __init__(self, engine, version, image, home, trees=(), beside=(), more={}):
         self.trees = dict(zip(BUCKETS, trees))
         port = free_port()
-        env = dict(PAIR, CREEL_PORT=str(port))
-        super().__init__(engine, version, ["cluster.yaml"], env, image)
+        env = dict(PAIR, CREEL_PORT=str(port), **more)
+        files = ["cluster.yaml", *beside]
+        super().__init__(engine, version, files, env, image)
         key, secret = PAIR["MINIO_ROOT_USER"], PAIR["MINIO_ROOT_PASSWORD"]
         self.s3 = Client(port, key, secret, home).s3
 
@@ -159,3 +160,31 @@ def test_cluster_down_and_up(engine, image, version, small, tmp_path):
         c.up()
         assert secret_of(c) == secret
         c.same("whole", tmp_path)
+
+
+def test_fastdfs_from_outside(engine, image, tmp_path):
+    """fastdfs.yaml: a client on the host, by the trackers' ports there."""
+    networks = "172.16.0.0/12,192.168.0.0/16,10.0.0.0/8"  # Docker's
+    more = {"CREEL_HOST": "192.0.2.1", "CREEL_ALLOW_HOSTS": networks}
+    for i in range(1, 3):
+        more["CREEL_TRACKER%d_PORT" % i] = str(free_port())
+    for i in range(1, 7):
+        more["CREEL_STORAGE%d_PORT" % i] = str(free_port())
+    trackers = "127.0.0.1:%(CREEL_TRACKER1_PORT)s,127.0.0.1:%(CREEL_TRACKER2_PORT)s"
+    client = ["run", "--rm", "--network", "host", "-v", "%s:/t" % tmp_path]
+    client += ["--user", "0", "-e", "CREEL_TRACKERS=" + trackers % more, image]
+    client += ["admin", "fdfs"]
+    (tmp_path / "sent").write_bytes(os.urandom(300000))
+    with Cluster(engine, "v2", image, tmp_path, (), ["fastdfs.yaml"], more) as c:
+        c.up()
+        for s, n in c.nodes().items():
+            port = more["CREEL_STORAGE%s_PORT" % s[-1]]
+            assert n["outer_address"] == "192.0.2.1:" + port, n
+        for group in GROUPS:
+            upload = ["upload", "/t/sent", "--group", group]
+            name = engine.docker(*client, *upload).strip()
+            assert name.startswith(group + "/M00/"), name
+            c.kill(GROUPS[group][0])
+            engine.docker(*client, "download", name, "/t/back")
+            assert (tmp_path / "back").read_bytes() == (tmp_path / "sent").read_bytes()
+            (tmp_path / "back").unlink()
