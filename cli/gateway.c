@@ -13,6 +13,7 @@
 
 #define LOOK_MS 200
 #define AGAIN_MS 2000
+#define ENDING_MS 4000
 
 static struct store *store; /* for SIGHUP */
 static struct gate gate;
@@ -93,6 +94,15 @@ gateway_open(const struct conf *c, struct serve *s, struct store **ret,
 	return 0;
 }
 
+/* The last seconds of the index are archived, if that goes at once: they are in
+ * DIR as well. */
+static void
+gateway_ending(void)
+{
+	if (!gate.is_fastdfs)
+		blob_cluster_hurry(store_blob(store), ENDING_MS);
+}
+
 static void
 gateway_close(void)
 {
@@ -140,6 +150,7 @@ gateway_main(int argc, char **argv)
 		.check = gateway_check,
 		.open = gateway_open,
 		.tune = gateway_tune,
+		.ending = gateway_ending,
 		.close = gateway_close,
 	};
 

@@ -475,6 +475,8 @@ serve_fini(struct serve *s)
 	s3 = atomic_exchange(&s->s3, NULL);
 	s3_free(&s3);
 	admin_free(&s->admin);
+	if (s->store != NULL && s->kind->ending != NULL)
+		s->kind->ending();
 	store_close(&s->store);
 	if (s->kind->close != NULL)
 		s->kind->close();

@@ -22,7 +22,9 @@ struct serve_kind {
 	int (*open)(const struct conf *c, struct serve *s, struct store **ret,
 	    struct err *e);
 	void (*tune)(const struct conf *c); /* SIGHUP */
-	void (*close)(void);                /* after the store; may be NULL */
+	/* Before the store is closed, and after; may be NULL. */
+	void (*ending)(void);
+	void (*close)(void);
 };
 
 int serve_main(const struct serve_kind *k, int argc, char **argv);

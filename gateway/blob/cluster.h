@@ -54,6 +54,8 @@ int blob_cluster_newest(struct blob *b, const struct id128 *index_id,
 int blob_cluster_take(struct blob *b, const struct id128 *index_id,
     uint64_t epoch, struct err *e);
 bool blob_cluster_is_lost(struct blob *b);
+/* The process ends: calls are short from here on, and fail after @ms. */
+void blob_cluster_hurry(struct blob *b, int ms);
 /* Trackers know of another gateway with an index, at @ret, heard lately. */
 bool blob_cluster_has_other(struct blob *b, char ret[FDFS_HOST_LEN + 1]);
 

@@ -17,6 +17,7 @@
 #define BUSY_MS 500
 #define FULL_MS 10000
 #define FENCE_MS 1000
+#define HURRY_MS 1000
 
 _Static_assert(BLOB_ID_MAX == SOP_ID_MAX, "IDs fit");
 _Static_assert(BLOB_NOTE_MAX == SOP_NOTE_MAX, "notes fit");
@@ -87,6 +88,26 @@ look_into(struct cluster *c, struct view_node *n, int rc, struct err *e)
 	return err_set(e, ERR_FAILED, "another gateway owns the index now");
 }
 
+void
+blob_cluster_hurry(struct blob *b, int ms)
+{
+	atomic_store(&cluster_of(b)->end_ns, clock_mono_ns() + ms * MS);
+}
+
+/* What is left of @ms; 0: nothing. */
+static int
+shorten(struct cluster *c, int ms)
+{
+	int64_t left, end = atomic_load(&c->end_ns);
+
+	if (end == 0)
+		return ms;
+	left = (end - clock_mono_ns()) / MS;
+	if (left > HURRY_MS)
+		left = HURRY_MS;
+	return left <= 0 ? 0 : left < ms ? (int)left : ms;
+}
+
 int
 cluster_call(struct cluster *c, struct view_node *n,
     const struct rpc_request *q, int timeout_ms, struct rpc_reply *r,
@@ -97,6 +118,12 @@ cluster_call(struct cluster *c, struct view_node *n,
 
 	if (e == NULL)
 		e = &mine;
+	timeout_ms = shorten(c, timeout_ms);
+	if (timeout_ms == 0) {
+		if (r != NULL)
+			r->was_sent = false;
+		return err_set(e, ERR_CLOSED, "this gateway is ending");
+	}
 	rc = rpc_call(c->rpc, &n->addr, q, timeout_ms, r, e);
 	switch (rc) {
 	case ERR_DISCONNECTED:

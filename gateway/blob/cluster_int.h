@@ -61,7 +61,8 @@ struct cluster {
 	struct id128 index_id;  /* with epoch */
 	_Atomic uint64_t epoch; /* taken; 0: none (C3) */
 	atomic_bool is_lost;
-	_Atomic uint32_t turn; /* spreads calls over nodes */
+	_Atomic int64_t end_ns; /* blob_cluster_hurry(); 0: no end in sight */
+	_Atomic uint32_t turn;  /* spreads calls over nodes */
 	struct ahead *ahead;
 	pthread_t thread;
 	bool has_thread;

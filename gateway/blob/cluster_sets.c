@@ -11,7 +11,7 @@
 #include <stdio.h>
 
 #define DELETE_MS 10000
-#define SET_MS 10000
+#define SET_MS 5000
 #define TIDY_MS (30 * 60 * 1000)
 #define DELETE_BATCH 1000
 #define PAGE 1000

@@ -792,6 +792,26 @@ def test_all_nodes_gone():
         s3_of(c.gateways[0], 5).put_object(Bucket="bucket", Key="x", Body=SMALL)
 
 
+def test_gateway_ends_beside_frozen_nodes(three, bucket):
+    gateway = three.gateways[0]
+    s3_of(gateway).put_object(Bucket=bucket, Key="k", Body=SMALL)
+    for p in three.storages:
+        p.freeze()
+    try:
+        start = time.monotonic()
+        assert gateway.stop(wait=30) == 0
+        assert time.monotonic() - start < 10
+        gateway.start(wait=0)
+        time.sleep(1)
+        assert gateway.stop(wait=5) == 0  # while it waits for the cluster
+    finally:
+        for p in three.storages:
+            p.thaw()
+    three.wait_active(60)
+    gateway.start()
+    assert get(s3_of(gateway, 5), bucket, "k") == SMALL
+
+
 def test_gateway_waits_for_nodes():
     with Cluster(groups={"group1": 3}) as c:
         c.storages[1].kill()

@@ -745,6 +745,31 @@ test_foreign_names(void **state)
 	end();
 }
 
+/* Ending does not wait for nodes that hang. */
+static void
+test_hurry(void **state)
+{
+	struct blob_owner o;
+	struct err e = ERR_INIT;
+	struct blob_info i;
+	unsigned n = 0;
+	int64_t t;
+
+	(void)state;
+	begin(three, 3);
+	for (unsigned j = 0; j < 3; j++)
+		fake.node[j].mood = FAKE_HANGS;
+	t = now_ms();
+	blob_cluster_hurry(blob, 1500);
+	assert_true(blob_each(blob, BLOB_CLASS_INDEX, count_one, &n, &e) < 0);
+	o = owner_of(BLOB_CLASS_INDEX);
+	for (unsigned j = 0; j < 4; j++)
+		assert_true(blob_put_whole(blob, STR_LIT(""), &o, STR_LIT("x"),
+				&i, &e) < 0);
+	assert_true(now_ms() - t < 2500);
+	end();
+}
+
 static void
 test_announces(void **state)
 {
@@ -783,6 +808,7 @@ main(void)
 		cmocka_unit_test(test_ahead_is_bounded),
 		cmocka_unit_test(test_foreign_names),
 		cmocka_unit_test(test_announces),
+		cmocka_unit_test(test_hurry),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
