@@ -6,10 +6,13 @@
  * INSTALL_COMMIT  args stream ID 16, record; answer as one of INSTALL's
  * INSTALL_ABORT   args stream ID 16
  * A stream belongs to the node that began it; one that is left for SESSION_MS is
- * dropped. One call of a stream is served at a time. */
+ * dropped, which is as long as a piece takes at the least rate that clients are
+ * held to; after SESSION_SHORT_MS when others need its place. One call of a
+ * stream is served at a time. */
 #include "storage/replication/rep_int.h"
 
-#define SESSION_MS 60000
+#define SESSION_MS 1200000
+#define SESSION_SHORT_MS 60000
 #define SESSIONS 64
 
 struct session {
@@ -84,15 +87,15 @@ session_out(struct rep *r, struct session *s)
 	session_free(r, s);
 }
 
-void
-sessions_expire(struct rep *r, bool all)
+static void
+expire(struct rep *r, bool all, int64_t idle_ms)
 {
 	int64_t now = r->eo->now_ms(r->env);
 	struct session **sp, *s, *gone = NULL;
 
 	lock_take(&r->lock);
 	for (sp = &r->sessions; (s = *sp) != NULL;) {
-		if (!all && (s->is_busy || now - s->used_ms < SESSION_MS)) {
+		if (!all && (s->is_busy || now - s->used_ms < idle_ms)) {
 			sp = &s->next;
 			continue;
 		}
@@ -108,6 +111,28 @@ sessions_expire(struct rep *r, bool all)
 	}
 }
 
+void
+sessions_expire(struct rep *r, bool all)
+{
+	expire(r, all, SESSION_MS);
+}
+
+static bool
+session_add(struct rep *r, struct session *s)
+{
+	bool is_full;
+
+	lock_take(&r->lock);
+	is_full = r->n_sessions >= SESSIONS || r->is_closing;
+	if (!is_full) {
+		s->next = r->sessions;
+		r->sessions = s;
+		r->n_sessions++;
+	}
+	lock_drop(&r->lock);
+	return !is_full;
+}
+
 int
 rep_serve_begin(struct rep *r, const struct rpc_from *from,
     const struct rpc_request *q, struct rpc_answer *a, struct err *e)
@@ -117,7 +142,6 @@ rep_serve_begin(struct rep *r, const struct rpc_from *from,
 	struct session *s = mem_zalloc(sizeof(*s));
 	uint64_t hint;
 	int path_no, rc;
-	bool is_full;
 
 	(void)a;
 	if (s == NULL)
@@ -138,15 +162,10 @@ rep_serve_begin(struct rep *r, const struct rpc_from *from,
 		return rc;
 	}
 	s->used_ms = r->eo->now_ms(r->env);
-	lock_take(&r->lock);
-	is_full = r->n_sessions >= SESSIONS || r->is_closing;
-	if (!is_full) {
-		s->next = r->sessions;
-		r->sessions = s;
-		r->n_sessions++;
-	}
-	lock_drop(&r->lock);
-	if (!is_full)
+	if (session_add(r, s))
+		return 0;
+	expire(r, false, SESSION_SHORT_MS);
+	if (session_add(r, s))
 		return 0;
 	session_free(r, s);
 	return err_set(e, ERR_BUSY, "too many streams");

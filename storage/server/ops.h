@@ -19,7 +19,9 @@
  * STORE_ABORT   Args sop_stream. A stream that is not there is fine.
  *               Streams belong to the gateway that began them: for another they
  *               are not there (ERR_NOT_FOUND, as after an end). One that nobody
- *               continues for STREAM_IDLE_MS is aborted.
+ *               continues for STREAM_IDLE_MS is aborted: as long as a piece
+ *               takes at the least rate that clients are held to (1 KiB/s);
+ *               after STREAM_SHORT_MS when others need its place.
  * READ          Args sop_read; answer sop_file, body up to len bytes, short
  *               only at the end of the file. What this node lacks comes from
  *               the others (P6). ERR_NOT_FOUND, ERR_RETRY, ERR_CORRUPT. From a
@@ -49,6 +51,7 @@
 #define STORAGE_SERVER_OPS_H
 
 #define STREAMS_MAX 256
-#define STREAM_IDLE_MS 60000
+#define STREAM_IDLE_MS 1200000
+#define STREAM_SHORT_MS 60000
 
 #endif

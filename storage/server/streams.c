@@ -109,6 +109,38 @@ unreserve(struct storage *s)
 	lock_drop(&s->stream_lock);
 }
 
+static void
+expire(struct storage *s, bool all, int64_t idle_ms)
+{
+	int64_t limit = clock_mono_ns() - idle_ms * 1000000;
+	struct stream **mp, *old = NULL, *m;
+
+	lock_take(&s->stream_lock);
+	for (mp = &s->streams; *mp != NULL;) {
+		m = *mp;
+		if (m->is_busy || (!all && m->used_ns > limit)) {
+			mp = &m->next;
+			continue;
+		}
+		*mp = m->next;
+		s->n_streams--;
+		m->next = old;
+		old = m;
+	}
+	lock_drop(&s->stream_lock);
+	while (old != NULL) {
+		m = old;
+		old = m->next;
+		stream_free(&m);
+	}
+}
+
+void
+streams_expire(struct storage *s, bool all)
+{
+	expire(s, all, STREAM_IDLE_MS);
+}
+
 int
 stream_begin(struct storage *s, const struct rpc_from *from,
     const struct rpc_request *q, struct rpc_answer *a, struct err *e)
@@ -116,6 +148,7 @@ stream_begin(struct storage *s, const struct rpc_from *from,
 	struct engine_owner o;
 	struct sop_store b;
 	struct stream *m;
+	bool ok = true;
 	int rc = sop_store_unpack(q->args, &b, e);
 
 	if (rc < 0)
@@ -131,6 +164,10 @@ stream_begin(struct storage *s, const struct rpc_from *from,
 	if (m == NULL)
 		return err_set(e, ERR_NO_MEMORY, NULL);
 	if (!reserve(s)) {
+		expire(s, false, STREAM_SHORT_MS);
+		ok = reserve(s);
+	}
+	if (!ok) {
 		mem_free(&m);
 		return err_set(e, ERR_BUSY, "too many uploads under way");
 	}
@@ -244,30 +281,4 @@ stream_abort(struct storage *s, const struct rpc_from *from,
 	if (rc == 0)
 		stream_free(&m);
 	return rc == ERR_NOT_FOUND ? 0 : rc;
-}
-
-void
-streams_expire(struct storage *s, bool all)
-{
-	int64_t limit = clock_mono_ns() - STREAM_IDLE_MS * INT64_C(1000000);
-	struct stream **mp, *old = NULL, *m;
-
-	lock_take(&s->stream_lock);
-	for (mp = &s->streams; *mp != NULL;) {
-		m = *mp;
-		if (m->is_busy || (!all && m->used_ns > limit)) {
-			mp = &m->next;
-			continue;
-		}
-		*mp = m->next;
-		s->n_streams--;
-		m->next = old;
-		old = m;
-	}
-	lock_drop(&s->stream_lock);
-	while (old != NULL) {
-		m = old;
-		old = m->next;
-		stream_free(&m);
-	}
 }

@@ -148,8 +148,15 @@ def test_stops_in_time():
 if FULL:
 
     def test_streams_that_nobody_continues():
+        """They make room for others after a minute."""
         with Node() as n, Gate(n) as g:
+            old = [g.begin() for _ in range(255)]
+            time.sleep(61)
+            young = g.begin()
+            g.data(young, 0, b"x")
+            g.data(old[0], 0, b"x")
             no = g.begin()
             g.data(no, 0, b"x")
-            time.sleep(63)
-            refused("NOT_FOUND", g.data, no, 1, b"y")
+            refused("NOT_FOUND", g.data, old[1], 0, b"y")
+            g.data(young, 1, b"y")
+            g.data(old[0], 1, b"y")
