@@ -88,6 +88,7 @@ add_to_group(struct view *v, size_t i)
 	struct view_group *g =
 	    v->n_groups == 0 ? NULL : &v->groups[v->n_groups - 1];
 	const struct cmap_node *n = v->nodes[i].c;
+	uint32_t copies;
 
 	if (g == NULL || strcmp(g->name, n->group) != 0) {
 		g = &v->groups[v->n_groups++];
@@ -99,8 +100,11 @@ add_to_group(struct view *v, size_t i)
 		g->members = n->n_members;
 	if (g->members < g->n)
 		g->members = g->n;
-	if (n->min_copies > g->copies)
-		g->copies = n->min_copies;
+	/* What one node may have acknowledged with fewest counts; 0 is two
+	 * (storage/replication/rep.h). */
+	copies = n->min_copies > 0 ? n->min_copies : 2;
+	if (n->heard_s != 0 && (g->copies == 0 || copies < g->copies))
+		g->copies = copies;
 	if (takes_writes(n)) {
 		g->can_write = true;
 		if (room_of(n) < g->avail)

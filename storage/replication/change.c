@@ -375,7 +375,7 @@ make_record(struct rep *r, const struct rep_change *c, uint64_t term,
 	ret->info.file_version = term << 32 | counter;
 	ret->info.class = c->class;
 	ret->info.write_id = c->write_id;
-	ret->info.created_s = r->eo->real_s(r->env);
+	ret->info.created_s = rep_now_s(r);
 	if (!c->is_delete) {
 		ret->info.size = c->body.len;
 		ret->info.crc32 = hash_crc32(0, c->body.p, c->body.len);

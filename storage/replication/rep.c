@@ -31,9 +31,12 @@ sync_peers(struct rep *r, struct rep_group *g)
 	}
 	lock_take(&r->lock);
 	/* Another task may have seen a newer group since. */
-	is_old = g->v.epoch < r->epoch;
-	if (!is_old)
+	is_old =
+	    id128_eq(&r->group_id, &g->v.group_id) && g->v.epoch < r->epoch;
+	if (!is_old) {
+		r->group_id = g->v.group_id;
 		r->epoch = g->v.epoch;
+	}
 	for (p = r->peers; !is_old && p != NULL; p = p->next)
 		p->is_member = false;
 	for (i = 0; !is_old && i < g->v.n; i++) {
@@ -107,6 +110,14 @@ rep_hush(struct rep *r)
 {
 	OBJ_CHECK(r, REP_MAGIC);
 	atomic_store(&r->is_hushed, true);
+}
+
+int64_t
+rep_now_s(struct rep *r)
+{
+	int64_t now = r->eo->real_s(r->env);
+
+	return now > r->floor_s ? now : r->floor_s;
 }
 
 bool

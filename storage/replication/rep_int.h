@@ -98,6 +98,7 @@ struct rep {
 	struct name_lock *names[64];
 	struct session *sessions;
 	size_t n_sessions;
+	struct id128 group_id;
 	uint64_t epoch;
 	bool is_active;          /* P5 */
 	bool is_witness;         /* what is not here counts: status.c */
@@ -106,7 +107,8 @@ struct rep {
 	bool was_put_back, is_fetching, is_comparing;
 	unsigned n_uploads; /* large ones, streaming */
 	int64_t opened_ms;
-	bool is_dirty; /* cursors to save */
+	int64_t floor_s; /* it was this late before this start */
+	bool is_dirty;   /* cursors to save */
 	int64_t touched_s, saved_ms, said_degraded_ms;
 	size_t n_repairs; /* under way or waiting */
 	uint64_t pulled_files, pulled_bytes, repaired, compared, found_missing;
@@ -131,6 +133,9 @@ int rep_group_get(struct rep *r, struct rep_group *ret, struct err *e);
 int rep_task(struct rep *r, void (*fn)(void *arg), void *arg, struct err *e);
 void rep_task_end(struct rep *r);
 bool rep_is_closing(struct rep *r);
+/* Real time for what is written. A clock that starts in the past (no battery,
+ * no network yet) must not make tombstones that are as good as over. */
+int64_t rep_now_s(struct rep *r);
 /* The store path in a file's name; -1. */
 int rep_path_of(const char *id);
 void rep_event(struct rep *r, const char *fmt, ...)

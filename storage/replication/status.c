@@ -152,7 +152,7 @@ rep_state_load(struct rep *r, struct err *e)
 			    "version");
 		was = unpack_id(&u);
 		r->so->paths_id(r->st, &paths);
-		r->touched_s = (int64_t)unpack_u64(&u);
+		r->touched_s = r->floor_s = (int64_t)unpack_u64(&u);
 		if (rc == 0)
 			rc = load_cursors(r, &u, id128_eq(&was, &paths), e);
 	}

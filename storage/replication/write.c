@@ -103,7 +103,7 @@ tomb_of(struct rep *r, const char *id, uint8_t class, uint64_t version,
 	memcpy(ret->info.id, id, strlen(id) + 1);
 	ret->info.file_version = version;
 	ret->info.class = class;
-	ret->info.created_s = r->eo->real_s(r->env);
+	ret->info.created_s = rep_now_s(r);
 	ret->source = r->so->next_source(r->st);
 }
 

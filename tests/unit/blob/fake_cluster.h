@@ -83,7 +83,7 @@ struct fake {
 	struct fdfs_server *tracker;
 	struct fdfs_addr tracker_addr;
 	struct id128 cluster;
-	atomic_uint copies;
+	atomic_uint copies, copies_of_first; /* 0: those of the others */
 	atomic_uint maps, gates;
 	atomic_bool stop;
 };
@@ -401,7 +401,9 @@ fake_describe(struct fake *f, const struct fake_node *n, struct cmap_node *ret,
 		.server_id = n->number + 1,
 		.state = FDFS_STATE_ACTIVE,
 		.can_write = !n->cannot_write,
-		.min_copies = f->copies,
+		.min_copies = n->number % 2 == 0 && f->copies_of_first != 0
+		                  ? f->copies_of_first
+		                  : f->copies,
 		.is_away = n->is_away,
 		.n_paths = 1,
 		.paths = path,

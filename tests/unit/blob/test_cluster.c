@@ -523,6 +523,12 @@ test_each(void **state)
 	settle();
 	assert_int_equal(blob_each(blob, BLOB_CLASS_INDEX, count_one, &n, &e),
 	    ERR_BUSY);
+	/* The node that takes the fewest counts, whatever others say. */
+	fake.copies_of_first = 2;
+	settle();
+	assert_int_equal(blob_each(blob, BLOB_CLASS_INDEX, count_one, &n, &e),
+	    ERR_BUSY);
+	fake.copies_of_first = 0;
 	/* A silent group is no empty one. */
 	fake.node[2].mood = fake.node[3].mood = FAKE_REFUSES;
 	fake.node[2].code = fake.node[3].code = ERR_RETRY;

@@ -575,6 +575,46 @@ tell_status(struct story *st)
 	assert_false(s.peers[0].is_reachable);
 }
 
+/* A node whose clock starts in the past writes no tombstone that is over. */
+static void
+tell_no_battery(struct story *st)
+{
+	struct engine_file_info info;
+	struct engine_record rec;
+	struct err e = ERR_INIT;
+	struct buf note = BUF_CAP(4096);
+	struct rep_env env;
+	struct rep *r;
+	struct str id;
+	int64_t now;
+
+	assert_int_equal(put(st, 1, 100, &info), 0);
+	sim_env(st->g.s, 1, &env);
+	now = env.ops->real_s(env.env);
+	sim_group_stop(&st->g, 1);
+	sim_clock_jump(st->g.s, 1, -400 * 86400);
+	assert_int_equal(sim_group_start(&st->g, 1, &e), 0);
+	wait_well(st);
+	id = str_of(info.id);
+	r = sim_group_enter(&st->g, 1);
+	assert_int_equal(rep_delete_many(r, &id, 1, &e), 0);
+	sim_env(st->g.s, 1, &env);
+	assert_int_equal(env.store_ops->record_of(env.store, id, &rec, &note,
+			     &e),
+	    0);
+	sim_leave(st->g.s, 1);
+	buf_fini(&note);
+	assert_true(rec.is_tomb);
+	assert_true(rec.info.created_s > now - 3600);
+}
+
+static void
+test_no_battery(void **state)
+{
+	(void)state;
+	run(3, tell_no_battery);
+}
+
 static void
 test_status(void **state)
 {
@@ -733,6 +773,7 @@ main(void)
 		cmocka_unit_test(test_away_too_long),
 		cmocka_unit_test(test_same_write),
 		cmocka_unit_test(test_degraded),
+		cmocka_unit_test(test_no_battery),
 		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_not_found),
 		cmocka_unit_test(test_restart_beside_dead),
