@@ -264,7 +264,7 @@ look_here(struct rep *r, struct str id, bool *ret_none, struct err *e)
 	return here.known == ENGINE_LIVE;
 }
 
-/* One attempt. 1: try again. */
+/* One attempt. 1: try again; 2: the others say that it is not there. */
 static int
 try_elsewhere(struct rep_file *f, struct str id, bool none_here,
     uint64_t version, struct err *e)
@@ -282,8 +282,9 @@ try_elsewhere(struct rep_file *f, struct str id, bool none_here,
 			    "it was changed while it was read");
 		return rc < 0 && rc != ERR_CLOSED ? 1 : rc;
 	case FIND_TOMB:
-	case FIND_NONE:
 		return err_set(e, ERR_NOT_FOUND, NULL);
+	case FIND_NONE:
+		return 2;
 	case FIND_OPEN:
 		break;
 	}
@@ -299,6 +300,9 @@ go_elsewhere(struct rep_file *f, struct str id, uint64_t version, struct err *e)
 
 	for (tries = 0; rc == 1 && tries < 3; tries++)
 		rc = try_elsewhere(f, id, false, version, e);
+	if (rc == 2) /* it is lost, which is not the same */
+		return err_set(e, ERR_CORRUPT,
+		    "it is damaged, and no other member has it");
 	return rc == 1 ? err_set(e, ERR_RETRY, "no member gives it") : rc;
 }
 
@@ -317,6 +321,8 @@ open_elsewhere(struct rep_file *f, struct str id, struct err *e)
 		if (rc == 0)
 			rc = try_elsewhere(f, id, none_here, 0, e);
 	}
+	if (rc == 2)
+		rc = err_set(e, ERR_NOT_FOUND, NULL);
 	if (rc == 1)
 		rc = err_set(e, ERR_RETRY, "no member gives it");
 	if (rc == 0)

@@ -319,12 +319,30 @@ tell_damage(struct story *st)
 	    why, sizeof(why)));
 }
 
+/* What the only copy can't give was there all the same. */
+static void
+tell_lost(struct story *st)
+{
+	struct engine_file_info f;
+	int i, rc;
+
+	assert_int_equal(put(st, 0, 5000, &f), 0);
+	sim_sleep(st->g.s, 2000);
+	assert_true(sim_disk_damage(st->g.s, 0));
+	for (i = 1; i < st->g.n; i++)
+		sim_disk_forget(sim_disk(st->g.s, i), str_of(f.id));
+	rc = get(st, 0, &f);
+	assert_true(rc < 0 && rc != ERR_NOT_FOUND);
+}
+
 static void
 test_damage(void **state)
 {
 	(void)state;
 	run(2, tell_damage);
 	run(3, tell_damage);
+	run(2, tell_lost);
+	run(3, tell_lost);
 }
 
 #define NAME "group1/M00/00/00/wKgAAWVT8wCEWVsDAAAAAAAAAAA1234567"
