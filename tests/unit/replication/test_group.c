@@ -694,6 +694,47 @@ test_restart_beside_dead(void **state)
 	run(3, tell_restart_beside_dead);
 }
 
+/* A node is removed for good, then another: the rest counts as what it is. */
+static void
+tell_removed(struct story *st)
+{
+	struct engine_file_info f;
+	struct err e = ERR_INIT;
+	struct rep_status s;
+	struct member_view v;
+	int leader = sim_group_leader(&st->g), gone = (leader + 1) % 3, i;
+	int other = (leader + 2) % 3;
+
+	assert_true(sim_enter(st->g.s, leader));
+	assert_int_equal(members_remove(st->g.v[leader].m, (uint32_t)gone + 1,
+			     &e),
+	    0);
+	sim_leave(st->g.s, leader);
+	sim_sleep(st->g.s, 3000);
+	members_get(st->g.v[leader].m, &v);
+	assert_int_equal(v.n, 2);
+	assert_int_equal(put(st, leader, 1000, &f), 0);
+	assert_int_equal(copies(st, f.id), 2);
+	assert_true(put(st, gone, 1000, &f) < 0);
+	rep_status(st->g.v[gone].r, &s);
+	assert_int_equal(s.state, FDFS_STATE_DELETED);
+	sim_group_stop(&st->g, gone);
+	/* Two copies are wanted, and one of two is there. */
+	sim_group_stop(&st->g, other);
+	assert_int_equal(put(st, leader, 1000, &f), ERR_BUSY);
+	assert_int_equal(sim_group_start(&st->g, other, &e), 0);
+	for (i = 0; i < 50 && put(st, leader, 1000, &f) != 0; i++)
+		sim_sleep(st->g.s, 100);
+	assert_int_equal(put(st, leader, 1000, &f), 0);
+}
+
+static void
+test_removed(void **state)
+{
+	(void)state;
+	run(3, tell_removed);
+}
+
 /* What is on its way while sets are compared is no difference. */
 static void
 write_on(void *arg)
@@ -795,6 +836,7 @@ main(void)
 		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_not_found),
 		cmocka_unit_test(test_restart_beside_dead),
+		cmocka_unit_test(test_removed),
 		cmocka_unit_test(test_compare),
 		cmocka_unit_test(test_compare_under_load),
 	};
