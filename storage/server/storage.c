@@ -15,6 +15,8 @@
 
 #define KEEP_MS 1000
 #define STOP_GRACE_MS 500
+#define GUESS_MS 500
+#define GUESS_TRIES 40
 
 void
 storage_say(struct storage *s, int level, const char *what, const struct err *e)
@@ -202,6 +204,21 @@ find_addresses(struct storage *s, struct err *e)
 	return rc;
 }
 
+/* Where containers start together, the trackers' names may come later. */
+static int
+wait_for_address(struct storage *s, struct err *e)
+{
+	int rc = guess_address(s, s->inner.ip, e);
+
+	for (int i = 0; rc < 0 && i < GUESS_TRIES; i++) {
+		if (i == 0)
+			storage_say(s, LOG_WARN, "waiting", e);
+		clock_sleep_ms(GUESS_MS);
+		rc = guess_address(s, s->inner.ip, e);
+	}
+	return rc;
+}
+
 /* When the port is known. */
 static int
 find_self(struct storage *s, struct err *e)
@@ -213,7 +230,7 @@ find_self(struct storage *s, struct err *e)
 		rc = address_of("inner_address", s->c.inner, s->port, &s->inner,
 		    e);
 	else
-		rc = guess_address(s, s->inner.ip, e);
+		rc = wait_for_address(s, e);
 	if (rc == 0 && s->c.outer[0] != '\0')
 		rc = address_of("outer_address", s->c.outer, s->port, &s->outer,
 		    e);
