@@ -287,7 +287,7 @@ def under_load(gateway, bucket, harm, workers=4, attempts=8):
         for w in load:
             w.join(120)
     assert not [e for w in load for e in w.errors]
-    assert sum(w.puts for w in load) > 20 and sum(w.gets for w in load) > 10
+    assert sum(w.puts for w in load) > 10 and sum(w.gets for w in load) > 0
     for w in load:
         w.check(gateway)
     return load
