@@ -250,6 +250,18 @@ members_get(struct members *m, struct member_view *ret)
 	lock_drop(&m->lock);
 }
 
+uint64_t
+members_epoch(struct members *m)
+{
+	uint64_t epoch;
+
+	OBJ_CHECK(m, MEMBERS_MAGIC);
+	lock_take(&m->lock);
+	epoch = m->s.now.epoch;
+	lock_drop(&m->lock);
+	return epoch;
+}
+
 int
 members_check(struct members *m, const struct rpc_from *from, uint64_t epoch,
     struct err *e)

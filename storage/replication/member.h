@@ -62,6 +62,7 @@ int members_open(const struct members_conf *c, struct members **ret,
 /* The node is stopped first (V2); returns when its tasks are gone. */
 void members_close(struct members **mp);
 void members_get(struct members *m, struct member_view *ret);
+uint64_t members_epoch(struct members *m); /* that alone, at once */
 static inline size_t
 members_majority(size_t n)
 {

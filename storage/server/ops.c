@@ -352,7 +352,6 @@ storage_on_rpc(void *arg, const struct rpc_from *from,
     const struct rpc_request *q, struct rpc_answer *a, struct err *e)
 {
 	struct storage *s = arg;
-	struct member_view v;
 	int rc;
 
 	OBJ_CHECK(s, STORAGE_MAGIC);
@@ -366,7 +365,6 @@ storage_on_rpc(void *arg, const struct rpc_from *from,
 		rc = rep_serve(s->rep, from, q, a, e);
 	else
 		rc = serve_gate(s, from, q, a, e);
-	members_get(s->members, &v);
-	a->epoch = v.epoch;
+	a->epoch = members_epoch(s->members);
 	return rc;
 }
