@@ -135,6 +135,8 @@ fence_check(struct storage *s, const struct id128 *index, uint64_t epoch,
 	else if (epoch > known)
 		rc = raise_fence(s, &x, e);
 	lock_drop(&s->fence_lock);
+	if (rc == 0 && epoch > known)
+		streams_end(s, index, epoch);
 	return rc;
 }
 

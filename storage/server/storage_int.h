@@ -141,6 +141,8 @@ int stream_abort(struct storage *s, const struct rpc_from *from,
     const struct rpc_request *q, struct err *e);
 /* Those that nobody continues; all of them at the end. */
 void streams_expire(struct storage *s, bool all);
+/* Those of this index that began before @epoch. */
+void streams_end(struct storage *s, const struct id128 *index, uint64_t epoch);
 
 /* fence.c */
 int fence_load(struct storage *s, struct err *e);

@@ -21,6 +21,7 @@ struct stream {
 	int64_t used_ns;
 	bool is_busy;
 	bool is_broken; /* a piece may have been taken in part */
+	bool is_over;   /* its index is in a newer epoch */
 };
 
 static void
@@ -89,6 +90,17 @@ answer(const struct stream *m, struct rpc_answer *a, struct err *e)
 }
 
 static bool
+is_crowded(struct storage *s)
+{
+	bool yes;
+
+	lock_take(&s->stream_lock);
+	yes = s->n_streams >= STREAMS_MANY;
+	lock_drop(&s->stream_lock);
+	return yes;
+}
+
+static bool
 reserve(struct storage *s)
 {
 	bool ok;
@@ -118,7 +130,7 @@ expire(struct storage *s, bool all, int64_t idle_ms)
 	lock_take(&s->stream_lock);
 	for (mp = &s->streams; *mp != NULL;) {
 		m = *mp;
-		if (m->is_busy || (!all && m->used_ns > limit)) {
+		if (m->is_busy || (!all && !m->is_over && m->used_ns > limit)) {
 			mp = &m->next;
 			continue;
 		}
@@ -135,6 +147,19 @@ expire(struct storage *s, bool all, int64_t idle_ms)
 	}
 }
 
+/* A gateway that was killed begins a new epoch: what it had under way would
+ * take others' places. One that a call has goes with the keeper's next look. */
+void
+streams_end(struct storage *s, const struct id128 *index, uint64_t epoch)
+{
+	lock_take(&s->stream_lock);
+	for (struct stream *m = s->streams; m != NULL; m = m->next)
+		if (id128_eq(&m->index_id, index) && m->index_epoch < epoch)
+			m->is_over = true;
+	lock_drop(&s->stream_lock);
+	expire(s, false, STREAM_IDLE_MS);
+}
+
 void
 streams_expire(struct storage *s, bool all)
 {
@@ -148,7 +173,6 @@ stream_begin(struct storage *s, const struct rpc_from *from,
 	struct engine_owner o;
 	struct sop_store b;
 	struct stream *m;
-	bool ok = true;
 	int rc = sop_store_unpack(q->args, &b, e);
 
 	if (rc < 0)
@@ -163,11 +187,9 @@ stream_begin(struct storage *s, const struct rpc_from *from,
 	m = mem_zalloc(sizeof(*m));
 	if (m == NULL)
 		return err_set(e, ERR_NO_MEMORY, NULL);
-	if (!reserve(s)) {
+	if (is_crowded(s))
 		expire(s, false, STREAM_SHORT_MS);
-		ok = reserve(s);
-	}
-	if (!ok) {
+	if (!reserve(s)) {
 		mem_free(&m);
 		return err_set(e, ERR_BUSY, "too many uploads under way");
 	}

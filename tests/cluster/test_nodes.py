@@ -3,12 +3,14 @@ something happens to it."""
 
 import os
 import random
+import struct
 import time
 
 import pytest
 
 import fdfs
 import kit
+import rpc
 from kit import FULL
 
 
@@ -47,6 +49,39 @@ def test_each_node_has_all(cluster):
         del files[name]
     everywhere(cluster, files, gone)
     cluster.verify()
+
+
+def test_uploads_of_an_epoch_that_is_over(cluster):
+    """What a killed gateway had under way takes no place: the next one's epoch
+    ends it."""
+    index = os.urandom(16)
+
+    def begin(r, epoch):
+        args = b"\1" + index + struct.pack("<Q", epoch) + os.urandom(16)
+        args += rpc.pack_text("") * 2 + struct.pack("<QBI", 4 << 20, 0, 0)
+        return r.call(rpc.STORE_BEGIN, args)[0][:8]
+
+    def send(r, stream, off=0):
+        args = stream + struct.pack("<QBI", off, 0, 0)
+        r.call(rpc.STORE_DATA, args, bytes((1 << 20) + 1))
+
+    kit.wait_for("a group", lambda: cluster.client().upload(b"x"))
+    at = cluster.storages[0].address
+    with rpc.Rpc(at, cluster.secret.encode(), rpc.GATE) as r:
+        old = [begin(r, 1) for _ in range(70)]
+        for stream in old[:64]:
+            send(r, stream)
+        with pytest.raises(rpc.RpcError) as e:
+            send(r, old[64])
+        assert e.value.name == "BUSY"
+        r.call(rpc.FENCE, index + struct.pack("<Q", 2))
+        with pytest.raises(rpc.RpcError) as e:
+            send(r, old[0], (1 << 20) + 1)
+        assert e.value.name == "NOT_FOUND"
+        send(r, begin(r, 2))
+        stream = begin(r, 2)
+        send(r, stream)
+        send(r, stream, (1 << 20) + 1)
 
 
 def test_killed_under_load(cluster):
