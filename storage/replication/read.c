@@ -7,6 +7,8 @@
  * (status.c). A copy is installed here in the background. */
 #include "storage/replication/rep_int.h"
 
+#include "lib/hash.h"
+
 #define GRACE_MS 100 /* for a tombstone, once a copy was found */
 #define REPAIRS 32
 #define PIECE (1024 * 1024)
@@ -228,6 +230,11 @@ open_remote(struct rep_file *f, struct rep_peer *p, struct str id,
 	rc = fetch_small(p, id, &rec, &reply, e);
 	if (rc == 0 && rec.is_tomb)
 		rc = err_set(e, ERR_NOT_FOUND, NULL);
+	if (rc == 0 && rec.info.size <= REP_SMALL &&
+	    (reply.body.len != rec.info.size ||
+		hash_crc32(0, reply.body.p, reply.body.len) != rec.info.crc32))
+		rc = err_set(e, ERR_CORRUPT, "what server %u gives of %s",
+		    p->server_id, rec.info.id);
 	if (rc == 0)
 		rc = keep_record(f, &rec, e);
 	if (rc == 0) {

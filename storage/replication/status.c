@@ -435,11 +435,40 @@ compare_main(void *arg)
 	rep_task_end(r);
 }
 
+/* Those from @from on, below @to. */
+struct bad {
+	struct rep *r;
+	size_t at, from, to;
+};
+
 static int
 repair_it(void *arg, const char *id)
 {
-	repair_later(arg, str_of(id), ENGINE_REPAIR);
+	struct bad *b = arg;
+
+	if (b->at >= b->from && b->at < b->to)
+		repair_later(b->r, str_of(id), ENGINE_REPAIR);
+	b->at++;
 	return 0;
+}
+
+/* From anywhere on: few are repaired at a time, and the first may be those that
+ * nobody can repair. */
+static void
+repair_bad(struct rep *r)
+{
+	struct bad b = { .r = r };
+	size_t begin = 0;
+
+	r->so->each_bad(r->st, repair_it, &b);
+	if (b.at == 0)
+		return;
+	if (b.at > 1)
+		begin = r->eo->random(r->env) % b.at;
+	b = (struct bad){ r, 0, begin, SIZE_MAX };
+	r->so->each_bad(r->st, repair_it, &b);
+	b = (struct bad){ r, 0, 0, begin };
+	r->so->each_bad(r->st, repair_it, &b);
 }
 
 static void
@@ -490,7 +519,7 @@ rep_keeper(void *arg)
 			compare_if_due(r, now, &compare_at);
 		}
 		if (now >= repair_at) {
-			r->so->each_bad(r->st, repair_it, r);
+			repair_bad(r);
 			repair_at = now + REPAIR_MS;
 		}
 		if (now >= expire_at) {

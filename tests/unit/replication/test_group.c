@@ -335,6 +335,57 @@ tell_lost(struct story *st)
 	assert_true(rc < 0 && rc != ERR_NOT_FOUND);
 }
 
+struct ids {
+	char id[16][ENGINE_FILE_ID_MAX];
+	size_t n;
+};
+
+static int
+note_id(void *arg, const char *id)
+{
+	struct ids *v = arg;
+
+	assert_true(v->n < 16);
+	snprintf(v->id[v->n++], ENGINE_FILE_ID_MAX, "%s", id);
+	return 0;
+}
+
+static void
+bad_files(struct story *st, struct ids *ret)
+{
+	struct rep_env env;
+
+	ret->n = 0;
+	assert_non_null(sim_group_enter(&st->g, 0));
+	sim_env(st->g.s, 0, &env);
+	assert_int_equal(env.store_ops->each_bad(env.store, note_id, ret), 0);
+	sim_leave(st->g.s, 0);
+}
+
+/* What nobody can repair keeps nothing else from it. */
+static void
+tell_beyond_repair(struct story *st)
+{
+	struct engine_file_info f;
+	struct ids bad;
+	size_t i;
+
+	for (i = 0; i < 12; i++)
+		assert_int_equal(put(st, 0, 100 + i, &f), 0);
+	sim_sleep(st->g.s, 2000);
+	for (i = 0; i < 400; i++)
+		assert_true(sim_disk_damage(st->g.s, 0));
+	bad_files(st, &bad);
+	assert_int_equal(bad.n, 12);
+	for (i = 0; i < 5; i++) {
+		sim_disk_forget(sim_disk(st->g.s, 1), str_of(bad.id[i]));
+		sim_disk_forget(sim_disk(st->g.s, 2), str_of(bad.id[i]));
+	}
+	sim_sleep(st->g.s, 200000);
+	bad_files(st, &bad);
+	assert_int_equal(bad.n, 5);
+}
+
 static void
 test_damage(void **state)
 {
@@ -343,6 +394,7 @@ test_damage(void **state)
 	run(3, tell_damage);
 	run(2, tell_lost);
 	run(3, tell_lost);
+	run(3, tell_beyond_repair);
 }
 
 #define NAME "group1/M00/00/00/wKgAAWVT8wCEWVsDAAAAAAAAAAA1234567"
