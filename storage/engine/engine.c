@@ -194,7 +194,7 @@ engine_bad_file(struct engine *g, struct path *p, struct str id,
 	bool is_new = true;
 
 	lock_take(&g->badlock);
-	for (unsigned i = 0; i < BAD_IDS && is_new; i++)
+	for (unsigned i = 0; i < BAD_IDS && i < g->n_bad && is_new; i++)
 		is_new = !str_eqz(id, g->bad[i]);
 	if (is_new && id.len < ENGINE_FILE_ID_MAX) {
 		char *dst = g->bad[g->n_bad++ % BAD_IDS];
@@ -214,7 +214,7 @@ void
 engine_good_file(struct engine *g, struct str id)
 {
 	lock_take(&g->badlock);
-	for (unsigned i = 0; i < BAD_IDS; i++) {
+	for (unsigned i = 0; i < BAD_IDS && i < g->n_bad; i++) {
 		if (str_eqz(id, g->bad[i]))
 			g->bad[i][0] = '\0';
 	}
@@ -227,16 +227,18 @@ engine_each_bad(struct engine *g, int (*fn)(void *arg, const char *id),
 {
 	for (unsigned i = 0; i < BAD_IDS; i++) {
 		char id[ENGINE_FILE_ID_MAX] = "";
+		bool is_end;
 		int rc = 0;
 
 		lock_take(&g->badlock);
-		if (i < g->n_bad)
+		is_end = i >= g->n_bad;
+		if (!is_end)
 			memcpy(id, g->bad[(g->n_bad - 1 - i) % BAD_IDS],
 			    sizeof(id));
 		lock_drop(&g->badlock);
 		if (id[0] != '\0')
 			rc = fn(arg, id);
-		if (rc != 0)
+		if (rc != 0 || is_end)
 			return rc;
 	}
 	return 0;

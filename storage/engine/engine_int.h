@@ -434,7 +434,7 @@ struct pend { /* a name or a write ID that is being changed */
 enum {
 	PEND_BUCKETS = 256,
 	MAX_PATHS = 256,
-	BAD_IDS = 64
+	BAD_IDS = 1024 /* a scrub finds them faster than they are repaired */
 };
 enum {
 	MAX_PUNCHES = 4096

@@ -25,7 +25,7 @@
 #define TICK_MS 200
 #define SAVE_MS 1000
 #define TOUCH_MS 60000
-#define REPAIR_MS 5000 /* between looks at what a scrub has found */
+#define REPAIR_MS 1000 /* between looks at what a scrub has found */
 #define GRACE_MS 15000
 #define FIRST_COMPARE_MS 30000
 

@@ -163,6 +163,34 @@ test_repair_small(void **state UNUSED)
 	engine_close(&g);
 }
 
+static int
+count_one(void *arg, const char *id UNUSED)
+{
+	++*(size_t *)arg;
+	return 0;
+}
+
+/* All that one scrub finds is known. */
+static void
+test_many_bad(void **state UNUSED)
+{
+	struct engine_conf c = test_conf(1);
+	struct engine *g = test_open(&c);
+	struct engine_record r;
+	struct err e = ERR_INIT;
+	size_t n = 0;
+
+	for (uint32_t i = 1; i <= 100; i++) {
+		r = record_make(g, i, 1, 500);
+		assert_int_equal(put_version(g, &r, i, 500), 0);
+		damage(i, 500);
+	}
+	assert_int_equal(engine_scrub_now(g, &e), 0);
+	assert_int_equal(engine_each_bad(g, count_one, &n), 0);
+	assert_int_equal(n, 100);
+	engine_close(&g);
+}
+
 static void
 test_repair_large(void **state UNUSED)
 {
@@ -708,6 +736,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_repair_small, test_setup,
+		    test_teardown),
+		cmocka_unit_test_setup_teardown(test_many_bad, test_setup,
 		    test_teardown),
 		cmocka_unit_test_setup_teardown(test_repair_large, test_setup,
 		    test_teardown),
