@@ -683,7 +683,8 @@ test_histories(void **state)
 	const char *many = getenv("CREEL_SIM_SEEDS");
 	const char *one = getenv("CREEL_SIM_SEED");
 	struct world *w = mem_zalloc(sizeof(*w));
-	uint64_t from = 1, n = getenv("CREEL_FULL") != NULL ? 1000 : 100;
+	const char *full = getenv("CREEL_FULL");
+	uint64_t from = 1, n = full != NULL && full[0] != '\0' ? 2000 : 60;
 	uint64_t admitted = 0, wiped = 0, put = 0, removed = 0, epochs = 0;
 
 	(void)state;
