@@ -139,6 +139,32 @@ def test_stopped_node(cluster):
     cluster.verify()
 
 
+@pytest.mark.parametrize("change", [False, True])
+def test_stopped_leader(cluster, change):
+    """What only the leader can say or do waits for the next one, no longer."""
+    client = cluster.client()
+    name = client.upload(b"begin;", ext="log", appender=True)
+    leader = kit.wait_for(
+        "one leader", lambda: [i for i, n in cluster.nodes().items() if n["leader"]]
+    )
+    p = cluster.storages[leader[0] - 1]
+    other = [s for s in cluster.storages if s is not p][0]
+    # Connections and leader are known there.
+    client.append(name, b"1;", at=other.address)
+    p.freeze()
+    begin = time.monotonic()
+    if change:
+        client.append(name, b"2;", at=other.address)
+    else:
+        assert client.download(name, at=other.address) == b"begin;1;"
+    took = time.monotonic() - begin
+    p.thaw()
+    assert took < 8
+    want = b"begin;1;2;" if change else b"begin;1;"
+    for s in cluster.storages:
+        assert client.download(name, at=s.address) == want
+
+
 def test_wrong_secret(cluster):
     files = put_files(cluster.client(), 10)
     p = cluster.add_storage("group1", 9)
