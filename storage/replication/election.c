@@ -155,8 +155,12 @@ election_lead(struct members *m, const struct rpc_from *from, uint64_t epoch,
 	lock_take(&m->lock);
 	if (term != m->s.term || epoch != m->s.now.epoch || !takes_part(m)) {
 		rc = err_set(e, ERR_RETRY, "term %ju is over", (uintmax_t)term);
+	} else if (m->leads && !is_same_node(&m->leader, &from->id)) {
+		/* M4 was broken elsewhere (votes forgotten on a disk that was
+		 * put back): nobody's word decides that, the next term does. */
+		rc = err_set(e, ERR_RETRY, "two leaders of term %ju",
+		    (uintmax_t)term);
 	} else {
-		MUST(!m->leads || is_same_node(&m->leader, &from->id)); /* M4 */
 		m->leader = from->id;
 		m->heard_ms = now;
 		m->elect_ms = now + wait;

@@ -91,8 +91,8 @@ int rep_change(struct rep *r, const struct rep_change *c,
 int rep_read_newest(struct rep *r, struct str id, struct engine_file_info *ret,
     struct buf *body, struct err *e);
 
-/* Tombstones for immutable files, durable on min_copies members (the majority
- * where that is less); unknown names too. Any node. */
+/* Tombstones for immutable files, durable on a majority of the configured
+ * members (one, with degraded_writes); unknown names too. Any node. */
 int rep_delete_many(struct rep *r, const struct str *ids, size_t n,
     struct err *e);
 

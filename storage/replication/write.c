@@ -199,9 +199,7 @@ rep_delete_many(struct rep *r, const struct str *ids, size_t n, struct err *e)
 	rc = rep_group_get(r, &g, e);
 	if (rc < 0 || n == 0)
 		return rc;
-	want = r->c.degraded_writes || g.copies == 0 ? 1 : g.copies;
-	if (want > g.majority)
-		want = g.majority;
+	want = r->c.degraded_writes ? 1 : g.majority;
 	v = mem_alloc(REP_BATCH_N * sizeof(*v));
 	if (v == NULL)
 		return err_set(e, ERR_NO_MEMORY, NULL);
