@@ -1,6 +1,7 @@
 """Docker's engine for the tests, and a compose stack on it."""
 
 import json
+import glob
 import os
 import shutil
 import subprocess
@@ -109,6 +110,9 @@ class Engine:
                 self.process.wait()
             self.process = None
         if self.folder is not None:
+            # The engine leaves its own network namespace mounted.
+            for mounted in glob.glob(self.folder + "/exec/netns/*"):
+                subprocess.run(["umount", mounted], stderr=subprocess.DEVNULL)
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def docker(self, *arguments, **kw):
