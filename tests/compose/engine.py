@@ -1,7 +1,7 @@
 """Docker's engine for the tests, and a compose stack on it."""
 
-import json
 import glob
+import json
 import os
 import shutil
 import subprocess
