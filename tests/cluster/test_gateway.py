@@ -154,9 +154,21 @@ def test_status_shows_the_cluster(three):
     wait_for("gateway in the map", lambda: three.status()["gateways"], 10)
 
 
+def settled(fn, seconds=3):
+    """What @fn returns once it has been the same for so long: nodes tell their
+    counts once a second, and the tests before this one have left some."""
+    value, since = fn(), time.monotonic()
+    while time.monotonic() - since < seconds:
+        time.sleep(0.2)
+        now = fn()
+        if now != value:
+            value, since = now, time.monotonic()
+    return value
+
+
 def test_garbage_is_collected_over_the_network(three, bucket):
     s3 = s3_of(three.gateways[0])
-    before = files_of(three, "group1")
+    before = settled(lambda: files_of(three, "group1"))
     for i in range(20):
         s3.put_object(Bucket=bucket, Key="g%d" % i, Body=body(i, 3000))
     wait_for("files to be counted", lambda: files_of(three, "group1") >= before + 40)
