@@ -172,7 +172,7 @@ def test_fences():
             h.data(no, 0, b"begun in epoch 5")
             with Gate(n, index=index, epoch=6) as i:
                 i.store(b"an epoch that is taken over")  # as if by FENCE
-            refused("ACCESS_DENIED", h.commit, no, 16)
+            refused("NOT_FOUND", h.commit, no, 16)  # ended with its epoch
             refused("ACCESS_DENIED", h.store, b"x")
         with Gate(n, epoch=1) as g:
             g.store(b"of another index")
