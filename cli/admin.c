@@ -51,7 +51,9 @@ static const char help[] =
     "\n"
     "Of a cluster (CREEL_CLUSTER_SECRET or CREEL_CLUSTER_SECRET_FILE):\n"
     "  cluster status             trackers, groups, nodes, states, lag, space\n"
-    "  cluster remove SERVER_ID   takes a node out of its group, for good\n"
+    "  cluster remove SERVER_ID [--force]\n"
+    "                             takes a node out of its group, for good; with\n"
+    "                             --force though another one is away\n"
     "  cluster forget GROUP       trackers forget a group that is gone\n"
     "  cluster verify             are the replicas of each group the same?\n"
     "  cluster scrub              read and check all stored bytes, now\n"
@@ -429,6 +431,7 @@ enum {
 	OPT_CONFIRM,
 	OPT_DEEP,
 	OPT_LIVE,
+	OPT_FORCE,
 	OPT_ID,
 	OPT_SECRET,
 	OPT_INDEX,
@@ -448,6 +451,7 @@ static const struct option long_options[] = {
 	{ "confirm", no_argument, NULL, OPT_CONFIRM },
 	{ "deep", no_argument, NULL, OPT_DEEP },
 	{ "live", no_argument, NULL, OPT_LIVE },
+	{ "force", no_argument, NULL, OPT_FORCE },
 	{ "id", required_argument, NULL, OPT_ID },
 	{ "secret", required_argument, NULL, OPT_SECRET },
 	{ "index", required_argument, NULL, OPT_INDEX },
@@ -499,6 +503,9 @@ parse(int argc, char **argv, struct admin_options *o)
 			break;
 		case OPT_LIVE:
 			o->live = true;
+			break;
+		case OPT_FORCE:
+			o->force = true;
 			break;
 		case OPT_ID:
 			o->key_id = optarg;

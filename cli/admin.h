@@ -14,7 +14,7 @@ struct admin_options {
 	const char *key_id, *key_secret;
 	const char *config, *backend; /* rebuild: a gateway's settings */
 	const char *node;             /* health: --node */
-	bool json, confirm, deep, live;
+	bool json, confirm, deep, live, force;
 };
 
 /* Words after the verb: argv[0..argc). */

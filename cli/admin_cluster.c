@@ -172,13 +172,15 @@ find_group(const struct link *l, const struct admin_options *o,
 /* Any other member can begin it. */
 static int
 remove_at_member(struct link *l, const char *group, uint32_t server_id,
-    struct err *e)
+    bool force, struct err *e)
 {
 	struct buf args = BUF_CAP(64);
 	int rc = pack_u32(&args, server_id);
 	int last =
 	    err_set(e, ERR_BUSY, "no other member of %s is there", group);
 
+	if (rc == 0)
+		rc = pack_u8(&args, force);
 	for (size_t i = 0; rc == 0 && i < l->map.n_nodes; i++) {
 		const struct cmap_node *n = &l->map.nodes[i];
 
@@ -187,7 +189,8 @@ remove_at_member(struct link *l, const char *group, uint32_t server_id,
 			continue;
 		last =
 		    link_call(l, n, RPC_REMOVE, buf_str(&args), 30000, NULL, e);
-		if (last == 0 || last == ERR_NOT_FOUND)
+		/* What is in the way is in the way of all of them. */
+		if (last == 0 || last == ERR_NOT_FOUND || last == ERR_BUSY)
 			break;
 	}
 	buf_fini(&args);
@@ -255,7 +258,7 @@ admin_cluster_remove(struct admin_options *o, int argc, char **argv)
 		return cli_fail("cluster remove", &e);
 	rc = find_group(&l, o, (uint32_t)id, &group, &e);
 	if (rc == 0)
-		rc = remove_at_member(&l, group, (uint32_t)id, &e);
+		rc = remove_at_member(&l, group, (uint32_t)id, o->force, &e);
 	if (rc == 0) {
 		printf("server %ju is no member of %s any more\n",
 		    (uintmax_t)id, group);

@@ -32,6 +32,7 @@ X(LOOKUP, 27, PEER | ADMIN)  /* versions of names */
 X(DIGEST, 28, PEER | ADMIN)  /* of a range of file keys */
 X(RANGE, 29, PEER | ADMIN)   /* keys and versions in a range */
 X(FILE_OP, 30, PEER)         /* a change, for the node that orders changes */
+X(STEP, 31, PEER)            /* whose log it has read to the end, and when */
 
 /* membership of a group */
 X(MEMBERS, 40, PEER | NODE | ADMIN) /* as this node knows them */

@@ -553,18 +553,11 @@ int
 members_serve(struct members *m, const struct rpc_from *from,
     const struct rpc_request *q, struct rpc_answer *a, struct err *e)
 {
-	struct unpack u = unpack_of(q->args);
 	struct mmsg h;
-	uint32_t server_id;
 
 	OBJ_CHECK(m, MEMBERS_MAGIC);
 	if (from->kind == RPC_NODE || from->kind == RPC_PEER)
 		return serve_node(m, from, q, a, e);
-	if (q->op == RPC_REMOVE) {
-		server_id = unpack_u32(&u);
-		return u.is_bad ? unpack_end(&u, e)
-		                : members_remove(m, server_id, e);
-	}
 	if (q->op != RPC_MEMBERS)
 		return err_set(e, ERR_ACCESS_DENIED, "not for its kind");
 	msg_fill(m, 0, &h);

@@ -68,7 +68,7 @@ members_majority(size_t n)
 {
 	return n / 2 + 1;
 }
-/* The operations MEMBERS to LEAD of cluster/op_table.h. */
+/* The operations MEMBERS to LEAD of cluster/op_table.h but REMOVE. */
 int members_serve(struct members *m, const struct rpc_from *from,
     const struct rpc_request *q, struct rpc_answer *a, struct err *e);
 /* For every request between peers: 0, or why @from is not listened to
@@ -81,8 +81,10 @@ void members_saw(struct members *m, const struct fdfs_addr *peer,
     uint64_t epoch);
 /* Where the nodes are, from a tracker's map. */
 void members_hear(struct members *m, const struct cmap *map);
-/* An administrator's wish; waits for the outcome. */
-int members_remove(struct members *m, uint32_t server_id, struct err *e);
+/* As rep_remove() has found it to be right in @epoch: ERR_RETRY when that is
+ * over. Waits for the outcome. */
+int members_remove(struct members *m, uint32_t server_id, uint64_t epoch,
+    int64_t ms, struct err *e);
 /* A change is asked for in the name of @term by @from: ERR_RETRY when that is
  * not the newest term known here (M4); a newer one is taken over, durably. */
 int members_admit_term(struct members *m, const struct id128 *from,

@@ -330,6 +330,10 @@ member_change(struct members *m, const struct change *c, int64_t ms,
 			rc = 0;
 			break;
 		}
+		if (rc >= 0 && c->epoch != 0 && c->epoch != s.now.epoch) {
+			rc = err_set(e, ERR_RETRY, "the group has changed");
+			break;
+		}
 		if (rc >= 0)
 			rc = may_coordinate(m, &s, e);
 		if (rc < 0)
@@ -390,9 +394,10 @@ member_finish_later(struct members *m)
 }
 
 int
-members_remove(struct members *m, uint32_t server_id, struct err *e)
+members_remove(struct members *m, uint32_t server_id, uint64_t epoch,
+    int64_t ms, struct err *e)
 {
-	struct change c = { .kind = CHANGE_REMOVE };
+	struct change c = { .kind = CHANGE_REMOVE, .epoch = epoch };
 	struct mstate s;
 	int at;
 
@@ -403,5 +408,5 @@ members_remove(struct members *m, uint32_t server_id, struct err *e)
 		return err_set(e, ERR_NOT_FOUND,
 		    "the group has no member with server ID %u", server_id);
 	c.who = s.now.v[at].m;
-	return member_change(m, &c, 15000, e);
+	return member_change(m, &c, ms, e);
 }

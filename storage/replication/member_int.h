@@ -267,12 +267,14 @@ struct change {
 	enum change_kind kind;
 	struct cmap_member who; /* REMOVE: node and server ID alone */
 	uint64_t since;         /* RENEW: what it was */
+	uint64_t epoch;         /* in this one only; 0: any */
 };
 /* 1: it is so already; 0: *ret is the next membership, *ret_lost the node that
  * is replaced or renewed (zero: none). */
 int change_apply(const struct mship *now, const struct change *c,
     struct mship *ret, struct id128 *ret_lost, struct err *e);
-/* Until it is so. ERR_BUSY: no majority within @ms. */
+/* Until it is so. ERR_BUSY: no majority within @ms; ERR_RETRY: c->epoch is
+ * over. */
 int member_change(struct members *m, const struct change *c, int64_t ms,
     struct err *e);
 /* In a task of its own. */

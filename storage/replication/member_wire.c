@@ -18,7 +18,7 @@
  * n times: id, u32 server ID, u64 since, address inner, address outer; u32 n,
  * n times: id removed; the epoch of a message stands in its frame). Refusals
  * carry the beginning too.
- *   REMOVE    from an administrator: u32 server ID / -
+ *   REMOVE    from an administrator, see remove.c: u32 server ID, u8 force / -
  *   FOUND     (to trackers) text group, id node, u32 server ID / -; the result
  *             says it: 0 is leave. */
 #include "storage/replication/member_int.h"

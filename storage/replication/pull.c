@@ -229,12 +229,13 @@ pull_round(struct rep_peer *p, struct err *e)
 	uint64_t seen = 0, at = 0, left, sum = 0;
 	bool is_end, all_ended = true;
 	size_t path = 0, n = 1;
+	int64_t began = r->eo->now_ms(r->env);
 	int rc = 0;
 
 	lock_take(&r->lock);
 	if (p->must_restart) {
 		memset(p->pos, 0, REP_PATHS * sizeof(*p->pos));
-		p->must_restart = p->is_caught_up = false;
+		p->must_restart = p->is_caught_up = p->has_read = false;
 		r->is_dirty = true;
 	}
 	lock_drop(&r->lock);
@@ -254,8 +255,10 @@ pull_round(struct rep_peer *p, struct err *e)
 	p->behind = sum;
 	if (sum > p->first_behind)
 		p->first_behind = sum;
-	if (all_ended)
-		p->is_caught_up = true;
+	if (all_ended) {
+		p->is_caught_up = p->has_read = true;
+		p->read_ms = began;
+	}
 	lock_drop(&r->lock);
 	rep_state_judge(r);
 	if (all_ended)
@@ -273,7 +276,7 @@ is_over(struct rep_peer *p)
 	over = r->is_closing || !p->is_member;
 	if (over) {
 		p->is_pulling = false;
-		p->is_caught_up = false;
+		p->is_caught_up = p->has_read = false;
 	}
 	lock_drop(&r->lock);
 	return over;

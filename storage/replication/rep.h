@@ -110,7 +110,7 @@ void rep_file_close(struct rep_file **fp);
 
 /* --- looking after --- */
 
-/* Operations INSTALL to RANGE of cluster/op_table.h, and READ, STAT for peers;
+/* Operations INSTALL to STEP of cluster/op_table.h, REMOVE, and READ, STAT for peers;
  * members_check() was asked by it first. */
 int rep_serve(struct rep *r, const struct rpc_from *from,
     const struct rpc_request *q, struct rpc_answer *a, struct err *e);
@@ -134,5 +134,9 @@ void rep_status(struct rep *r, struct rep_status *ret);
 /* Compares with every peer now and fetches what is missing; *ret_diff: entries
  * that differed. For `creel admin verify`. */
 int rep_compare_now(struct rep *r, uint64_t *ret_diff, struct err *e);
+/* An administrator's wish, that a member goes for good; waits until the others
+ * hold what they must (remove.c), and for the outcome. ERR_BUSY says what is in
+ * the way; @force: with a majority that does. ERR_NOT_FOUND. */
+int rep_remove(struct rep *r, uint32_t server_id, bool force, struct err *e);
 
 #endif

@@ -67,6 +67,8 @@ struct rep_peer {
 	bool is_pulling, is_caught_up, is_first_failed;
 	bool must_restart; /* its cursors are worth nothing any more */
 	bool has_asked;    /* it reads this node's log, and its cursor fits */
+	bool has_read;     /* its log to the end, all paths of it, */
+	int64_t read_ms;   /* in a round that began then */
 	size_t n_paths;
 	struct engine_pos *pos; /* REP_PATHS of them */
 	uint64_t behind, first_behind;
@@ -281,7 +283,7 @@ typedef int serve_fn(struct rep *r, const struct rpc_from *from,
 serve_fn rep_serve_install, rep_serve_change, rep_serve_begin, rep_serve_data,
     rep_serve_commit, rep_serve_abort, rep_serve_log_read, rep_serve_fetch,
     rep_serve_read, rep_serve_stat, rep_serve_lookup, rep_serve_digest,
-    rep_serve_range;
+    rep_serve_range, rep_serve_step, rep_serve_remove;
 /* Sessions that were left; all of them when closing. */
 void sessions_expire(struct rep *r, bool all);
 

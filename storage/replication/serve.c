@@ -414,6 +414,8 @@ rep_serve(struct rep *r, const struct rpc_from *from,
 		{ RPC_LOOKUP, rep_serve_lookup },
 		{ RPC_DIGEST, rep_serve_digest },
 		{ RPC_RANGE, rep_serve_range },
+		{ RPC_STEP, rep_serve_step },
+		{ RPC_REMOVE, rep_serve_remove },
 	};
 	size_t i;
 	int rc;

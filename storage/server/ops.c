@@ -357,9 +357,11 @@ storage_on_rpc(void *arg, const struct rpc_from *from,
 	OBJ_CHECK(s, STORAGE_MAGIC);
 	if (q->op == RPC_FILE_OP)
 		rc = files_serve(s->files, from, q, a, e);
+	else if (q->op == RPC_REMOVE)
+		rc = rep_serve(s->rep, from, q, a, e);
 	else if (q->op >= RPC_MEMBERS && q->op <= RPC_LEAD)
 		rc = members_serve(s->members, from, q, a, e);
-	else if ((q->op >= RPC_INSTALL && q->op <= RPC_FILE_OP) ||
+	else if ((q->op >= RPC_INSTALL && q->op <= RPC_STEP) ||
 		 (from->kind == RPC_PEER &&
 		     (q->op == RPC_READ || q->op == RPC_STAT)))
 		rc = rep_serve(s->rep, from, q, a, e);

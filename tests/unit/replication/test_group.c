@@ -758,8 +758,8 @@ tell_removed(struct story *st)
 	int other = (leader + 2) % 3;
 
 	assert_true(sim_enter(st->g.s, leader));
-	assert_int_equal(members_remove(st->g.v[leader].m, (uint32_t)gone + 1,
-			     &e),
+	assert_int_equal(rep_remove(st->g.v[leader].r, (uint32_t)gone + 1,
+			     false, &e),
 	    0);
 	sim_leave(st->g.s, leader);
 	sim_sleep(st->g.s, 3000);
@@ -785,6 +785,87 @@ test_removed(void **state)
 {
 	(void)state;
 	run(3, tell_removed);
+}
+
+static int
+remove_at(struct story *st, int at, int who, bool force)
+{
+	struct err e = ERR_INIT;
+	struct rep *r = sim_group_enter(&st->g, at);
+	int rc = rep_remove(r, (uint32_t)who + 1, force, &e);
+
+	sim_trace(st->g.s, "remove: %s %s", err_name(rc), e.msg);
+	sim_leave(st->g.s, at);
+	return rc;
+}
+
+static size_t
+members_at(struct story *st, int node)
+{
+	struct member_view v;
+
+	members_get(st->g.v[node].m, &v);
+	return v.n;
+}
+
+/* Of five, three hold a change, and two of these go one right after the other:
+ * not before the other two hold it too. */
+static void
+tell_two_removed(struct story *st)
+{
+	int lead = sim_group_leader(&st->g), b = (lead + 1) % 5,
+	    c = (lead + 2) % 5, late[2] = { (lead + 3) % 5, (lead + 4) % 5 };
+	struct engine_file_info info;
+	int i, k;
+
+	for (i = 0; i < 2; i++)
+		for (k = 0; k < 3; k++)
+			sim_cut(st->g.s, late[i], (lead + k) % 5, true);
+	sim_sleep(st->g.s, 3000);
+	assert_int_equal(change(st, true, false, 0, "one", &info), 0);
+	assert_int_equal(remove_at(st, lead, b, false), ERR_BUSY);
+	assert_int_equal(remove_at(st, lead, b, true), 0);
+	sim_group_stop(&st->g, b);
+	sim_heal(st->g.s);
+	assert_int_equal(remove_at(st, c, lead, false), 0);
+	for (i = 0; i < 2; i++)
+		while (members_at(st, late[i]) != 3)
+			sim_sleep(st->g.s, 5);
+	for (i = 0; i < 2; i++)
+		sim_cut(st->g.s, late[i], c, true);
+	sim_group_stop(&st->g, lead);
+	for (i = 0; i < 2; i++)
+		assert_true(has_text(st, late[i], "one"));
+	for (i = 0; i < 300 && sim_group_leader(&st->g) < 0; i++)
+		sim_sleep(st->g.s, 100);
+	assert_int_equal(newest(st, "one"), 0);
+}
+
+static void
+test_two_removed(void **state)
+{
+	(void)state;
+	run(5, tell_two_removed);
+}
+
+/* With a majority gone nobody can be forced out. */
+static void
+tell_none_removed(struct story *st)
+{
+	int i;
+
+	for (i = 2; i < 5; i++)
+		sim_group_stop(&st->g, i);
+	assert_int_equal(remove_at(st, 0, 2, false), ERR_BUSY);
+	assert_int_equal(remove_at(st, 0, 2, true), ERR_BUSY);
+	assert_int_equal(remove_at(st, 0, 8, true), ERR_NOT_FOUND);
+}
+
+static void
+test_none_removed(void **state)
+{
+	(void)state;
+	run(5, tell_none_removed);
 }
 
 /* What is on its way while sets are compared is no difference. */
@@ -889,6 +970,8 @@ main(void)
 		cmocka_unit_test(test_not_found),
 		cmocka_unit_test(test_restart_beside_dead),
 		cmocka_unit_test(test_removed),
+		cmocka_unit_test(test_two_removed),
+		cmocka_unit_test(test_none_removed),
 		cmocka_unit_test(test_compare),
 		cmocka_unit_test(test_compare_under_load),
 	};

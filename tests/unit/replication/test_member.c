@@ -534,7 +534,7 @@ remove_one(struct world *w)
 	    w->n - w->removed < 3 || by->m == NULL || !sim_enter(w->s, by->i))
 		return;
 	sim_disk_node_id(sim_disk(w->s, x->i), &id);
-	rc = members_remove(by->m, x->server_id, NULL);
+	rc = members_remove(by->m, x->server_id, 0, 15000, NULL);
 	sim_leave(w->s, by->i);
 	/* Without an answer it may be so or not: an administrator asks again,
 	 * somewhere, in better weather. */
@@ -544,7 +544,7 @@ remove_one(struct world *w)
 		by = &w->node[sim_below(w->s, w->n)];
 		if (by == x || by->m == NULL || !sim_enter(w->s, by->i))
 			continue;
-		rc = members_remove(by->m, x->server_id, NULL);
+		rc = members_remove(by->m, x->server_id, 0, 15000, NULL);
 		sim_leave(w->s, by->i);
 		if (i > 100)
 			wrong(w, "a node cannot be removed");

@@ -266,7 +266,7 @@ test_group(void **state)
 	/* One is removed for good, by another: it is told. */
 	other = (leader + 1) % NODES;
 	assert_int_equal(members_remove(atomic_load(&node[leader].m),
-			     node[other].self.server_id, &e),
+			     node[other].self.server_id, 0, 15000, &e),
 	    0);
 	memcpy(some, all, sizeof(some));
 	some[other] = NULL;

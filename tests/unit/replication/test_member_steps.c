@@ -369,7 +369,7 @@ finishing(struct world *w)
 	w->fake[2].is_silent = true;
 	assert_true(sim_enter(w->s, 0));
 	/* The fakes stay in their epoch, so this one cannot be had. */
-	assert_int_not_equal(members_remove(w->m, 3, &e), 0);
+	assert_int_not_equal(members_remove(w->m, 3, 0, 15000, &e), 0);
 	sim_leave(w->s, 0);
 	assert_int_equal(w->fake[1].took.v[0].since, 88);
 	assert_int_equal(view(w).since[0], 88);
@@ -384,8 +384,8 @@ no_majority(struct world *w)
 	settle(w);
 	w->fake[1].is_silent = w->fake[2].is_silent = true;
 	assert_true(sim_enter(w->s, 0));
-	assert_int_equal(members_remove(w->m, 3, &e), ERR_BUSY);
-	assert_int_equal(members_remove(w->m, 9, &e), ERR_NOT_FOUND);
+	assert_int_equal(members_remove(w->m, 3, 0, 15000, &e), ERR_BUSY);
+	assert_int_equal(members_remove(w->m, 9, 0, 15000, &e), ERR_NOT_FOUND);
 	sim_leave(w->s, 0);
 	assert_int_equal(view(w).epoch, w->mship.epoch);
 	assert_false(view(w).is_leader);
