@@ -32,6 +32,24 @@ say_rebuilt(const char *dir)
 }
 
 #define CLUSTER_WAIT_MS 30000
+#define OTHER_WAIT_MS 10000 /* one that has ended is still heard of so long */
+
+/* A rebuilt index ends the one that it is made from. */
+static int
+check_nobody_serves(struct gate *g, struct err *e)
+{
+	char at[FDFS_HOST_LEN + 1];
+
+	for (int ms = 0; blob_cluster_has_other(g->blob, at); ms += 100) {
+		if (ms >= OTHER_WAIT_MS)
+			return err_set(e, ERR_BUSY,
+			    "the gateway at %s serves this cluster's index; "
+			    "stop it, and its last seconds will be there too",
+			    at);
+		clock_sleep_ms(100);
+	}
+	return 0;
+}
 
 /* The index of a gateway, from its archive in the cluster. */
 static int
@@ -53,6 +71,8 @@ rebuild_gateway(const struct conf *c, struct err *e)
 			rc = err_set(e, ERR_BUSY, "%s", why);
 		clock_sleep_ms(100);
 	}
+	if (rc == 0 && !g.is_fastdfs)
+		rc = check_nobody_serves(&g, e);
 	if (rc == 0)
 		rc = gate_kv_conf(&g, dir, &kc, e);
 	if (rc == 0)

@@ -218,13 +218,20 @@ owner_take(void *arg, const struct id128 *index_id, uint64_t epoch,
 	return blob_cluster_take(arg, index_id, epoch, e);
 }
 
+static int
+owner_take_all(void *arg, const struct id128 *index_id, uint64_t epoch,
+    struct err *e)
+{
+	return blob_cluster_take_all(arg, index_id, epoch, e);
+}
+
 static bool
 owner_is_lost(void *arg)
 {
 	return blob_cluster_is_lost(arg);
 }
 
-static const struct kv_owner owner = { owner_newest, owner_take,
+static const struct kv_owner owner = { owner_newest, owner_take, owner_take_all,
 	owner_is_lost };
 
 static int

@@ -13,6 +13,11 @@
  * C4  A write whose outcome is unknown is never repeated elsewhere under its
  *     write ID: the caller gets ERR_RETRY and draws another.
  * C5  Memory: a bounded amount of read-ahead in all; else what callers bring.
+ * C6  blob_cluster_take_all() wants, of each group that is known, so many nodes
+ *     that any min_copies of them have one that was told; and nodes tell each
+ *     other (storage/server/fence.c). So a gateway that reaches only nodes that
+ *     were not told has no write acknowledged once these have asked their
+ *     peers for copies and heard of it, in the next second or two.
  *
  * blob_fastdfs_new(): a cluster of FastDFS, with its stock commands only. It
  * keeps no owner, so notes, blob_find_write() and blob_each() are ERR_INVALID;
@@ -52,6 +57,9 @@ bool blob_cluster_is_usable(struct blob *b, char why[CMAP_REASON]);
 int blob_cluster_newest(struct blob *b, const struct id128 *index_id,
     uint64_t *ret_epoch, struct err *e);
 int blob_cluster_take(struct blob *b, const struct id128 *index_id,
+    uint64_t epoch, struct err *e);
+/* The same for an owner that may live on where this one cannot see it (C6). */
+int blob_cluster_take_all(struct blob *b, const struct id128 *index_id,
     uint64_t epoch, struct err *e);
 bool blob_cluster_is_lost(struct blob *b);
 /* The process ends: calls are short from here on, and fail after @ms. */

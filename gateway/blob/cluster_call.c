@@ -231,63 +231,82 @@ cluster_group_of(struct str id, struct str *ret, struct err *e)
 
 /* --- the owner of the index (C3) --- */
 
-/* FENCE at all nodes within reach; @epoch 0 only asks. */
+/* FENCE at the nodes of @vg within reach; *ret_n took it. ERR_ACCESS_DENIED: a
+ * newer epoch than @epoch is known there. */
+static int
+fence_group(struct cluster *c, struct view *v, const struct view_group *vg,
+    const struct id128 *index_id, uint64_t epoch, uint64_t *newest,
+    size_t *ret_n, struct err *e)
+{
+	*ret_n = 0;
+	for (size_t i = vg->first; i < vg->first + vg->n; i++) {
+		struct view_node *node = &v->nodes[i];
+		uint64_t known = 0;
+		int rc;
+
+		if (node->c->is_away && node_is_bad(node->n))
+			continue;
+		rc = cluster_fence(c, node, index_id, epoch, &known, e);
+		if (known > *newest)
+			*newest = known;
+		if (rc == 0 && epoch > 0)
+			atomic_store(&node->n->fenced, epoch);
+		*ret_n += rc == 0 || (rc == ERR_ACCESS_DENIED && known > 0);
+		if (rc == ERR_ACCESS_DENIED && epoch > 0 && known > epoch)
+			return rc;
+	}
+	return 0;
+}
+
+/* FENCE at all nodes within reach; @epoch 0 only asks. Of one group a majority
+ * has to answer, of @each group as many as group_quorum() says. */
 static int
 fence_all(struct cluster *c, const struct id128 *index_id, uint64_t epoch,
-    uint64_t *ret_newest, struct err *e)
+    bool each, uint64_t *ret_newest, struct err *e)
 {
+	const struct view_group *missing = NULL;
 	struct view *v = view_get(c);
-	size_t groups = 0;
+	struct err e2 = ERR_INIT;
+	size_t groups = 0, n;
 	int rc = 0;
 
 	*ret_newest = 0;
 	for (size_t g = 0; g < v->n_groups && rc == 0; g++) {
 		const struct view_group *vg = &v->groups[g];
-		size_t i, n = 0;
 
-		for (i = vg->first; i < vg->first + vg->n; i++) {
-			struct view_node *node = &v->nodes[i];
-			uint64_t newest = 0;
-
-			if (node->c->is_away && node_is_bad(node->n))
-				continue;
-			rc =
-			    cluster_fence(c, node, index_id, epoch, &newest, e);
-			if (newest > *ret_newest)
-				*ret_newest = newest;
-			if (rc == 0 && epoch > 0)
-				atomic_store(&node->n->fenced, epoch);
-			n += rc == 0 || (rc == ERR_ACCESS_DENIED && newest > 0);
-			if (rc == ERR_ACCESS_DENIED && epoch > 0 &&
-			    newest > epoch)
-				break;
-			rc = 0;
-		}
+		rc =
+		    fence_group(c, v, vg, index_id, epoch, ret_newest, &n, &e2);
 		groups += n > vg->members / 2;
+		if (n < group_quorum(vg))
+			missing = vg;
 	}
-	view_put(v);
 	if (rc < 0)
-		return rc;
-	if (groups == 0)
-		return err_set(e, ERR_BUSY,
+		err_set(e, rc, "%s", e2.msg);
+	else if (each && missing != NULL)
+		rc = err_set(e, ERR_BUSY,
+		    "too few nodes of group %s are within reach to end what "
+		    "another gateway may write through it%s%.100s",
+		    missing->name, e2.msg[0] != '\0' ? ": " : "", e2.msg);
+	else if (groups == 0)
+		rc = err_set(e, ERR_BUSY,
 		    "no group has a majority of its nodes within reach");
-	return 0;
+	view_put(v);
+	return rc;
 }
 
 int
 blob_cluster_newest(struct blob *b, const struct id128 *index_id,
     uint64_t *ret_epoch, struct err *e)
 {
-	return fence_all(cluster_of(b), index_id, 0, ret_epoch, e);
+	return fence_all(cluster_of(b), index_id, 0, false, ret_epoch, e);
 }
 
-int
-blob_cluster_take(struct blob *b, const struct id128 *index_id, uint64_t epoch,
+static int
+take(struct cluster *c, const struct id128 *index_id, uint64_t epoch, bool each,
     struct err *e)
 {
-	struct cluster *c = cluster_of(b);
 	uint64_t newest;
-	int rc = fence_all(c, index_id, epoch, &newest, e);
+	int rc = fence_all(c, index_id, epoch, each, &newest, e);
 
 	if (rc == ERR_ACCESS_DENIED)
 		return err_set(e, rc,
@@ -302,6 +321,20 @@ blob_cluster_take(struct blob *b, const struct id128 *index_id, uint64_t epoch,
 	lock_drop(&c->lock);
 	atomic_store(&c->epoch, epoch);
 	return 0;
+}
+
+int
+blob_cluster_take(struct blob *b, const struct id128 *index_id, uint64_t epoch,
+    struct err *e)
+{
+	return take(cluster_of(b), index_id, epoch, false, e);
+}
+
+int
+blob_cluster_take_all(struct blob *b, const struct id128 *index_id,
+    uint64_t epoch, struct err *e)
+{
+	return take(cluster_of(b), index_id, epoch, true, e);
 }
 
 bool

@@ -273,19 +273,16 @@ by_id(const void *a, const void *b)
 	    ((const struct blob_info *)b)->id);
 }
 
-/* From so many nodes that none is missed: all but copies - 1. */
+/* From so many nodes that none is missed. */
 static int
 gather_group(struct cluster *c, const struct view *v,
     const struct view_group *g, struct gathered *l, struct err *e)
 {
 	struct each x = { BLOB_CLASS_INDEX, gather, l, false, 0 };
 	struct view_node *order[CLUSTER_TRIES];
-	size_t n, want = g->members, copies = g->copies, got = 0, begin;
+	size_t n, want = group_quorum(g), got = 0, begin;
 	struct err e2 = ERR_INIT;
 
-	if (copies == 0) /* by default (storage/replication/rep.h) */
-		copies = g->members > 1 ? 2 : 1;
-	want -= copies - 1 < want ? copies - 1 : want - 1;
 	n = order_read(c, v, str_of(g->name), order);
 	for (size_t i = 0; i < n && x.stop == 0; i++) {
 		/* Those that are not well come last, and only if needed. */

@@ -58,12 +58,17 @@ struct kv_owner {
 	/* The highest epoch that took it so far, 0: none. If this index has not
 	 * seen that one, it is an older copy: kv_open() fails with
 	 * ERR_ACCESS_DENIED and has changed nothing. kv_rebuild() makes one that
-	 * begins above it. */
+	 * begins above it, and that has taken it (take_all). */
 	int (*newest)(void *arg, const struct id128 *index_id,
 	    uint64_t *ret_epoch, struct err *e);
 	/* Called with the epoch that begins, before anything is archived. A
 	 * failure is kv_open()'s. */
 	int (*take)(void *arg, const struct id128 *index_id, uint64_t epoch,
+	    struct err *e);
+	/* For kv_rebuild(), whose index is not where the last owner's was: as
+	 * take(), but once it returned 0 no older epoch's write is taken
+	 * anywhere, reached or not, for longer than moments. */
+	int (*take_all)(void *arg, const struct id128 *index_id, uint64_t epoch,
 	    struct err *e);
 	/* A newer one has it now: no transaction from here on. At once. */
 	bool (*is_lost)(void *arg);

@@ -1,5 +1,9 @@
 /* gateway/index/kv_rebuild.c - an index from what the storage keeps of it:
- * kv_rebuild() (gateway/index/kv.h). */
+ * kv_rebuild() (gateway/index/kv.h).
+ *
+ * All is read once before the index is taken from whoever had it: what turns out
+ * to be of no use leaves him in peace. What he archived until then is read
+ * after it. */
 #include "gateway/index/chunk.h"
 #include "gateway/index/kv_build.h"
 #include "gateway/index/kv_priv.h"
@@ -215,21 +219,18 @@ choose(struct rebuild *r, const struct id128 *index_id, struct err *e)
 	return r->skip == NULL ? err_set(e, ERR_NO_MEMORY, NULL) : 0;
 }
 
+/* From the newest snapshot that is of use. */
 static int
-rebuild(struct rebuild *r, struct err *e)
+read_all(struct rebuild *r, struct err *e)
 {
 	const struct archived *snapshot;
-	const struct kv_owner *o = r->conf->owner;
-	uint64_t epoch = 0;
 	char text[400];
 	int rc;
 
 	for (;;) {
 		snapshot = archived_snapshot(&r->list, r->skip);
 		rc = try(r, snapshot, e);
-		if (rc == 0)
-			break;
-		if (snapshot == NULL || !is_bad_data(rc))
+		if (rc == 0 || snapshot == NULL || !is_bad_data(rc))
 			return rc;
 		snprintf(text, sizeof(text),
 		    "the snapshot at transaction %ju is of no use: %.250s",
@@ -240,14 +241,59 @@ rebuild(struct rebuild *r, struct err *e)
 		if (rc < 0)
 			return rc;
 	}
-	if (o != NULL) {
-		rc = o->newest(r->conf->owner_arg, &r->index_id, &epoch, e);
-		if (rc < 0)
-			return rc;
+}
+
+static bool
+is_same(const struct archived_list *a, const struct archived_list *b)
+{
+	bool yes = a->n == b->n;
+
+	for (size_t i = 0; yes && i < a->n; i++)
+		yes = strcmp(a->p[i].id, b->p[i].id) == 0;
+	return yes;
+}
+
+/* What was archived since the first reading is in it as well, then. */
+static int
+take(struct rebuild *r, uint64_t epoch, struct err *e)
+{
+	const struct kv_owner *o = r->conf->owner;
+	struct archived_list before = r->list;
+	int rc = o->take_all(r->conf->owner_arg, &r->index_id, epoch, e);
+
+	if (rc < 0)
+		return rc;
+	r->list = (struct archived_list){ 0 };
+	mem_free(&r->skip);
+	rc = choose(r, &r->index_id, e);
+	if (rc == 0 && !is_same(&before, &r->list)) {
+		rc = kv_build_reset(r->build, e);
+		if (rc == 0)
+			rc = read_all(r, e);
 	}
+	archived_fini(&before);
+	return rc;
+}
+
+static int
+rebuild(struct rebuild *r, struct err *e)
+{
+	const struct kv_owner *o = r->conf->owner;
+	uint64_t epoch = 0;
+	int rc = read_all(r, e);
+
+	if (rc == 0 && o != NULL)
+		rc = o->newest(r->conf->owner_arg, &r->index_id, &epoch, e);
+	if (rc < 0)
+		return rc;
 	for (size_t i = 0; i < r->list.n; i++) {
 		if (r->list.p[i].epoch > epoch)
 			epoch = r->list.p[i].epoch;
+	}
+	if (o != NULL) {
+		rc = take(r, ++epoch, e);
+		if (rc < 0)
+			return rc;
 	}
 	return kv_build_finish(r->build, &r->index_id, epoch, r->seq,
 	    r->created_ns, r->conf->log_segment, e);

@@ -38,6 +38,7 @@ fence_load(struct storage *s, struct err *e)
 		    s->dir);
 	if (rc == 0)
 		s->n_fences = n;
+	s->fence_changes = s->n_fences > 0;
 	buf_fini(&b);
 	return rc;
 }
@@ -97,8 +98,10 @@ raise_fence(struct storage *s, const struct fence *x, struct err *e)
 	s->is_fence_saving = false;
 	if (rc == 0 && f == NULL)
 		f = &s->fences[s->n_fences++];
-	if (rc == 0)
+	if (rc == 0) {
 		*f = *x;
+		s->fence_changes++;
+	}
 	cond_broadcast(&s->fence_cond);
 	return rc;
 }

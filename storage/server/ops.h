@@ -38,7 +38,7 @@
  * FENCE         Args and answer sop_fence: from now on an older epoch of this
  *               index writes and deletes nothing here; durable before the
  *               answer. ERR_ACCESS_DENIED (with the answer) when a higher one
- *               is known.
+ *               is known. From peers as well (W3).
  * TIDY          Args: what; answer sop_found, when it is done.
  * NODE_STATUS   Answer: cmap_node, sop_status.
  *
@@ -46,6 +46,9 @@
  *     than the highest one told for that index are ERR_ACCESS_DENIED. A higher
  *     one is taken over, durably, as if by FENCE.
  * W2  Streams are at most STREAMS_MAX, each with one upload's bounded memory.
+ * W3  Members of a group tell each other the epochs that they know, within
+ *     seconds of reaching each other: no node goes on writing for a gateway
+ *     whose index was taken over at its peers.
  * Threads: any; calls on the connection's. */
 #ifndef STORAGE_SERVER_OPS_H
 #define STORAGE_SERVER_OPS_H

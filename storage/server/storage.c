@@ -427,8 +427,10 @@ keeper_run(void *arg)
 {
 	struct storage *s = arg;
 
-	while (storage_rest(s, KEEP_MS))
+	while (storage_rest(s, KEEP_MS)) {
 		streams_expire(s, false);
+		fence_tell(s);
+	}
 	return NULL;
 }
 

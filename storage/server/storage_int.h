@@ -56,6 +56,12 @@ struct fence {
 	uint64_t epoch;
 };
 
+struct told { /* fence_tell.c: what a peer was told; the keeper's */
+	struct id128 node;
+	uint64_t changes; /* up to this one */
+	int64_t at_ns, not_before_ns;
+};
+
 struct stream; /* streams.c */
 
 struct storage {
@@ -102,6 +108,8 @@ struct storage {
 	struct fence fence_next; /* what is being written */
 	struct fence *fences;
 	size_t n_fences;
+	uint64_t fence_changes; /* 0: there are none */
+	struct told told[CMAP_MEMBERS];
 
 	struct announcer announcers[FDFS_MAX_TRACKERS];
 	size_t n_announcers;
@@ -150,6 +158,9 @@ int fence_load(struct storage *s, struct err *e);
 int fence_check(struct storage *s, const struct id128 *index, uint64_t epoch,
     struct err *e);
 uint64_t fence_get(struct storage *s, const struct id128 *index);
+
+/* fence_tell.c: peers, if there is something that they were not told. */
+void fence_tell(struct storage *s);
 
 /* status.c */
 int storage_node_of(struct storage *s, struct cmap_node *ret, struct err *e);

@@ -516,6 +516,19 @@ def test_gateway_and_a_node_killed_together(three, bucket):
 # --- the index ---
 
 
+def rebuild(gateway):
+    """The index of @gateway, from its archive, where it stands itself."""
+    cluster = gateway.cluster
+    return subprocess.run(
+        cluster.prefix(gateway.name)
+        + [binary(), "admin", "rebuild", "index", gateway.dir]
+        + ["--trackers", cluster.tracker_list],
+        env=cluster.environ(),
+        capture_output=True,
+        timeout=60,
+    )
+
+
 def test_lost_directory_of_the_gateway(three):
     gateway = three.gateways[0]
     s3 = s3_of(gateway)
@@ -529,19 +542,20 @@ def test_lost_directory_of_the_gateway(three):
         return index["archived"] >= index["sequence"]
 
     wait_for("archive", archived, 30)
+    # Not beside one that lives
+    twin = three.add_gateway("twin-of-a-living-one")
+    three.gateways.remove(twin)
+    done = rebuild(twin)
+    assert done.returncode != 0 and b"stop it" in done.stderr, done
+    s3.put_object(Bucket="kept-bucket", Key="k0", Body=body(0, 2000))
+    wait_for("archive", archived, 30)
     gateway.kill()
     gateway.copy_to("old-gateway")
     gateway.wipe()
     # Not made anew
     said = refuses(gateway)
     assert "rebuild" in said, said
-    done = subprocess.run(
-        [binary(), "admin", "rebuild", "index", gateway.dir]
-        + ["--trackers", three.tracker_list],
-        env=three.environ(),
-        capture_output=True,
-        timeout=60,
-    )
+    done = rebuild(gateway)
     assert done.returncode == 0, done
     gateway.start()
     s3 = s3_of(gateway)
@@ -714,6 +728,66 @@ def test_cables():
             c.net.heal("g1", t)
         assert get(s3, "bucket", "k3") == body(3, 4 * MIB)
         c.verify()
+
+
+def test_taken_over_behind_a_cut():
+    """The old gateway reaches one node of one group, the new one all others: what
+    the old one is still allowed to write is over in moments, in each group."""
+    with Cluster(
+        groups={"group1": 1, "group2": 3}, gateways=1, gateway_args=ARGS, net=True
+    ) as c:
+        old = c.gateways[0]
+        new = c.add_gateway("g2")
+        c.host("g2")
+        s3 = s3_of(old, timeout=20)
+        for group in ("group1", "group2"):
+            s3.create_bucket(
+                Bucket="in-" + group,
+                CreateBucketConfiguration={"LocationConstraint": group},
+            )
+        s3.put_object(Bucket="in-group2", Key="k", Body=SMALL)
+
+        def archived():
+            out = gateway_admin(c, old, "status", "--json").stdout
+            index = json.loads(out)["index"]
+            return index["archived"] >= index["sequence"]
+
+        wait_for("archive", archived, 30)
+        # Where a group could go on for the other one nothing is taken over.
+        for node in ("t1", "s1", "s2", "s3"):
+            c.net.cut("g1", node)
+        for node in ("s3", "s4"):
+            c.net.cut("g2", node)
+        time.sleep(6)  # until trackers believe the old one gone
+        done = rebuild(new)
+        assert done.returncode != 0 and b"group2" in done.stderr, done
+        s3.put_object(Bucket="in-group2", Key="still", Body=SMALL)
+        wait_for("archive", archived, 30)
+        # Two of three, any two copies of which meet.
+        c.net.heal("g2", "s3")
+        wait_for("an index", lambda: rebuild(new).returncode == 0, 60)
+        time.sleep(3)
+        taken = []
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            try:
+                s3.put_object(Bucket="in-group2", Key="late", Body=SMALL)
+                taken.append("late")
+            except ClientError as e:
+                assert e.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+            time.sleep(0.2)
+        assert not taken
+        assert "another gateway has taken the index over" in old.tail(20000)
+        new.start(60)
+        s3 = s3_of(new, 4)
+        assert get(s3, "in-group2", "k") == SMALL
+        assert get(s3, "in-group2", "still") == SMALL
+        s3.put_object(Bucket="in-group2", Key="new", Body=SMALL)
+        s3.put_object(Bucket="in-group1", Key="new", Body=SMALL)
+        for node in ("t1", "s1", "s2", "s3"):
+            c.net.heal("g1", node)
+        c.net.heal("g2", "s4")
+        assert get(s3, "in-group2", "new") == SMALL
 
 
 def test_full_group_spills():

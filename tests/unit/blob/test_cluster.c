@@ -376,6 +376,44 @@ test_owner(void **state)
 	end();
 }
 
+/* C6: of each group so many that any two copies meet one; of one alone for the
+ * rest of the time. */
+static void
+test_take_all(void **state)
+{
+	static const char *const groups[] = { "group1", "group2", "group2",
+		"group2" };
+	struct err e = ERR_INIT;
+
+	(void)state;
+	begin(groups, 4);
+	fake_node_stop(&fake.node[3]);
+	assert_int_equal(blob_cluster_take_all(blob, &index_id, 2, &e), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(fake.node[i].fenced, 2);
+	fake_node_stop(&fake.node[2]);
+	assert_int_equal(blob_cluster_take_all(blob, &index_id, 3, &e),
+	    ERR_BUSY);
+	assert_non_null(strstr(e.msg, "group2"));
+	assert_int_equal(blob_cluster_take(blob, &index_id, 4, &e), 0);
+	fake_node_start(&fake.node[2]);
+	fake_node_start(&fake.node[3]);
+	fake_node_stop(&fake.node[0]);
+	assert_int_equal(blob_cluster_take_all(blob, &index_id, 5, &e),
+	    ERR_BUSY);
+	assert_non_null(strstr(e.msg, "group1"));
+	fake_node_start(&fake.node[0]);
+	/* One acknowledges alone: whoever was not told could be that one. */
+	fake.copies = 1;
+	settle();
+	fake_node_stop(&fake.node[1]);
+	assert_int_equal(blob_cluster_take_all(blob, &index_id, 6, &e),
+	    ERR_BUSY);
+	fake_node_start(&fake.node[1]);
+	assert_int_equal(blob_cluster_take_all(blob, &index_id, 7, &e), 0);
+	end();
+}
+
 /* Without any write of its own, too. */
 static void
 test_owner_notices(void **state)
@@ -803,6 +841,7 @@ main(void)
 		cmocka_unit_test(test_failed_node),
 		cmocka_unit_test(test_choose_group),
 		cmocka_unit_test(test_owner),
+		cmocka_unit_test(test_take_all),
 		cmocka_unit_test(test_owner_notices),
 		cmocka_unit_test(test_fence_later),
 		cmocka_unit_test(test_no_majority),

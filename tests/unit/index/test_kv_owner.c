@@ -8,6 +8,7 @@ static struct {
 	unsigned n;
 	bool lost, refuses;
 	struct id128 id;
+	void (*before_all)(void); /* whoever had it until take_all() */
 } world;
 
 static int
@@ -32,6 +33,14 @@ take(void *arg, const struct id128 *id, uint64_t epoch, struct err *e)
 	return 0;
 }
 
+static int
+take_all(void *arg, const struct id128 *id, uint64_t epoch, struct err *e)
+{
+	if (world.before_all != NULL)
+		world.before_all();
+	return take(arg, id, epoch, e);
+}
+
 static bool
 is_lost(void *arg)
 {
@@ -39,7 +48,7 @@ is_lost(void *arg)
 	return world.lost;
 }
 
-static const struct kv_owner owner = { newest, take, is_lost };
+static const struct kv_owner owner = { newest, take, take_all, is_lost };
 
 static int
 put_fn(struct kv_tx *tx, void *arg, struct err *e)
@@ -156,6 +165,69 @@ test_rebuild(void **state)
 	OK(fs_remove_tree(dir, &e));
 }
 
+static struct kv *old;
+
+static void
+go_on(void)
+{
+	struct err e = ERR_INIT;
+	char last[] = "the last";
+
+	OK(kv_update(old, put_fn, last, &e));
+	OK(kv_archive(old, &e));
+	world.lost = true;
+}
+
+/* One whose owner still lives ends him before it is made, and has all that he
+ * archived until then; one that cannot be made leaves him in peace. */
+static void
+test_rebuild_beside_the_owner(void **state)
+{
+	char *dir = test_dir(), value[] = "value";
+	char a[400], b[400];
+	struct kv_conf c;
+	struct err e = ERR_INIT;
+	struct kv *k = NULL;
+	struct kv_view *v;
+	struct blob *blob;
+	struct str got;
+	uint64_t newest_before;
+
+	(void)state;
+	snprintf(a, sizeof(a), "%s/a", dir);
+	snprintf(b, sizeof(b), "%s/b", dir);
+	OK(blob_memory_new(&blob, &e));
+	c = conf_of(a, blob);
+	OK(kv_open(&c, &old, &e));
+	OK(kv_update(old, put_fn, value, &e));
+	c.dir = b;
+	/* Nothing is archived yet. */
+	newest_before = world.newest;
+	assert_int_equal(kv_rebuild(&c, NULL, &e), ERR_NOT_FOUND);
+	assert_int_equal(world.newest, newest_before);
+	OK(kv_archive(old, &e));
+	world.refuses = true;
+	assert_int_equal(kv_rebuild(&c, NULL, &e), ERR_BUSY);
+	assert_int_equal(world.newest, newest_before);
+	world.refuses = false;
+	OK(kv_update(old, put_fn, value, &e));
+	world.before_all = go_on;
+	OK(kv_rebuild(&c, NULL, &e));
+	assert_true(world.newest > newest_before);
+	assert_int_equal(kv_update(old, put_fn, value, &e), ERR_FAILED);
+	world.lost = false; /* of the new one's */
+	OK(kv_open(&c, &k, &e));
+	OK(kv_view_open(k, &v, &e));
+	OK(kv_view_get(v, STR_LIT("key"), &got, &e));
+	assert_true(str_eqz(got, "the last"));
+	kv_view_close(&v);
+	kv_close(&k);
+	world.lost = true;
+	kv_close(&old);
+	blob_close(&blob);
+	OK(fs_remove_tree(dir, &e));
+}
+
 int
 main(void)
 {
@@ -163,6 +235,7 @@ main(void)
 		cmocka_unit_test(test_take),
 		cmocka_unit_test(test_older_copy),
 		cmocka_unit_test(test_rebuild),
+		cmocka_unit_test(test_rebuild_beside_the_owner),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
