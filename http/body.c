@@ -350,7 +350,7 @@ read_some(struct http_req *r, void *p, size_t len, int idle_ms, size_t *ret_len,
 		rc = read_sized(r, p, len, idle_ms, ret_len, e);
 	if (rc < 0) {
 		r->body_error = rc; /* B2 */
-		unit_close_after(r->conn);
+		http_close_after(r);
 		return rc;
 	}
 	r->bytes_in += *ret_len;
@@ -438,9 +438,9 @@ void
 http_body_settle(struct http_req *r)
 {
 	if (r->broken) {
-		unit_close_after(r->conn);
+		http_close_after(r);
 	} else if (r->closes) {
-		unit_close_after(r->conn);
+		http_close_after(r);
 		if (!r->body_done)
 			linger(r);
 	} else if (!r->body_done) {

@@ -166,6 +166,28 @@ unit_header_len(const char *p, int len)
 	return (int)end;
 }
 
+/* The request buffer is allocated and freed by its worker, and the only thing
+ * of that size (U5). */
+static __thread struct {
+	void *p;
+	size_t size;
+} mapping;
+
+void *
+unit_buffer_new(size_t n)
+{
+	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+void
+unit_buffer_free(void *p, size_t size)
+{
+	munmap(p, size);
+}
+
 /* The worker's connection (U8). */
 static __thread struct mg_connection *served;
 
@@ -196,6 +218,29 @@ unit_load(struct mg_connection *conn, const void *src)
 }
 
 void
+unit_detach(struct mg_connection *conn, void *dst, void *buf)
+{
+	struct parked p = { conn->client, conn->handled_requests + 1 };
+	struct mg_request_info *ri = &conn->request_info;
+
+	memcpy(dst, &p, sizeof(p));
+	MUST(conn->ssl == NULL && conn->buf == mapping.p);
+	conn->buf = mapping.p = buf;
+	conn->client.sock = INVALID_SOCKET;
+	/* To civetweb a request without a body, served, of a connection that
+	 * stays: what follows looks at nothing else until all is set anew. */
+	conn->data_len = 0;
+	conn->is_chunked = 0;
+	conn->content_len = conn->consumed_content = 0;
+	conn->must_close = 0;
+	ri->num_headers = 0;
+	ri->http_version = "1.1";
+	ri->request_method = "GET";
+	ri->request_uri = ri->local_uri_raw = "/";
+	ri->query_string = NULL;
+}
+
+void
 unit_serves(struct mg_connection *conn)
 {
 	served = conn->ssl == NULL ? conn : NULL;
@@ -214,10 +259,20 @@ unit_poll(struct pollfd *p, nfds_t n, int ms)
 
 	if (c != NULL && n == 1 && p->fd == c->client.sock && ms > 0 &&
 	    (p->events & (POLLIN | POLLOUT)) == POLLIN && c->data_len == 0 &&
-	    c->handled_requests > 0 && !c->must_close && unit_on_wait(c)) {
-		p->revents = POLLIN;
-		return 1;
+	    c->handled_requests > 0 && !c->must_close) {
+		switch (unit_on_wait(c)) {
+		case UNIT_READS:
+			p->revents = POLLIN;
+			return 1;
+		case UNIT_CLOSES:
+			errno = ECONNABORTED;
+			return -1;
+		case UNIT_WAITS:
+			p->fd = c->client.sock;
+			break;
+		}
 	}
+	MUST(p->fd >= 0);
 	if (ms != 0)
 		thread_blocks();
 	return poll(p, n, ms);
@@ -253,27 +308,14 @@ unit_abandon(struct mg_context *ctx)
 	free_context(ctx);
 }
 
-/* The request buffer is allocated and freed by its worker, and the only thing
- * of that size (U5). */
-static __thread struct {
-	void *p;
-	size_t size;
-} mapping;
-
 static void *
 unit_malloc(size_t n)
 {
-	void *p;
-
 	if (n < UNIT_MAP_MIN || mapping.p != NULL)
 		return malloc(n);
-	p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-	    -1, 0);
-	if (p == MAP_FAILED)
-		return NULL;
-	mapping.p = p;
-	mapping.size = n;
-	return p;
+	mapping.p = unit_buffer_new(n);
+	mapping.size = mapping.p == NULL ? 0 : n;
+	return mapping.p;
 }
 
 static void
@@ -283,7 +325,7 @@ unit_free(void *p)
 		free(p);
 		return;
 	}
-	munmap(mapping.p, mapping.size);
+	unit_buffer_free(mapping.p, mapping.size);
 	mapping.p = NULL;
 }
 

@@ -59,13 +59,24 @@ unsigned unit_n_workers(const struct mg_context *ctx);  /* really started */
 void unit_wake_listeners(const struct mg_context *ctx); /* and refuse */
 
 /* Called where @conn, a plain connection that has had a request, would wait for
- * the next one. True: there is something to read (of whatever connection @conn
- * is now, see unit_load()); false: wait as ever. Implemented in server.c. */
-bool unit_on_wait(struct mg_connection *conn);
+ * the next one. Implemented in server.c. */
+enum unit_wait {
+	UNIT_READS,  /* there is something to read, of whatever connection @conn
+	                is now (unit_load()) */
+	UNIT_CLOSES, /* what it is now is to be closed */
+	UNIT_WAITS   /* as ever, for what it is now */
+};
+enum unit_wait unit_on_wait(struct mg_connection *conn);
 /* What @conn is between two requests, to the end of a worker's service of it. */
 #define UNIT_PARKED 96
 void unit_save(const struct mg_connection *conn, void *dst);
 void unit_load(struct mg_connection *conn, const void *src);
+/* In the middle of a request whose body was read: what @conn will be after it goes
+ * to @dst, with the buffer; @conn goes on with the buffer @buf and is none, its
+ * socket -1, until the next unit_load(). */
+void unit_detach(struct mg_connection *conn, void *dst, void *buf);
+void *unit_buffer_new(size_t size); /* NULL without memory */
+void unit_buffer_free(void *buf, size_t size);
 /* From its first request on, and at its end. */
 void unit_serves(struct mg_connection *conn);
 void unit_serves_none(void);

@@ -1,8 +1,9 @@
 /* http/http.h - HTTP/1.1 server: the only user of civetweb.
  *
  * Knows listeners, TLS, connections, framing, time-outs and limits; knows
- * nothing of S3. One worker thread per connection; the handler runs on it and
- * may block. Everything a handler sees has passed the strict framing check
+ * nothing of S3. The handler runs on a worker thread and may block, since there
+ * are as many of them as connections; or it answers later, and gives its thread
+ * back meanwhile. Everything a handler sees has passed the strict framing check
  * (DESIGN 7): malformed requests are answered with 400 and closed before it.
  *
  * H1  Whatever civetweb accepted, every header line was consumed and framing is
@@ -10,7 +11,9 @@
  * H2  A request gets exactly one final response and one access-log line.
  * H3  After an error before the whole body was read, at most a bounded amount
  *     is drained and the connection closes.
- * Threads: a struct http_req belongs to its worker. */
+ * Threads: a struct http_req belongs to the worker that runs the handler; after
+ * http_defer() from that one's return on to nobody, and then to the worker that
+ * http_resume() has chosen. */
 #ifndef HTTP_HTTP_H
 #define HTTP_HTTP_H
 
@@ -107,6 +110,22 @@ struct http_note {
 	const char *error; /* S3 error code, NULL when none */
 };
 struct http_note *http_note(struct http_req *r);
+
+/* --- answering later --- */
+
+/* From a true result on the handler may return without an answer, and gives its
+ * thread back: @r, its arena and all views of it live until the function given
+ * to http_resume() has returned, which must be called, once. Until then @r is
+ * under way, and a stop waits for it. False: not for this request (TLS, an answer
+ * begun, a body not wholly read, the next request behind it, no memory); the
+ * handler answers as ever. Once per request, by its handler. */
+bool http_defer(struct http_req *r);
+/* Once after a good http_defer(), on any thread, with any lock held; never blocks,
+ * and @r is not the caller's any more. @fn runs soon, on some worker and never
+ * at the same time as the handler, and makes the answer. It should not block
+ * long. */
+void http_resume(struct http_req *r, void (*fn)(void *arg, struct http_req *r),
+    void *arg);
 
 /* --- the body --- */
 

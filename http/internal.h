@@ -4,7 +4,7 @@
  * shut its socket down:
  *   WAIT     nothing under way: new, in TLS handshake, or between requests;
  *            the server may take it to CLOSING and shut it down
- *   BUSY     a request under way: only a cut ends it
+ *   BUSY     a request under way, deferred or not: only a cut ends it
  *   CLOSING  shut down by the server; its worker finds out and closes it
  * I1  WAIT -> BUSY and WAIT -> CLOSING are compare-and-swaps: one of them wins.
  * I2  A slot is freed under the server's lock before its socket is closed, and
@@ -74,10 +74,19 @@ struct slot {
 	bool is_known;   /* to epoll; its worker only */
 	_Atomic bool is_parked;
 	char parked[UNIT_PARKED];
+	struct slot *next_ready; /* pool.c */
+	struct http_req *later;  /* to be gone on with; its owner only */
 	char remote[46];
 };
 
 #define HELD 16
+
+/* What takes the place of deferred requests at their workers (later.c). */
+struct spares {
+	pthread_mutex_t m; /* outside of all ranks: nothing is called inside */
+	struct http_req *first;
+	unsigned n, low; /* now, and the least since the last trim */
+};
 
 struct http_server {
 	unsigned magic;
@@ -103,6 +112,7 @@ struct http_server {
 	int32_t *slot_of_fd;
 	int max_fd;
 	struct pool *pool;
+	struct spares spares;
 	unsigned free_hint;
 	pthread_t held[HELD]; /* while it starts: see held_thread() */
 	unsigned n_held;
@@ -114,10 +124,17 @@ struct http_server {
 
 /* --- one request (request.c) --- */
 
+enum later {
+	LATER_NO,
+	LATER_DEFERRED, /* the handler has yet to return */
+	LATER_LEFT,     /* it has: no thread has it */
+	LATER_RESUMED
+};
+
 struct http_req {
 	unsigned magic;
 	struct http_server *s;
-	struct mg_connection *conn;
+	struct mg_connection *conn; /* NULL once it is deferred */
 	struct slot *slot;
 	struct arena *arena;
 	int fd;
@@ -153,7 +170,20 @@ struct http_req {
 	bool broken; /* nothing more can be written */
 	int64_t date_s;
 	char date[30];
+
+	/* later.c */
+	_Atomic int later;
+	bool keeps_alive; /* of a deferred one */
+	void (*resume)(void *arg, struct http_req *r);
+	void *resume_arg;
+	struct http_req *next; /* the spare one for its worker; among spares */
+	void *buf;             /* request buffer, unless it is its worker's */
+	size_t buf_size;
 };
+
+/* No further request on its connection. */
+void http_close_after(struct http_req *r);
+bool http_keeps_alive(const struct http_req *r);
 
 /* Fills r->info from the parsed header block after proving H1. */
 int http_guard(struct http_req *r, struct err *e);
@@ -171,6 +201,16 @@ bool http_body_is_done(const struct http_req *r);
  * a bounded amount so that the answer is not lost (H3). */
 void http_body_settle(struct http_req *r);
 bool http_body_forbids_reuse(const struct http_req *r);
+
+/* later.c */
+void http_spares_init(struct spares *k);
+void http_spares_trim(struct spares *k); /* of what was not needed lately */
+void http_spares_fini(struct spares *k);
+/* The handler of a deferred @r has returned: what its worker has instead. NULL:
+ * it was gone on with at once, and is the worker's to finish. */
+struct http_req *http_later_leave(struct http_req *r);
+/* Goes on with it, to its end. False: its connection is to be closed. */
+bool http_later_run(struct http_req *r);
 
 /* response.c */
 void http_fail(struct http_req *r, const struct err *why);

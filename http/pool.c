@@ -11,6 +11,7 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@ enum {
 	WATCH_IDLE = 50, /* looks without need until the watcher sleeps */
 	ACTIVE_MAX = 64
 };
+#define KICK UINT32_MAX /* an event of p->kick, not of a slot */
 
 struct sleeper {
 	struct sleeper *next;
@@ -34,11 +36,18 @@ struct pool {
 	struct sleeper *top; /* under m */
 	_Atomic int active, sleeping;
 	_Atomic int polling;     /* of the active: in epoll_wait() */
-	_Atomic uint32_t taken;  /* events */
+	_Atomic uint32_t taken;  /* events, and what was ready */
 	_Atomic uint32_t waits;  /* of active threads, for something else */
 	_Atomic uint32_t wanted; /* futex: the watcher sleeps while 0 */
 	_Atomic bool is_stopping;
 	pthread_t watcher;
+
+	pthread_mutex_t ready_m;
+	struct slot *ready, **ready_end; /* under ready_m: first come first */
+	_Atomic unsigned n_ready;
+	_Atomic unsigned callers; /* in pool_ready() */
+	int kick;               /* eventfd in fd, edge-triggered: never read */
+	_Atomic bool is_kicked; /* from the write to its event */
 };
 
 /* The pool in which this thread is active. */
@@ -85,6 +94,66 @@ wake_one(struct pool *p, int below)
 	}
 }
 
+/* Q5. Against next(): one of both sees what the other has set. */
+static void
+kick(struct pool *p)
+{
+	static const uint64_t one = 1;
+
+	if (atomic_load(&p->polling) > 0 &&
+	    !atomic_exchange(&p->is_kicked, true))
+		MUST(write(p->kick, &one, sizeof(one)) == sizeof(one));
+}
+
+static void
+watch_on(struct pool *p)
+{
+	if (atomic_load_explicit(&p->wanted, memory_order_relaxed) == 0 &&
+	    atomic_exchange(&p->wanted, 1) == 0)
+		futex_wake(&p->wanted);
+}
+
+void
+pool_ready(struct pool *p, struct slot *slot)
+{
+	/* The last request of all may have ended, and the pool with it, before
+	 * this thread has returned. */
+	atomic_fetch_add(&p->callers, 1);
+	pthread_mutex_lock(&p->ready_m);
+	slot->next_ready = NULL;
+	*p->ready_end = slot;
+	p->ready_end = &slot->next_ready;
+	atomic_fetch_add(&p->n_ready, 1);
+	pthread_mutex_unlock(&p->ready_m);
+	kick(p);
+	atomic_fetch_sub(&p->callers, 1);
+}
+
+static struct slot *
+take_ready(struct pool *p)
+{
+	struct slot *slot;
+	unsigned left = 0;
+
+	if (atomic_load(&p->n_ready) == 0)
+		return NULL;
+	pthread_mutex_lock(&p->ready_m);
+	slot = p->ready;
+	if (slot != NULL) {
+		p->ready = slot->next_ready;
+		if (p->ready == NULL)
+			p->ready_end = &p->ready;
+		left = atomic_fetch_sub(&p->n_ready, 1) - 1;
+	}
+	pthread_mutex_unlock(&p->ready_m);
+	if (slot == NULL)
+		return NULL;
+	atomic_fetch_add_explicit(&p->taken, 1, memory_order_relaxed);
+	if (left > 0)
+		watch_on(p);
+	return slot;
+}
+
 /* Q3. Against sleep_until_active(): one of both sees the other's count. */
 static void
 step_out(void)
@@ -96,6 +165,8 @@ step_out(void)
 	if (atomic_fetch_sub(&p->active, 1) <= p->n &&
 	    atomic_load(&p->sleeping) > 0)
 		wake_one(p, p->n);
+	if (atomic_load(&p->n_ready) > 0)
+		kick(p);
 }
 
 static void
@@ -152,42 +223,62 @@ own(struct pool *p, const struct epoll_event *ev, struct slot *slots)
 	return slot;
 }
 
-/* The next parked connection that can be read. */
+/* One event of epoll within @ms; NULL: none, or a kick. */
 static struct slot *
-take(struct pool *p, struct slot *slots)
+take_event(struct pool *p, struct slot *slots, int ms)
 {
 	struct epoll_event ev;
-	int n;
+	int n = epoll_wait(p->fd, &ev, 1, ms);
+
+	MUST(n >= 0 || errno == EINTR);
+	if (n <= 0)
+		return NULL;
+	if (ev.data.u32 == KICK) {
+		/* Before the list is looked at. */
+		atomic_store(&p->is_kicked, false);
+		return NULL;
+	}
+	return own(p, &ev, slots);
+}
+
+/* The next that is ready or can be read, which is the caller's now. */
+static struct slot *
+next(struct pool *p, struct slot *slots)
+{
+	struct slot *slot;
 
 	/* A thread that comes from a wait (a PUT, above all) takes what is
 	 * there before it goes to sleep, since the next one that waits would
 	 * have to wake it again. */
-	if (mine == NULL && atomic_load(&p->active) >= p->n &&
-	    epoll_wait(p->fd, &ev, 1, 0) == 1)
-		return own(p, &ev, slots);
+	if (mine == NULL && atomic_load(&p->active) >= p->n) {
+		slot = take_ready(p);
+		if (slot == NULL)
+			slot = take_event(p, slots, 0);
+		if (slot != NULL)
+			return slot;
+	}
 	if (mine == NULL)
 		sleep_until_active(p);
-	atomic_fetch_add(&p->polling, 1);
-	do {
-		n = epoll_wait(p->fd, &ev, 1, -1);
-	} while (n < 0 && errno == EINTR);
-	MUST(n == 1);
-	if (atomic_fetch_sub(&p->polling, 1) == 1 &&
-	    atomic_load_explicit(&p->wanted, memory_order_relaxed) == 0 &&
-	    atomic_exchange(&p->wanted, 1) == 0)
-		futex_wake(&p->wanted);
-	return own(p, &ev, slots);
+	while ((slot = take_ready(p)) == NULL) {
+		atomic_fetch_add(&p->polling, 1);
+		if (atomic_load(&p->n_ready) == 0)
+			slot = take_event(p, slots, -1);
+		if (atomic_fetch_sub(&p->polling, 1) == 1)
+			watch_on(p);
+		if (slot != NULL)
+			return slot;
+	}
+	return slot;
 }
 
-bool
-pool_wait(struct pool *p, struct mg_connection *conn, struct slot *slot,
-    struct slot *slots)
+/* False: no memory in the kernel. Else @slot may be another's from here on. */
+static bool
+park(struct pool *p, struct slot *slot, struct slot *slots)
 {
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
 		.data = { .u32 = (uint32_t)(slot - slots) } };
 	int op = slot->is_known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
 
-	unit_save(conn, slot->parked);
 	slot->is_known = true;
 	atomic_store(&slot->is_parked, true);
 	if (epoll_ctl(p->fd, op, slot->fd, &ev) != 0) {
@@ -195,11 +286,42 @@ pool_wait(struct pool *p, struct mg_connection *conn, struct slot *slot,
 		slot->is_known = op == EPOLL_CTL_MOD;
 		return false;
 	}
-	/* @slot may be another's from here on. */
 	if (mine != NULL && atomic_load(&p->active) > p->n)
 		step_out();
-	unit_load(conn, take(p, slots)->parked);
 	return true;
+}
+
+enum unit_wait
+pool_wait(struct pool *p, struct mg_connection *conn, struct slot *slot,
+    struct slot *slots)
+{
+	enum unit_wait what = UNIT_READS;
+
+	if (slot != NULL) {
+		unit_save(conn, slot->parked);
+		if (!park(p, slot, slots))
+			return UNIT_WAITS;
+	}
+	for (;;) {
+		struct http_req *r;
+
+		slot = next(p, slots);
+		r = slot->later;
+		slot->later = NULL;
+		if (r == NULL)
+			break;
+		/* What unit_detach() has saved is what it is now. */
+		if (!http_later_run(r)) {
+			what = UNIT_CLOSES;
+			break;
+		}
+		if (!park(p, slot, slots)) {
+			what = UNIT_WAITS;
+			break;
+		}
+	}
+	unit_load(conn, slot->parked);
+	return what;
 }
 
 /* Where requests do not sleep, few active threads are best: each goes on with
@@ -228,11 +350,14 @@ watch(void *arg)
 		choose_n(p, now - seen, waits - seen_waits);
 		seen_waits = waits;
 
+		if (now == seen && atomic_load(&p->n_ready) > 0)
+			kick(p); /* who was woken for them is held up */
 		if (atomic_load(&p->polling) > 0) {
 			if (++idle > WATCH_IDLE) {
 				idle = 0;
 				atomic_store(&p->wanted, 0);
-				if (atomic_load(&p->polling) > 0)
+				if (atomic_load(&p->polling) > 0 &&
+				    atomic_load(&p->n_ready) == 0)
 					futex_sleep(&p->wanted, 0);
 				atomic_store(&p->wanted, 1);
 			}
@@ -247,6 +372,35 @@ watch(void *arg)
 	return NULL;
 }
 
+static int
+open_fds(struct pool *p, struct err *e)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLET,
+		.data = { .u32 = KICK } };
+
+	p->fd = epoll_create1(EPOLL_CLOEXEC);
+	if (p->fd < 0)
+		return err_set_errno(e, errno, "epoll_create");
+	p->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (p->kick < 0)
+		return err_set_errno(e, errno, "eventfd");
+	if (epoll_ctl(p->fd, EPOLL_CTL_ADD, p->kick, &ev) != 0)
+		return err_set_errno(e, errno, "epoll_ctl");
+	return 0;
+}
+
+static void
+free_pool(struct pool *p)
+{
+	if (p->fd >= 0)
+		close(p->fd);
+	if (p->kick >= 0)
+		close(p->kick);
+	pthread_mutex_destroy(&p->ready_m);
+	pthread_mutex_destroy(&p->m);
+	mem_free(&p);
+}
+
 int
 pool_start(struct pool **ret, struct err *e)
 {
@@ -256,6 +410,7 @@ pool_start(struct pool **ret, struct err *e)
 
 	if (p == NULL)
 		return err_set(e, ERR_NO_MEMORY, NULL);
+	p->fd = p->kick = -1;
 	/* Two for each processor: of 2, 4, 8 and 16 on two processors, 4 had
 	 * the fewest context switches, and the least CPU for a request. */
 	p->narrow = 4;
@@ -268,14 +423,13 @@ pool_start(struct pool **ret, struct err *e)
 	atomic_store(&p->n, p->narrow);
 	pthread_mutex_init(&p->m, NULL);
 	atomic_store(&p->wanted, 1);
-	p->fd = epoll_create1(EPOLL_CLOEXEC);
-	rc = p->fd < 0 ? err_set_errno(e, errno, "epoll_create")
-	               : thread_start(&p->watcher, "http-watch", watch, p, e);
+	pthread_mutex_init(&p->ready_m, NULL);
+	p->ready_end = &p->ready;
+	rc = open_fds(p, e);
+	if (rc == 0)
+		rc = thread_start(&p->watcher, "http-watch", watch, p, e);
 	if (rc < 0) {
-		if (p->fd >= 0)
-			close(p->fd);
-		pthread_mutex_destroy(&p->m);
-		mem_free(&p);
+		free_pool(p);
 		return rc;
 	}
 	*ret = p;
@@ -294,8 +448,8 @@ pool_stop(struct pool **pp)
 	atomic_store(&p->wanted, 1);
 	futex_wake(&p->wanted);
 	thread_join(p->watcher);
-	MUST(p->top == NULL); /* Q1 */
-	close(p->fd);
-	pthread_mutex_destroy(&p->m);
-	mem_free(&p);
+	MUST(p->top == NULL && p->ready == NULL); /* Q1 */
+	while (atomic_load(&p->callers) > 0)
+		sched_yield();
+	free_pool(p);
 }

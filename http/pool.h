@@ -3,21 +3,29 @@
  * civetweb gives each connection a thread. Where that thread would wait for the
  * next request, it parks its connection instead and serves whichever parked one
  * has something to read: a busy thread goes from request to request without
- * sleeping, as an event loop does, while a slow request holds up nobody.
+ * sleeping, as an event loop does, while a slow request holds up nobody. A deferred
+ * request (http_defer()) gives its thread to the others in the same way, and comes
+ * back by a list of what is ready, which is looked at before epoll.
  *
- * Q1  As many threads are inside pool_wait() as connections are parked.
+ * Q1  As many threads are inside pool_wait() as connections are parked or have
+ *     a deferred request.
  * Q2  A connection is parked by its owner and taken by one thread; who has it
- *     from pool_wait() owns it.
+ *     from pool_wait() owns it. With a deferred request it is nobody's until
+ *     pool_ready(), then of the thread that takes it from the list.
  * Q3  Some `active` threads take events (two for each processor, more while most
  *     requests sleep); a thread is active until it is about to sleep
  *     (thread_blocks()) or its connection closes, then another one takes its
  *     place. The others sleep, last come first to be woken.
  * Q4  When the active threads sit in something that did not say so, more of
  *     them are made, within 2 * WATCH_MS.
+ * Q5  While something is ready, a thread that waits in epoll has been woken, or
+ *     some active one is on its way to the list. One is woken for many; when that
+ *     one is held up, the next (Q3, Q4).
  * Threads: workers; pool_start() and pool_stop() before and after them. */
 #ifndef HTTP_POOL_H
 #define HTTP_POOL_H
 
+#include "http/civetweb_unit.h"
 #include "lib/err.h"
 
 struct pool;
@@ -27,10 +35,13 @@ struct mg_connection;
 int pool_start(struct pool **ret, struct err *e);
 void pool_stop(struct pool **pp);
 
-/* Parks @conn, whose slot it is, and waits until it or another parked one can
- * be read, which @conn then is. False: not parked (no memory in the kernel). */
-bool pool_wait(struct pool *p, struct mg_connection *conn, struct slot *slot,
-    struct slot *slots);
+/* Parks @conn, whose slot it is (NULL: it has gone with its deferred request), and
+ * waits until it or another parked one can be read, or has to be closed, which
+ * @conn then is. UNIT_WAITS: not parked (no memory in the kernel). */
+enum unit_wait pool_wait(struct pool *p, struct mg_connection *conn,
+    struct slot *slot, struct slot *slots);
+/* The deferred request slot->later can be gone on with. On any thread. */
+void pool_ready(struct pool *p, struct slot *slot);
 /* This thread's connection closes. */
 void pool_leave(void);
 

@@ -2,7 +2,7 @@
  *
  * One struct http_req per worker thread, reused: no allocation per request
  * but from its arena, which keeps a block. All functions here run on the
- * connection's worker. */
+ * worker that has the request. */
 #include "http/request.h"
 
 #include "lib/clock.h"
@@ -110,6 +110,7 @@ prepare(struct http_req *r, struct mg_connection *conn, struct slot *slot)
 	if (r->arena == NULL)
 		return false;
 	r->conn = conn;
+	atomic_store_explicit(&r->later, LATER_NO, memory_order_relaxed);
 	r->slot = slot;
 	r->fd = unit_fd(conn);
 	r->ssl = unit_ssl(conn);
@@ -169,8 +170,8 @@ done:
 		r->info.is_tls = str_ieq(proto, STR_LIT("https"));
 }
 
-static void
-finish(struct http_req *r)
+void
+http_req_finish(struct http_req *r)
 {
 	struct err e = ERR_INIT;
 
@@ -214,23 +215,24 @@ enter(struct http_req *r, struct mg_connection *conn, struct slot *slot)
 	return true;
 }
 
-void
+struct http_req *
 http_req_serve(struct http_req *r, struct mg_connection *conn,
     struct slot *slot)
 {
 	struct http_server *s = r->s;
+	struct http_req *other = NULL;
 	struct err e = ERR_INIT;
 	unsigned busy;
 	int rc;
 
 	if (!enter(r, conn, slot))
-		return;
+		return r;
 	busy = atomic_fetch_add(&s->busy, 1) + 1;
 	rc = http_guard(r, &e);
 	if (rc < 0) {
 		http_fail(r, &e);
-		finish(r);
-		return;
+		http_req_finish(r);
+		return r;
 	}
 	http_body_init(r);
 	if (slot->is_trusted)
@@ -241,8 +243,14 @@ http_req_serve(struct http_req *r, struct mg_connection *conn,
 		http_fail(r, &e);
 	} else {
 		s->c.handle(s->c.arg, r);
+		if (atomic_load_explicit(&r->later, memory_order_relaxed) !=
+		    LATER_NO)
+			other = http_later_leave(r);
+		if (other != NULL)
+			return other;
 	}
-	finish(r);
+	http_req_finish(r);
+	return r;
 }
 
 void
@@ -254,5 +262,5 @@ http_req_refuse(struct http_req *r, struct mg_connection *conn,
 	atomic_fetch_add(&r->s->busy, 1);
 	unit_request_line(conn, &r->info.method, &r->info.target); /* logged */
 	http_fail(r, why);
-	finish(r);
+	http_req_finish(r);
 }

@@ -134,8 +134,7 @@ must_close(struct http_req *r)
 	unsigned open =
 	    atomic_load_explicit(&s->connections, memory_order_relaxed);
 
-	return !unit_keeps_alive(r->conn) ||
-	       open > s->max_connections / 4 * 3 ||
+	return !http_keeps_alive(r) || open > s->max_connections / 4 * 3 ||
 	       atomic_load_explicit(&s->draining, memory_order_relaxed) ||
 	       http_body_forbids_reuse(r);
 }
@@ -225,7 +224,7 @@ http_start(struct http_req *r, int status, int64_t length)
 	}
 	r->started = true;
 	if (r->closes)
-		unit_close_after(r->conn);
+		http_close_after(r);
 	return 0;
 }
 
@@ -271,7 +270,7 @@ send_part(struct http_req *r, const void *p, size_t len, bool last,
 	rc = http_io_write(r, iov, n, e);
 	if (rc < 0) {
 		r->broken = true;
-		unit_close_after(r->conn);
+		http_close_after(r);
 		return rc;
 	}
 	r->bytes_out += len;
@@ -344,7 +343,7 @@ http_break(struct http_req *r)
 	}
 	r->broken = true;
 	r->finished = true;
-	unit_close_after(r->conn);
+	http_close_after(r);
 }
 
 bool
@@ -379,7 +378,7 @@ http_fail(struct http_req *r, const struct err *why)
 	const char *type = "application/xml";
 
 	http_unset_all(r);
-	unit_close_after(r->conn);
+	http_close_after(r);
 	r->note.error = err_s3_code(why->code);
 	if (r->s->c.error_body != NULL)
 		r->s->c.error_body(r->s->c.arg, r, why, &body, &type);

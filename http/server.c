@@ -320,7 +320,7 @@ on_request(struct mg_connection *conn)
 	}
 	slot = slot_of(r->s, unit_fd(conn));
 	MUST(slot != NULL); /* S1 */
-	http_req_serve(r, conn, slot);
+	worker_req = http_req_serve(r, conn, slot);
 	return 200; /* nobody asks */
 }
 
@@ -381,10 +381,15 @@ on_close(const struct mg_connection *c)
 	/* The callback's const is for the curious; the connection is ours. */
 	struct mg_connection *conn = (struct mg_connection *)(uintptr_t)c;
 	struct http_server *s = mg_get_user_data(mg_get_context(conn));
-	struct slot *slot = slot_of(s, unit_fd(conn));
 	struct err e = ERR_INIT;
 	struct http_req *r;
+	struct slot *slot;
 
+	/* Its request was deferred while civetweb was told to stop: it takes
+	 * the place of another one, as ever (pool.h, Q1). */
+	if (unit_fd(conn) < 0)
+		pool_wait(s->pool, conn, NULL, s->slots);
+	slot = slot_of(s, unit_fd(conn));
 	unit_serves_none();
 	pool_leave();
 	if (slot == NULL)
@@ -404,13 +409,15 @@ on_close(const struct mg_connection *c)
 	slot_free(s, slot);
 }
 
-bool
+enum unit_wait
 unit_on_wait(struct mg_connection *conn)
 {
 	struct http_server *s = mg_get_user_data(mg_get_context(conn));
 	struct slot *slot = slot_of(s, unit_fd(conn));
 
-	return slot != NULL && pool_wait(s->pool, conn, slot, s->slots);
+	if (slot == NULL && unit_fd(conn) >= 0)
+		return UNIT_WAITS;
+	return pool_wait(s->pool, conn, slot, s->slots);
 }
 
 static int
@@ -666,6 +673,7 @@ tick(void *arg)
 		    is_stopping ? STOP_TICK_MS : tick_ms);
 		lock_drop(&s->lock);
 		shut_expired(s);
+		http_spares_trim(&s->spares);
 		if (s->log != NULL)
 			access_log_flush(s->log);
 		if (is_stopping) {
@@ -693,6 +701,7 @@ free_server(struct http_server **sp)
 		thread_join(s->ticker);
 	}
 	pool_stop(&s->pool);
+	http_spares_fini(&s->spares);
 	access_log_close(&s->log);
 	tls_free(&s->tls);
 	mem_free(&s->slots);
@@ -751,6 +760,7 @@ http_server_start(const struct http_conf *c, struct http_server **ret,
 	set_defaults(&s->c);
 	s->max_connections = s->c.max_connections;
 	lock_init(&s->lock, LOCK_RANK_SERVER);
+	http_spares_init(&s->spares);
 	cond_init(&s->wake);
 	running_add(s);
 	rc = start(s, c, e);
