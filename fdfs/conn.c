@@ -253,6 +253,13 @@ fdfs_conn_local(const struct fdfs_conn *c, struct fdfs_addr *ret)
 		fdfs_net_peer(&ss, ret);
 }
 
+void
+fdfs_conn_server_stat(const struct fdfs_conn *c, struct fdfs_server_stat *ret)
+{
+	OBJ_CHECK(c, CONN_MAGIC);
+	fdfs_server_stat(c->s, ret);
+}
+
 void *
 fdfs_conn_data(const struct fdfs_conn *c)
 {

@@ -81,6 +81,8 @@ void fdfs_conn_trust(struct fdfs_conn *c);
 const struct fdfs_addr *fdfs_conn_peer(const struct fdfs_conn *c);
 /* The address under which the peer reached this server; "" if unknown. */
 void fdfs_conn_local(const struct fdfs_conn *c, struct fdfs_addr *ret);
+void fdfs_conn_server_stat(const struct fdfs_conn *c,
+    struct fdfs_server_stat *ret);
 /* Up to @len bytes of content; *ret is 0 when all was read. A peer that stops
  * is ERR_DISCONNECTED. */
 int fdfs_conn_read(struct fdfs_conn *c, void *p, size_t len, size_t *ret,

@@ -145,13 +145,18 @@ static int
 tracker_stat(const struct question *q, struct err *e)
 {
 	struct fdfs_node v[FDFS_MAX_TRACKERS];
-	struct fdfs_node self = { .is_leader = true, .is_active = true };
+	struct fdfs_node self = { .is_leader = true,
+		.is_active = true,
+		.conn_alloc = (int32_t)q->a->limit,
+		.conn_current = (int32_t)q->a->connections,
+		.conn_max = (int32_t)q->a->most };
 	struct tcore *t = q->t;
 	size_t n = 0;
 
 	fdfs_addr_text(&q->a->local, self.host);
 	version_text(t->c.version, self.version);
 	self.started = t->start_s;
+	self.last_heartbeat = q->now.real_s;
 	add_tracker(q, v, &n, &self);
 	for (size_t i = 0; i < t->n_trackers; i++) {
 		const struct ttracker *k = &t->trackers[i];

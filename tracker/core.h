@@ -121,6 +121,8 @@ struct tcore_ask {
 	struct fdfs_addr peer;  /* who asks */
 	struct fdfs_addr local; /* the address it has used */
 	enum fdfs_form form;
+	/* Of the port it came to: now, most at once, most there may be. */
+	unsigned connections, most, limit;
 };
 
 /* @group "" is any. @all: every node that may be uploaded to. */

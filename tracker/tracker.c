@@ -122,6 +122,17 @@ say(struct tracker *t, int level, const char *what, const char *why)
 
 /* --- FastDFS's commands --- */
 
+static void
+fill_stat(struct fdfs_conn *c, struct tcore_ask *a)
+{
+	struct fdfs_server_stat s;
+
+	fdfs_conn_server_stat(c, &s);
+	a->connections = s.connections;
+	a->most = s.most;
+	a->limit = s.limit;
+}
+
 static int
 on_fdfs(void *arg, struct fdfs_conn *c, const struct fdfs_incoming *in,
     struct err *e)
@@ -133,6 +144,8 @@ on_fdfs(void *arg, struct fdfs_conn *c, const struct fdfs_incoming *in,
 	int rc;
 
 	fdfs_conn_local(c, &a.local);
+	if (in->header.command == FDFS_TRACKER_STAT)
+		fill_stat(c, &a);
 	lock_take(&t->lock);
 	if (fdfs_allow_has(&t->allow, &a.peer))
 		rc = tcore_answer(t->core, now(), &a, &in->header, in->head, &b,

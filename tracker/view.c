@@ -104,6 +104,15 @@ tcore_map(struct tcore *t, struct tcore_now now, struct str group, uint64_t seq,
 
 /* --- FastDFS's records --- */
 
+/* Where uploads to it end: its own reserve on each path, or the tracker's. */
+static uint64_t
+reserve_of(const struct tcore *t, const struct cmap_node *n)
+{
+	uint64_t own = n->reserved * n->n_paths;
+
+	return own > t->c.o.reserved ? own : t->c.o.reserved;
+}
+
 /* The least of its nodes that are there: each holds all files. */
 static void
 group_space(struct tcore *t, struct tcore_now now, const struct tgroup *g,
@@ -111,10 +120,12 @@ group_space(struct tcore *t, struct tcore_now now, const struct tgroup *g,
 {
 	bool any = false;
 
+	r->reserved_mb = (int64_t)(t->c.o.reserved >> MIB_SHIFT);
 	for (size_t i = 0; i < g->n_nodes; i++) {
 		const struct cmap_node *n = &g->nodes[i]->n;
 		int64_t total = (int64_t)(tcore_total(n) >> MIB_SHIFT);
 		int64_t avail = (int64_t)(tcore_avail(n) >> MIB_SHIFT);
+		int64_t reserved = (int64_t)(reserve_of(t, n) >> MIB_SHIFT);
 
 		if (!tcore_is_active(t, now, g->nodes[i]))
 			continue;
@@ -122,9 +133,10 @@ group_space(struct tcore *t, struct tcore_now now, const struct tgroup *g,
 			r->total_mb = total;
 		if (!any || avail < r->free_mb)
 			r->free_mb = avail;
+		if (reserved > r->reserved_mb)
+			r->reserved_mb = reserved;
 		any = true;
 	}
-	r->reserved_mb = (int64_t)(t->c.o.reserved >> MIB_SHIFT);
 }
 
 void
@@ -172,7 +184,7 @@ tcore_storage_record(struct tcore *t, struct tcore_now now,
 		.started = n->n.started_s,
 		.total_mb = (int64_t)(tcore_total(&n->n) >> MIB_SHIFT),
 		.free_mb = (int64_t)(tcore_avail(&n->n) >> MIB_SHIFT),
-		.reserved_mb = (int64_t)(n->n.reserved >> MIB_SHIFT),
+		.reserved_mb = (int64_t)(reserve_of(t, &n->n) >> MIB_SHIFT),
 		.priority = n->n.priority,
 		.store_paths = (int64_t)n->n.n_paths,
 		.subdirs = SUBDIRS,

@@ -310,6 +310,7 @@ open_paths(struct engine *g, struct opened_path *o, size_t n, struct err *e)
 
 	g->ident = o[0].ident;
 	g->ident.path = (struct id128){ { 0 } };
+	g->made_s = o[0].made_s;
 	for (size_t i = 0; i < n && rc == 0; i++) {
 		rc = path_open(g, (unsigned)i, o[i].dir, o[i].lock_fd,
 		    &o[i].ident, &g->paths[i], e);
@@ -428,6 +429,24 @@ const struct id128 *
 engine_deployment_id(const struct engine *g)
 {
 	return &g->ident.deployment;
+}
+
+int64_t
+engine_made_s(const struct engine *g)
+{
+	return g->made_s;
+}
+
+void
+engine_io_stat(struct engine *g, struct engine_io_stat *ret)
+{
+	OBJ_CHECK(g, ENGINE_MAGIC);
+	*ret = (struct engine_io_stat){ .opens = g->io[IO_OPEN],
+		.opens_ok = g->io_ok[IO_OPEN],
+		.reads = g->io[IO_READ],
+		.reads_ok = g->io_ok[IO_READ],
+		.writes = g->io[IO_WRITE],
+		.writes_ok = g->io_ok[IO_WRITE] };
 }
 
 void

@@ -174,6 +174,13 @@ struct engine_path_stat {
 	uint64_t quarantined; /* damaged volumes, kept as they are */
 	int64_t scrub_last_s;
 };
+/* Calls since it was opened, and those that succeeded. */
+struct engine_io_stat {
+	uint64_t opens, opens_ok, reads, reads_ok, writes, writes_ok;
+};
+void engine_io_stat(struct engine *g, struct engine_io_stat *ret);
+/* When the first of its store paths was made, seconds since 1970. */
+int64_t engine_made_s(const struct engine *g);
 size_t engine_n_paths(const struct engine *g);
 void engine_path_stat(struct engine *g, size_t i, struct engine_path_stat *ret);
 bool engine_can_write(struct engine *g);

@@ -443,11 +443,20 @@ enum {
 /* Settings that engine_tune() may change while others read them. */
 #define tuned(x) __atomic_load_n(&(x), __ATOMIC_RELAXED)
 
+enum io {
+	IO_OPEN,
+	IO_READ,
+	IO_WRITE,
+	IO_KINDS
+};
+
 struct engine {
 	uint32_t magic;
 	struct engine_conf c;
 	char group[20];
 	struct ident ident; /* path is zero */
+	int64_t made_s;
+	_Atomic uint64_t io[IO_KINDS], io_ok[IO_KINDS];
 	struct path *paths[MAX_PATHS];
 	size_t n_paths;
 	bool is_member;
@@ -476,6 +485,15 @@ struct engine {
 	char bad[BAD_IDS][ENGINE_FILE_ID_MAX]; /* ring of damaged files */
 	unsigned n_bad;
 };
+
+static inline void
+io_count(struct engine *g, enum io kind, int rc)
+{
+	atomic_fetch_add_explicit(&g->io[kind], 1, memory_order_relaxed);
+	if (rc >= 0)
+		atomic_fetch_add_explicit(&g->io_ok[kind], 1,
+		    memory_order_relaxed);
+}
 
 /* False when @wait_key is false and the name is taken. */
 bool pend_enter(struct engine *g, struct pend *p, bool wait_key);
@@ -592,6 +610,7 @@ struct opened_path {
 	char dir[PATH_MAX - 128];
 	int lock_fd;
 	struct ident ident;
+	int64_t made_s; /* the deployment's node: its first path */
 };
 /* Opens, creates, checks and locks; @ret has c->n_paths entries, by number. */
 int ident_open(const struct engine_conf *c, struct opened_path *ret,

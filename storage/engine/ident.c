@@ -1,6 +1,7 @@
 /* storage/engine/ident.c - creel.json in each store path: whose it is.
  *
  *   { "format": 1, "deployment": UUID, "node": UUID, "group": "group1",
+ *     "made": SECONDS,
  *     "path": { "number": 0, "uuid": UUID [, "replaces": UUID] },
  *     "paths": [ { "number": 0, "uuid": UUID }, ... ] }
  *
@@ -51,6 +52,7 @@ struct all {
 	size_t n;
 	struct known known[MAX_PATHS];
 	struct id128 deployment, node;
+	int64_t made_s; /* the node's first path; 0: not told by any */
 	bool has_ident;
 	bool is_stale; /* a list is out of date (N3) */
 };
@@ -133,6 +135,7 @@ parse(struct all *a, struct one *o, const json_t *j, struct err *e)
 	const json_t *path = json_object_get(j, "path");
 	json_int_t no = json_integer_value(json_object_get(path, "number"));
 	const char *group = json_string_value(json_object_get(j, "group"));
+	json_int_t made;
 	int rc;
 
 	if (format > FORMAT)
@@ -157,6 +160,9 @@ parse(struct all *a, struct one *o, const json_t *j, struct err *e)
 	a->deployment = o->ident.deployment;
 	a->node = o->ident.node;
 	a->has_ident = true;
+	made = json_integer_value(json_object_get(j, "made"));
+	if (made > 0 && (a->made_s == 0 || made < a->made_s))
+		a->made_s = made;
 	rc = parse_list(a, o, json_object_get(j, "paths"), e);
 	if (rc == 0)
 		rc = note_known(a, o, o->no, &o->ident.path, e);
@@ -268,10 +274,11 @@ save_one(const struct all *a, const struct one *o, const char *group,
 			    json_pack("{s:i, s:o}", "number", (int)i, "uuid",
 				uuid_json(&a->known[i].uuid)));
 	}
-	j = json_pack("{s:i, s:o, s:o, s:s, s:{s:i, s:o}, s:o}", "format",
+	j = json_pack("{s:i, s:o, s:o, s:s, s:I, s:{s:i, s:o}, s:o}", "format",
 	    FORMAT, "deployment", uuid_json(&a->deployment), "node",
-	    uuid_json(&a->node), "group", group, "path", "number", (int)o->no,
-	    "uuid", uuid_json(&o->ident.path), "paths", list);
+	    uuid_json(&a->node), "group", group, "made", (json_int_t)a->made_s,
+	    "path", "number", (int)o->no, "uuid", uuid_json(&o->ident.path),
+	    "paths", list);
 	if (j != NULL && !id128_is_zero(&o->replaces))
 		json_object_set_new(json_object_get(j, "path"), "replaces",
 		    uuid_json(&o->replaces));
@@ -406,6 +413,7 @@ settle(struct all *a, const struct engine_conf *c, struct err *e)
 		a->deployment =
 		    c->deployment == NULL ? id128_new() : *c->deployment;
 		a->node = id128_new();
+		a->made_s = clock_real_s();
 	} else if (c->deployment != NULL) {
 		rc = check_deployment(a, c->deployment, e);
 		if (rc < 0)
@@ -476,6 +484,7 @@ ident_open(const struct engine_conf *c, struct opened_path *ret, struct err *e)
 		memcpy(ret[o->no].dir, o->dir, sizeof(o->dir));
 		ret[o->no].lock_fd = o->lock_fd;
 		ret[o->no].ident = o->ident;
+		ret[o->no].made_s = a->made_s;
 	}
 	free(a);
 	return rc;

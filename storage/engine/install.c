@@ -418,6 +418,7 @@ end_small(struct engine *g, struct inst *x, struct engine_install *i)
 	if (!x->is_queued)
 		return;
 	i->rc = inst_wait(x);
+	io_count(g, IO_WRITE, i->rc);
 	mem_free(&x->hdr);
 	pend_leave(g, &x->pend);
 }

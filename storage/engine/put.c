@@ -294,6 +294,7 @@ put_small(struct engine *g, const struct engine_owner *owner, struct str body,
 		r.payload = body;
 		r.then = then;
 		rc = writer_put(d.p, &r, e);
+		io_count(g, IO_WRITE, rc);
 	}
 	pend_leave(g, &d.pend);
 	return rc;
@@ -423,6 +424,7 @@ engine_upload_write(struct engine_upload *u, const void *p, size_t len,
 		rc = become_large(u, &why);
 	if (rc == 0 && u->large != NULL) {
 		rc = large_write(u->large, p, len, &why);
+		io_count(u->g, IO_WRITE, rc);
 	} else if (rc == 0) {
 		rc = buf_add(&u->body, p, len);
 		if (rc < 0)

@@ -149,6 +149,7 @@ engine_file_open(struct engine *g, struct str id, struct engine_file **ret,
 		rc = err_set(e, ERR_CORRUPT, "bytes of " STR_FMT " are missing",
 		    STR_ARG(id));
 	}
+	io_count(g, IO_OPEN, rc);
 	return bad(g->paths[no], id, rc, e);
 }
 
@@ -331,6 +332,7 @@ engine_file_read(struct engine_file *f, uint64_t off, void *p, size_t len,
 	else if (len > f->n.size - off)
 		len = (size_t)(f->n.size - off);
 	rc = read_range(f, off, p, len, e);
+	io_count(f->p->g, IO_READ, rc);
 	if (rc < 0)
 		return bad(f->p, f->n.id, rc, e);
 	*ret_len = len;
@@ -408,6 +410,7 @@ engine_read(struct engine *g, struct str id, uint64_t off, void *p, size_t len,
 			len = (size_t)(l.size - off);
 		rc = read_small(path, v, &l, id, off, p, len, e);
 		vol_put(&v, slot);
+		io_count(g, IO_READ, rc);
 		if (rc < 0)
 			return bad(path, id, rc, e);
 		*ret_len = len;

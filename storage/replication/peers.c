@@ -110,6 +110,29 @@ note_call(struct rep_peer *p, int rc)
 	lock_drop(&r->lock);
 }
 
+static void
+note(_Atomic uint64_t *total, _Atomic uint64_t *success, size_t len, int rc)
+{
+	if (len == 0)
+		return;
+	atomic_fetch_add_explicit(total, len, memory_order_relaxed);
+	if (rc == 0)
+		atomic_fetch_add_explicit(success, len, memory_order_relaxed);
+}
+
+void
+rep_note_bytes(struct rep *r, unsigned op, size_t in, size_t out, int rc)
+{
+	if (op != RPC_INSTALL && op != RPC_INSTALL_DATA && op != RPC_FETCH &&
+	    op != RPC_READ)
+		return;
+	note(&r->in_bytes, &r->in_bytes_ok, in, rc);
+	note(&r->out_bytes, &r->out_bytes_ok, out, rc);
+	if (in > 0 && rc == 0)
+		atomic_store_explicit(&r->in_last_s, rep_now_s(r),
+		    memory_order_relaxed);
+}
+
 int
 peer_call(struct rep_peer *p, struct rpc_request *q, int timeout_ms,
     struct rpc_reply *ret, struct err *e)
@@ -125,6 +148,7 @@ peer_call(struct rep_peer *p, struct rpc_request *q, int timeout_ms,
 	rc = r->eo->call(r->env, &to, q,
 	    timeout_ms == 0 ? r->c.peer_ms : timeout_ms, ret, e);
 	note_call(p, rc);
+	rep_note_bytes(r, q->op, ret->body.len, q->body.len, rc);
 	if (rc != ERR_DISCONNECTED && rc != ERR_CLOSED && ret->epoch > q->epoch)
 		members_saw(r->c.members, &to, ret->epoch);
 	return rc;

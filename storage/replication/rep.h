@@ -129,6 +129,10 @@ struct rep_status {
 	} peers[CMAP_MEMBERS];
 	size_t n_peers;
 	uint64_t pulled_files, pulled_bytes, repaired, compared, found_missing;
+	/* Bytes of files that went between this node and others of the group
+	 * since it was opened, and those of calls that succeeded. */
+	uint64_t in_bytes, in_bytes_ok, out_bytes, out_bytes_ok;
+	int64_t in_last_s; /* when the last ones came; 0: never */
 };
 void rep_status(struct rep *r, struct rep_status *ret);
 /* Compares with every peer now and fetches what is missing; *ret_diff: entries

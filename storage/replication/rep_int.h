@@ -114,6 +114,8 @@ struct rep {
 	int64_t touched_s, saved_ms, said_degraded_ms;
 	size_t n_repairs; /* under way or waiting */
 	uint64_t pulled_files, pulled_bytes, repaired, compared, found_missing;
+	_Atomic uint64_t in_bytes, in_bytes_ok, out_bytes, out_bytes_ok;
+	_Atomic int64_t in_last_s;
 	size_t missing_now;
 	/* change.c: the highest counter of a change in this term that failed
 	 * after it was sent: somebody may have it. */
@@ -158,6 +160,8 @@ bool peer_is_reachable(const struct rep_peer *p);
 /* One call, on the caller's task. */
 int peer_call(struct rep_peer *p, struct rpc_request *q, int timeout_ms,
     struct rpc_reply *ret, struct err *e);
+/* Of a call between members: bytes of files that came and went with it. */
+void rep_note_bytes(struct rep *r, unsigned op, size_t in, size_t out, int rc);
 /* @run on a worker, as one of REP_PEER_CALLS; it frees its job. */
 int peer_job(struct rep_peer *p, void (*run)(struct job *j), void *arg,
     struct err *e);

@@ -430,8 +430,12 @@ rep_serve(struct rep *r, const struct rpc_from *from,
 			return rc;
 	}
 	for (i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
-		if (ops[i].op == q->op)
-			return ops[i].fn(r, from, q, a, e);
+		if (ops[i].op != q->op)
+			continue;
+		rc = ops[i].fn(r, from, q, a, e);
+		if (from->kind != RPC_ADMIN)
+			rep_note_bytes(r, q->op, q->body.len, a->body.len, rc);
+		return rc;
 	}
 	return err_set(e, ERR_INVALID, "no operation of replication");
 }

@@ -378,6 +378,11 @@ rep_status(struct rep *r, struct rep_status *ret)
 	}
 	ret->pulled_files = r->pulled_files;
 	ret->pulled_bytes = r->pulled_bytes;
+	ret->in_bytes = r->in_bytes;
+	ret->in_bytes_ok = r->in_bytes_ok;
+	ret->out_bytes = r->out_bytes;
+	ret->out_bytes_ok = r->out_bytes_ok;
+	ret->in_last_s = r->in_last_s;
 	ret->repaired = r->repaired;
 	ret->compared = r->compared;
 	ret->found_missing = r->found_missing;

@@ -29,10 +29,17 @@ static const size_t count_at[COUNTS] = {
 	[COUNT_DOWNLOAD_BYTES] = offsetof(struct fdfs_stat, download_bytes),
 };
 
+static struct fdfs_count
+count_of(uint64_t total, uint64_t success)
+{
+	return (struct fdfs_count){ (int64_t)total, (int64_t)success };
+}
+
 static void
 stat_of(struct storage *s, const struct rep_status *rs, struct fdfs_stat *ret)
 {
 	struct fdfs_server_stat ss;
+	struct engine_io_stat io;
 	int64_t now = clock_real_s();
 
 	*ret = (struct fdfs_stat){ 0 };
@@ -48,8 +55,13 @@ stat_of(struct storage *s, const struct rep_status *rs, struct fdfs_stat *ret)
 		ret->conn_current = (int32_t)ss.connections;
 		ret->conn_max = (int32_t)ss.most;
 	}
-	ret->sync_in_bytes.total = (int64_t)rs->pulled_bytes;
-	ret->sync_in_bytes.success = (int64_t)rs->pulled_bytes;
+	engine_io_stat(s->engine, &io);
+	ret->file_open = count_of(io.opens, io.opens_ok);
+	ret->file_read = count_of(io.reads, io.reads_ok);
+	ret->file_write = count_of(io.writes, io.writes_ok);
+	ret->sync_in_bytes = count_of(rs->in_bytes, rs->in_bytes_ok);
+	ret->sync_out_bytes = count_of(rs->out_bytes, rs->out_bytes_ok);
+	ret->last_sync_update = rs->in_last_s;
 	ret->last_source_update = atomic_load(&s->counts.last_change_s);
 	ret->last_synced = rs->state == FDFS_STATE_ACTIVE ? now : 0;
 	ret->last_heartbeat = now;
@@ -87,6 +99,7 @@ storage_node_of(struct storage *s, struct cmap_node *ret, struct err *e)
 		.outer = s->outer,
 		.http_port = s->http_port,
 		.started_s = s->started_s,
+		.joined_s = engine_made_s(s->engine),
 		.priority = s->c.upload_priority,
 		/* How many nodes surely hold what was acknowledged. */
 		.min_copies = s->c.degraded_writes ? 1 : s->c.min_copies,
@@ -101,6 +114,8 @@ storage_node_of(struct storage *s, struct cmap_node *ret, struct err *e)
 	snprintf(n.version, sizeof(n.version), "%s", s->c.version);
 	members_get(s->members, &v);
 	rep_status(s->rep, &rs);
+	if (n.joined_s == 0) /* made by a release that did not note it */
+		n.joined_s = s->started_s;
 	n.group_id = v.group_id;
 	n.epoch = v.epoch;
 	n.term = v.term;
