@@ -180,7 +180,6 @@ blob_put_then(struct blob *b, struct str group, const struct blob_owner *owner,
 	if (rc < 0)
 		return rc;
 	then->stored(then->arg, 0);
-	then->wait(then->arg);
 	return 0;
 }
 

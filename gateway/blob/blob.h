@@ -7,6 +7,7 @@
 #ifndef GATEWAY_BLOB_BLOB_H
 #define GATEWAY_BLOB_BLOB_H
 
+#include "lib/arena.h"
 #include "lib/err.h"
 #include "lib/rand.h"
 #include "lib/str.h"
@@ -74,8 +75,8 @@ void blob_choose_group(struct blob *b, struct str wish,
 struct blob_then {
 	int (*named)(void *arg, const struct blob_info *i, struct err *e);
 	void (*stored)(void *arg, int rc);
-	void (*wait)(void *arg);
 	void *arg;
+	struct arena *a;
 };
 int blob_put_then(struct blob *b, struct str group,
     const struct blob_owner *owner, struct str body,

@@ -118,23 +118,18 @@ then_stored(void *arg, int rc)
 	t->stored(t->arg, rc);
 }
 
-static void
-then_wait(void *arg)
-{
-	const struct blob_then *t = arg;
-
-	t->wait(t->arg);
-}
-
 static int
 local_put_then(void *impl, struct str group, const struct blob_owner *owner,
     struct str body, const struct blob_then *then, struct err *e)
 {
-	struct engine_then t = { then_named, then_stored, then_wait,
-		(void *)(uintptr_t)then };
+	struct blob_then *copy = arena_alloc(then->a, sizeof(*copy));
+	struct engine_then t = { then_named, then_stored, copy, then->a };
 	struct engine_owner o = to_owner(owner);
 
 	(void)group;
+	if (copy == NULL)
+		return err_set(e, ERR_NO_MEMORY, NULL);
+	*copy = *then;
 	return engine_put_then(impl, &o, body, "", &t, e);
 }
 

@@ -101,27 +101,31 @@ int kv_update(struct kv *k, kv_fn fn, void *arg, struct err *e);
 int kv_update_flags(struct kv *k, unsigned flags, kv_fn fn, void *arg,
     struct err *e);
 
-/* kv_update_flags() in three steps: what stands between the first two needs not
- * be woken for the second. All fields are the index's. */
+/* kv_update_flags() for who does not wait: begun where it may block, posted by
+ * what has to come first, and over when done() says so. All fields are the
+ * index's. */
 struct kv_job {
 	struct kv *kv;
 	struct kv_job *next;
 	kv_fn fn;
 	void *arg;
+	void (*done)(void *arg, int rc);
+	void *done_arg;
 	struct err *e;
 	unsigned flags, gate;
-	bool is_alone; /* sleeps on is_done, not at a gate */
 	pthread_t owner;
 	int rc;
 	_Atomic uint32_t is_done;
 };
-/* May it join? As kv_update_flags(); the thread that will wait. */
+/* May it join? As kv_update_flags(). @e stays until done(). */
 int kv_job_begin(struct kv *k, struct kv_job *j, unsigned flags, kv_fn fn,
     void *arg, struct err *e);
 /* Once after a good begin, on any thread: runs it, or ends it with a negative
- * @rc. Blocks on the owner's thread only. */
-void kv_job_post(struct kv_job *j, int rc);
-int kv_job_wait(struct kv_job *j);
+ * @rc. Blocks on the thread of its begin only. @done(arg, rc) is called once,
+ * when K1 and K3 hold for @rc, on any thread, maybe before this returns; it
+ * must not block, and @j is the caller's again. */
+void kv_job_post(struct kv_job *j, int rc, void (*done)(void *arg, int rc),
+    void *done_arg);
 
 /* The sequence this transaction commits as: rises by at least 1 each. */
 uint64_t kv_tx_seq(struct kv_tx *tx);

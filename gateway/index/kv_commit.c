@@ -2,9 +2,8 @@
  * (gateway/index/kv.h, kv_priv.h).
  *
  * Waiters sleep on one of two futexes, in turn: all of a batch wake with one
- * system call, while those of the next one sleep on the other. A job that was
- * posted for a sleeping owner has a futex of its own, since that one went to
- * sleep before there was a batch.
+ * system call, while those of the next one sleep on the other. Of a job nobody
+ * waits: what follows it is told instead, and must not hold up the others.
  *
  * One thread at a time runs and syncs: the committer, or, when that one is idle
  * and transactions come one by one, a caller for its own (two changes of hands
@@ -56,16 +55,6 @@ gate_wait(struct kv *k, struct kv_job *r)
 			break;
 		thread_blocks();
 		syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, v, NULL, NULL, 0);
-	}
-}
-
-static void
-wait_alone(struct kv_job *r)
-{
-	while (!atomic_load_explicit(&r->is_done, memory_order_acquire)) {
-		thread_blocks();
-		syscall(SYS_futex, &r->is_done, FUTEX_WAIT_PRIVATE, 0, NULL,
-		    NULL, 0);
 	}
 }
 
@@ -332,15 +321,12 @@ publish(struct kv *k, uint64_t seq)
 static void
 finish(struct kv_job *r, int rc)
 {
-	bool is_alone = r->is_alone;
-
+	if (r->done != NULL) {
+		r->done(r->done_arg, rc);
+		return;
+	}
 	r->rc = rc;
 	atomic_store_explicit(&r->is_done, 1, memory_order_release);
-	/* It may be gone by now: then this wakes nobody, or somebody who looks
-	 * and sleeps again. */
-	if (is_alone)
-		syscall(SYS_futex, &r->is_done, FUTEX_WAKE_PRIVATE, 1, NULL,
-		    NULL, 0);
 }
 
 /* All of @batch fails with @code: what it read may not be durable (K3). */
@@ -496,6 +482,7 @@ join(struct kv *k, struct kv_job *r, bool may_lead)
 	*k->queue_end = r;
 	k->queue_end = &r->next;
 	k->n_queued++;
+	k->queue_waits |= r->done == NULL;
 	if (k->is_committer_waiting) {
 		k->is_committer_waiting = false;
 		cond_signal(&k->work);
@@ -534,7 +521,6 @@ kv_job_begin(struct kv *k, struct kv_job *j, unsigned flags, kv_fn fn,
 		.arg = arg,
 		.e = e,
 		.flags = flags,
-		.is_alone = true,
 		.owner = pthread_self() };
 	lock_take(&k->queue_lock);
 	rc = admit(k, flags, e);
@@ -543,10 +529,13 @@ kv_job_begin(struct kv *k, struct kv_job *j, unsigned flags, kv_fn fn,
 }
 
 void
-kv_job_post(struct kv_job *j, int rc)
+kv_job_post(struct kv_job *j, int rc, void (*done)(void *arg, int rc),
+    void *done_arg)
 {
 	struct kv *k = j->kv;
 
+	j->done = done;
+	j->done_arg = done_arg;
 	if (rc == 0) {
 		lock_take(&k->queue_lock);
 		if (k->is_closing)
@@ -557,13 +546,6 @@ kv_job_post(struct kv_job *j, int rc)
 	}
 	if (rc < 0)
 		finish(j, rc);
-}
-
-int
-kv_job_wait(struct kv_job *j)
-{
-	wait_alone(j);
-	return j->rc;
 }
 
 int
@@ -578,7 +560,7 @@ kv_committer_main(void *arg)
 	struct kv *k = arg;
 	struct kv_job *batch;
 	unsigned gate;
-	bool rotate_now;
+	bool rotate_now, waits;
 
 	for (;;) {
 		lock_take(&k->queue_lock);
@@ -592,6 +574,8 @@ kv_committer_main(void *arg)
 		if (batch != NULL)
 			k->last_batch = k->n_queued;
 		k->n_queued = 0;
+		waits = k->queue_waits;
+		k->queue_waits = false;
 		k->queue = NULL;
 		k->queue_end = &k->queue;
 		gate = k->gate;
@@ -607,7 +591,8 @@ kv_committer_main(void *arg)
 		lock_drop(&k->queue_lock);
 		while (batch != NULL) {
 			batch = run_batch(k, batch);
-			gate_open(k, gate);
+			if (waits)
+				gate_open(k, gate);
 			after_batch(k, false);
 		}
 		if (rotate_now) {

@@ -89,6 +89,7 @@ struct kv {
 	struct cond flush; /* flusher, and who waits for it */
 	struct kv_job *queue, **queue_end;
 	unsigned n_queued, last_batch;
+	bool queue_waits; /* somebody in it sleeps at the gate */
 	bool is_committer_waiting;
 	bool is_led; /* a caller runs its own transaction */
 	bool is_closing;

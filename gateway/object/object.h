@@ -190,6 +190,20 @@ void put_abort(struct put **pp);
 int put_commit(struct put **pp, const struct user *owner,
     const struct write_cond *cond, struct object *o, struct err *e);
 
+/* put_commit() in parts, for whom has better to do than to wait. @cond, @o, @a,
+ * the held body and what they view stay until put_commit_end(). */
+struct put_commit;
+int put_commit_begin(struct put **pp, const struct user *owner,
+    const struct write_cond *cond, struct object *o, struct arena *a,
+    struct put_commit **ret, struct err *e);
+/* Would put_commit_end() wait for others? */
+bool put_commit_waits(const struct put_commit *pc);
+/* True: @fn is called when it no longer would, once, on any thread, and must
+ * not block. False: it does not wait, or no longer. */
+bool put_commit_then(struct put_commit *pc, void (*fn)(void *arg), void *arg);
+/* Waits. Frees it and the put either way. */
+int put_commit_end(struct put_commit **pcp, struct err *e);
+
 /* --- get --- */
 
 struct object_reader;

@@ -14,8 +14,6 @@
 
 #include <stdio.h>
 
-#define PUT_MAGIC 0x9070b1e0u
-
 /* A body that is kept whole can be written again elsewhere (one that streams
  * cannot); within bounds for all of them together. */
 static bool
@@ -146,6 +144,17 @@ begin_extent(struct put *p, struct err *e)
 	}
 	return blob_put_begin(p->s->blob, str_of(p->bucket.group), &owner, hint,
 	    &p->cur, e);
+}
+
+int
+put_only_extent(struct put *p, char *note, size_t size, struct blob_owner *ret,
+    struct err *e)
+{
+	int rc = add_extent(p, e);
+
+	if (rc == 0)
+		*ret = owner_of(p, note, size);
+	return rc;
 }
 
 static int
@@ -435,227 +444,4 @@ void
 put_abort(struct put **pp)
 {
 	put_end(pp, true);
-}
-
-/* --- commit --- */
-
-struct commit {
-	struct put *p;
-	const struct write_cond *cond;
-	struct str record;
-	struct str manifest; /* its row's value; p NULL: inline */
-	uint64_t seq;
-};
-
-static int
-commit_fn(struct txn *t, void *arg, struct err *e)
-{
-	struct commit *c = arg;
-	const struct put *p = c->p;
-	uint64_t inc = p->bucket.incarnation;
-	struct str name = key_str(&p->key);
-	struct counters n;
-	struct refs refs = { 0 };
-	struct old old;
-	struct key k;
-	int rc;
-
-	rc = txn_bucket(t, &p->bucket, e);
-	if (rc == 0)
-		rc = txn_old(t, inc, name, c->cond != NULL, &old, e);
-	if (rc < 0)
-		return rc;
-	if (old.is_found && id128_eq(&old.o.write_id, &p->write_id)) {
-		c->seq = old.seq; /* a repetition after all: done */
-		return 0;
-	}
-	rc = txn_check_cond(t, &old, c->cond, e);
-	if (rc == 0)
-		rc = txn_old_release(t, &old, &refs, e);
-	if (rc == 0)
-		rc = refs_read(t, &refs, e);
-	if (rc == 0)
-		rc = txn_counters(t, inc, &n, e);
-	if (rc < 0)
-		return rc;
-	n.objects += !old.is_found;
-	n.bytes += p->total - (old.is_found ? old.o.size : 0);
-	c->seq = kv_tx_seq(t->tx);
-
-	rc = txn_old_bury(t, &old, e);
-	if (rc == 0)
-		rc = refs_write(t, &refs, e);
-	if (rc == 0 && c->manifest.p != NULL) {
-		key_manifest(&k, &p->write_id);
-		rc = txn_put(t, &k, c->manifest, e);
-	}
-	key_object(&k, inc, name, c->seq);
-	if (rc == 0)
-		rc = txn_put(t, &k, c->record, e);
-	return rc < 0 ? rc : txn_put_counters(t, inc, &n, e);
-}
-
-/* Was it committed after all? Only its record tells. */
-static bool
-settle(struct put *p, uint64_t *ret_seq)
-{
-	struct err e = ERR_INIT;
-	struct rec_object o;
-	struct kv_view *v;
-	struct row row;
-	bool yes = false;
-
-	if (view_open(p->s, &v, &e) < 0)
-		return false;
-	if (view_newest(v, p->bucket.incarnation, key_str(&p->key), &row, &e) ==
-		0 &&
-	    row.is_found && rec_object_head(row.value, &o, &e) == 0 &&
-	    id128_eq(&o.write_id, &p->write_id)) {
-		*ret_seq = row.seq;
-		yes = true;
-	}
-	kv_view_close(&v);
-	return yes;
-}
-
-static int
-encode(struct put *p, struct arena *a, const struct object *o, struct commit *c,
-    struct err *e)
-{
-	struct rec_object r = { .size = p->total, .write_id = p->write_id };
-	Rec__Manifest m = REC__MANIFEST__INIT;
-	struct extents x;
-	bool inlined;
-	int rc = put_extents(p, a, &x, e);
-
-	if (rc < 0)
-		return rc;
-	inlined = x.n <= PUT_INLINE_EXTENTS;
-	if (!inlined) {
-		r.flags |= REC_OBJECT_SHARED;
-		rc = rec_extents_make(a, &x, NULL, &m.extents, e);
-		if (rc < 0)
-			return rc;
-		m.n_extents = x.n;
-		rc = rec_manifest_put(a, 1, &m, &c->manifest, e);
-		if (rc < 0)
-			return rc;
-	}
-	rc = rec_object_make(a, o, &p->write_id, &x,
-	    inlined ? NULL : &p->write_id, &r.pb, e);
-	return rc < 0 ? rc : rec_object_put(a, &r, &c->record, e);
-}
-
-/* A held body: the record is made while its bytes have yet to be written, and
- * committed by whoever has written them. */
-struct held {
-	struct put *p;
-	struct arena *a;
-	const struct object *o;
-	struct commit *c;
-	struct store_job job;
-	bool unknown;
-	int stored, rc;
-};
-
-static int
-held_named(void *arg, const struct blob_info *i, struct err *e)
-{
-	struct held *h = arg;
-	struct put *p = h->p;
-	int rc;
-
-	p->x[0].len = p->held.len;
-	memcpy(p->x[0].id, i->id, sizeof(p->x[0].id));
-	rc = encode(p, h->a, h->o, h->c, e);
-	return rc < 0 ? rc : store_job_begin(p->s, &h->job, commit_fn, h->c, e);
-}
-
-static void
-held_stored(void *arg, int rc)
-{
-	struct held *h = arg;
-
-	h->stored = rc;
-	store_job_post(&h->job, rc);
-}
-
-static void
-held_wait(void *arg)
-{
-	struct held *h = arg;
-
-	h->rc = store_job_wait(&h->job, &h->unknown);
-}
-
-static int
-commit_held(struct put *p, struct arena *a, const struct object *o,
-    struct commit *c, bool *ret_unknown, struct err *e)
-{
-	struct held h = { .p = p, .a = a, .o = o, .c = c, .stored = 1 };
-	struct blob_then then = { held_named, held_stored, held_wait, &h };
-	char note[BLOB_NOTE_MAX];
-	struct blob_owner owner;
-	int rc = add_extent(p, e);
-
-	if (rc < 0)
-		return rc;
-	owner = owner_of(p, note, sizeof(note));
-	rc = blob_put_then(p->s->blob, str_of(p->bucket.group), &owner, p->held,
-	    &then, e);
-	if (rc < 0 || h.stored < 0)
-		p->x[0].id[0] = '\0'; /* there is no such blob */
-	*ret_unknown = h.unknown;
-	return rc < 0 ? rc : h.rc;
-}
-
-static int
-commit(struct put *p, struct arena *a, const struct object *o, struct commit *c,
-    bool *ret_unknown, struct err *e)
-{
-	int rc;
-
-	/* What may have to be written again elsewhere is finished first. */
-	if (p->held.p != NULL && !p->is_failed &&
-	    blob_whole_max(p->s->blob) == 0)
-		return commit_held(p, a, o, c, ret_unknown, e);
-	rc = put_finish(p, e);
-	if (rc == 0)
-		rc = encode(p, a, o, c, e);
-	return rc < 0 ? rc : store_update(p->s, commit_fn, c, ret_unknown, e);
-}
-
-int
-put_commit(struct put **pp, const struct user *owner,
-    const struct write_cond *cond, struct object *o, struct err *e)
-{
-	struct put *p = *pp;
-	struct commit c = { .p = p, .cond = cond };
-	struct arena *a;
-	bool unknown = false;
-	int rc;
-
-	OBJ_CHECK(p, PUT_MAGIC);
-	a = arena_new(SCRATCH_MAX);
-	if (a == NULL) {
-		rc = err_set(e, ERR_NO_MEMORY, NULL);
-		goto out;
-	}
-	memcpy(o->owner_id, owner->id, sizeof(o->owner_id));
-	o->mtime_ns = clock_real_ns();
-	o->n_parts = 0;
-	rc = commit(p, a, o, &c, &unknown, e);
-	if (unknown && settle(p, &c.seq))
-		rc = 0;
-	if (rc == 0) {
-		o->size = p->total;
-		o->seq = c.seq;
-		o->version = STR_LIT("null");
-		o->is_delete_marker = false;
-	}
-out:
-	arena_free(&a);
-	/* An unknown outcome leaves the bytes: the sweep looks later. */
-	put_end(pp, rc < 0 && !unknown);
-	return rc;
 }

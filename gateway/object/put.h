@@ -11,6 +11,8 @@
 #define PUT_TRIES 4           /* of such a call, each under a name of its own */
 #define PUT_INLINE_EXTENTS 16 /* more become a manifest row of their own */
 
+#define PUT_MAGIC 0x9070b1e0u
+
 struct put_extent {
 	char id[BLOB_ID_MAX]; /* "" while it is written */
 	struct id128 write_id;
@@ -36,6 +38,9 @@ struct put {
 	bool is_failed;
 };
 
+/* S2: draws the only extent's write ID; @note stays as long as *ret. */
+int put_only_extent(struct put *p, char *note, size_t size,
+    struct blob_owner *ret, struct err *e);
 /* Ends the last extent: all bytes are durable on 0. */
 int put_finish(struct put *p, struct err *e);
 int put_extents(struct put *p, struct arena *a, struct extents *ret,

@@ -50,7 +50,8 @@ store_open(const struct store_conf *c, struct store **ret, struct err *e)
 	s->buckets = cache_new(CACHE_SLOTS, sizeof(struct bucket));
 	s->keys = cache_new(CACHE_SLOTS,
 	    sizeof(struct access_key) + sizeof(struct user));
-	if (s->buckets == NULL || s->keys == NULL) {
+	s->job_arena = arena_new(SCRATCH_MAX);
+	if (s->buckets == NULL || s->keys == NULL || s->job_arena == NULL) {
 		rc = err_set(e, ERR_NO_MEMORY, NULL);
 		goto out_fail;
 	}
@@ -91,6 +92,7 @@ store_close(struct store **sp)
 	blob_close(&s->blob);
 	cache_free(&s->buckets);
 	cache_free(&s->keys);
+	arena_free(&s->job_arena);
 	explicit_bzero(&s->root_key, sizeof(s->root_key));
 	cond_fini(&s->wake);
 	cond_fini(&s->collected);
@@ -295,36 +297,26 @@ int
 store_job_begin(struct store *s, struct store_job *j, txn_fn fn, void *arg,
     struct err *e)
 {
-	int rc;
-
 	*j = (struct store_job){ .s = s, .fn = fn, .arg = arg, .e = e };
-	j->t.a = arena_new(SCRATCH_MAX);
-	if (j->t.a == NULL)
-		return err_set(e, ERR_NO_MEMORY, NULL);
+	j->t.a = s->job_arena;
 	j->t.now_ns = clock_real_ns();
-	rc = kv_job_begin(s->kv, &j->job, 0, run_fn, j, e);
-	if (rc < 0)
-		arena_free(&j->t.a);
-	return rc;
+	return kv_job_begin(s->kv, &j->job, 0, run_fn, j, e);
 }
 
 void
-store_job_post(struct store_job *j, int rc)
+store_job_post(struct store_job *j, int rc, void (*done)(void *arg, int rc),
+    void *done_arg)
 {
-	kv_job_post(&j->job, rc);
+	kv_job_post(&j->job, rc, done, done_arg);
 }
 
 int
-store_job_wait(struct store_job *j, bool *ret_unknown)
+store_job_end(struct store_job *j, int rc, bool *ret_unknown)
 {
-	int rc = kv_job_wait(&j->job);
-
 	*ret_unknown = false;
-	if (rc != ERR_RETRY)
-		settle(j, rc, ret_unknown);
-	arena_free(&j->t.a);
 	if (rc == ERR_RETRY)
-		rc = update(j->s, 0, j->fn, j->arg, ret_unknown, j->e);
+		return update(j->s, 0, j->fn, j->arg, ret_unknown, j->e);
+	settle(j, rc, ret_unknown);
 	return rc;
 }
 

@@ -50,6 +50,7 @@ struct store {
 	bool is_collecting; /* one collector or sweep at a time */
 	struct cond collected;
 
+	struct arena *job_arena;   /* of the job that runs: one at a time */
 	_Atomic uint64_t reserved; /* put.c: bytes of buffers */
 	_Atomic uint64_t floor;    /* S1: no view opened from now on is older */
 	pthread_t thread;
@@ -79,8 +80,9 @@ int view_open(struct store *s, struct kv_view **ret, struct err *e);
  * *ret_unknown (may be NULL): it failed, but it may have been committed. */
 int store_update(struct store *s, txn_fn fn, void *arg, bool *ret_unknown,
     struct err *e);
-/* The same in three steps, see struct kv_job. What comes of it, and the next
- * attempts if there must be any, are settled in the last. */
+/* The same for who does not wait, see struct kv_job. What comes of it, and the
+ * next attempts if there must be any, are settled in the last step, with what
+ * @done was told. Nothing that @fn makes in the scratch arena lasts. */
 struct store_job {
 	struct store *s;
 	txn_fn fn;
@@ -94,8 +96,9 @@ struct store_job {
 };
 int store_job_begin(struct store *s, struct store_job *j, txn_fn fn, void *arg,
     struct err *e);
-void store_job_post(struct store_job *j, int rc);
-int store_job_wait(struct store_job *j, bool *ret_unknown);
+void store_job_post(struct store_job *j, int rc,
+    void (*done)(void *arg, int rc), void *done_arg);
+int store_job_end(struct store_job *j, int rc, bool *ret_unknown);
 
 /* The same for what frees space in the end: goes on where the disk is full. */
 int store_update_freeing(struct store *s, txn_fn fn, void *arg, struct err *e);

@@ -16,6 +16,7 @@
 #ifndef STORAGE_ENGINE_ENGINE_H
 #define STORAGE_ENGINE_ENGINE_H
 
+#include "lib/arena.h"
 #include "lib/err.h"
 #include "lib/rand.h"
 #include "lib/str.h"
@@ -108,19 +109,21 @@ int engine_put(struct engine *g, const struct engine_owner *owner,
     struct str body, const char *ext, struct engine_file_info *ret,
     struct err *e);
 
-/* What follows a put, without waking its caller in between. */
+/* A put that nobody waits for: what follows it. */
 struct engine_then {
 	/* The caller's thread, before it is written: what it will be. Negative:
 	 * nothing is written, and that is the result. */
 	int (
 	    *named)(void *arg, const struct engine_file_info *i, struct err *e);
 	/* Once after a good named(): durable and visible (0), or failed with
-	 * @rc. On any thread: does not block, unless it is the caller's. */
+	 * @rc. On any thread, maybe before the call returns: does not block,
+	 * unless it is the caller's. */
 	void (*stored)(void *arg, int rc);
-	/* The caller's thread: returns once what stored() began has ended. */
-	void (*wait)(void *arg);
 	void *arg;
+	struct arena *a; /* the caller's: what it takes stays until stored() */
 };
+/* 0: stored() was called or will be; until then @body and @e stay. Negative:
+ * it never is. With nothing else to write it is written by the caller. */
 int engine_put_then(struct engine *g, const struct engine_owner *owner,
     struct str body, const char *ext, const struct engine_then *then,
     struct err *e);

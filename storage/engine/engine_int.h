@@ -233,7 +233,7 @@ int findex_slice(struct findex *f, struct fkey *from, struct fent *ret,
 
 /* --- store paths (path.c, writer.c, replay.c) --- */
 
-struct wreq { /* one needle for the writer; lives on the caller's stack */
+struct wreq { /* one needle for the writer; the caller's until it is written */
 	struct wreq *next;
 	uint8_t *hdr; /* encoded; the writer places it */
 	uint32_t hdr_len;
@@ -251,7 +251,9 @@ struct wreq { /* one needle for the writer; lives on the caller's stack */
 	uint32_t batch;
 	int rc;
 	struct err *e;
-	const struct engine_then *then; /* NULL: somebody waits */
+	/* NULL: somebody waits. Else called once, W2; then @r may be gone. */
+	void (*stored)(void *arg, int rc);
+	void *arg;
 };
 
 enum {
@@ -274,7 +276,7 @@ struct path {
 	struct wreq *q_head, **q_tail;
 	uint64_t q_bytes;
 	unsigned q_n, last_batch; /* requests */
-	bool q_waits;             /* one of them without a then */
+	bool q_waits;             /* somebody for one of them */
 	unsigned room_waiters;
 	bool writer_idle, is_led, stop;
 	uint32_t open_batch;
@@ -348,7 +350,7 @@ void path_event(struct path *p, int level, const char *fmt, ...)
 /* Queues; then waits. ERR_BUSY when the queue stays full. */
 int writer_submit(struct path *p, struct wreq *r, struct err *e);
 int writer_wait(struct path *p, struct wreq *r);
-/* Both. With r->then: also what follows; r->rc is this write's. */
+/* Both; with r->stored it need not be written when this returns (0). */
 int writer_put(struct path *p, struct wreq *r, struct err *e);
 void *writer_main(void *arg);
 /* Applies one needle's effect on counters; VOLUMES held. */

@@ -240,29 +240,24 @@ put_check_owner(const struct engine_owner *o, struct str ext, struct err *e)
 	return 0;
 }
 
-/* Of a file that is there already. */
+/* One on its way to the writer. */
+struct small {
+	struct draw d;
+	struct needle n;
+	struct wreq r;
+	struct engine_then then;
+};
+
+/* Draws its name. 1: @ret is the file that this write ID has made before. */
 static int
-go_on(const struct engine_then *then, const struct engine_file_info *i,
+small_begin(struct small *s, struct engine *g, const struct engine_owner *owner,
+    struct str body, const char *ext, struct engine_file_info *ret,
     struct err *e)
 {
+	struct needle *n = &s->n;
 	int rc;
 
-	if (then == NULL)
-		return 0;
-	rc = then->named(then->arg, i, e);
-	if (rc < 0)
-		return rc;
-	then->stored(then->arg, 0);
-	then->wait(then->arg);
-	return 0;
-}
-
-static int
-put_small(struct engine *g, const struct engine_owner *owner, struct str body,
-    const char *ext, const struct engine_then *then,
-    struct engine_file_info *ret, struct err *e)
-{
-	struct needle n = { .type = NEEDLE_PUT,
+	*n = (struct needle){ .type = NEEDLE_PUT,
 		.class = owner->class,
 		.payload_len = (uint32_t)body.len,
 		.size = body.len,
@@ -272,32 +267,99 @@ put_small(struct engine *g, const struct engine_owner *owner, struct str body,
 		.crc32 = hash_crc32(0, body.p, body.len),
 		.note = owner->note,
 		.n_blocks = fmt_n_blocks(body.len) };
-	struct draw d = { .g = g };
-	uint8_t hdr[FMT_HDR_MAX], *blocks;
-	struct wreq r;
-	int rc = choose_path(g, body.len, &d.p, e);
-
-	if (rc < 0)
-		return rc;
-	rc = take_name(&d, &owner->write_id, body.len, n.crc32, ext, ret, e);
+	s->d = (struct draw){ .g = g };
+	rc = choose_path(g, body.len, &s->d.p, e);
+	if (rc == 0)
+		rc = take_name(&s->d, &owner->write_id, body.len, n->crc32, ext,
+		    ret, e);
 	if (rc != 0)
-		return rc < 0 ? rc : go_on(then, ret, e);
-	n.id = str_mem(d.id, d.id_len);
-	n.created_s = clock_real_s();
-	info_of_needle(&n, ret);
-	if (then != NULL)
-		rc = then->named(then->arg, ret, e);
-	if (rc == 0) {
-		needle_encode(&n, &d.p->ident, hdr, &blocks);
-		put_sum_blocks(&n, body, blocks);
-		fill_request(&r, &d, &n, hdr);
-		r.payload = body;
-		r.then = then;
-		rc = writer_put(d.p, &r, e);
-		io_count(g, IO_WRITE, rc);
-	}
-	pend_leave(g, &d.pend);
+		return rc;
+	n->id = str_mem(s->d.id, s->d.id_len);
+	n->created_s = clock_real_s();
+	info_of_needle(n, ret);
+	return 0;
+}
+
+static void
+small_fill(struct small *s, struct str body, uint8_t *hdr)
+{
+	uint8_t *blocks;
+
+	needle_encode(&s->n, &s->d.p->ident, hdr, &blocks);
+	put_sum_blocks(&s->n, body, blocks);
+	fill_request(&s->r, &s->d, &s->n, hdr);
+	s->r.payload = body;
+}
+
+static int
+put_small(struct engine *g, const struct engine_owner *owner, struct str body,
+    const char *ext, struct engine_file_info *ret, struct err *e)
+{
+	uint8_t hdr[FMT_HDR_MAX];
+	struct small s;
+	int rc = small_begin(&s, g, owner, body, ext, ret, e);
+
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	small_fill(&s, body, hdr);
+	rc = writer_put(s.d.p, &s.r, e);
+	io_count(g, IO_WRITE, rc);
+	pend_leave(g, &s.d.pend);
 	return rc;
+}
+
+static void
+small_stored(void *arg, int rc)
+{
+	struct small *s = arg;
+
+	io_count(s->d.g, IO_WRITE, rc);
+	pend_leave(s->d.g, &s->d.pend);
+	s->then.stored(s->then.arg, rc);
+}
+
+/* @i is there. */
+static int
+go_on(const struct engine_then *then, const struct engine_file_info *i,
+    struct err *e)
+{
+	int rc = then->named(then->arg, i, e);
+
+	if (rc == 0)
+		then->stored(then->arg, 0);
+	return rc;
+}
+
+static int
+put_small_then(struct engine *g, const struct engine_owner *owner,
+    struct str body, const char *ext, const struct engine_then *then,
+    struct err *e)
+{
+	struct small *s = arena_alloc(then->a, sizeof(*s));
+	struct engine_file_info i;
+	uint8_t *hdr;
+	int rc;
+
+	if (s == NULL)
+		return err_set(e, ERR_NO_MEMORY, NULL);
+	rc = small_begin(s, g, owner, body, ext, &i, e);
+	if (rc != 0)
+		return rc < 0 ? rc : go_on(then, &i, e);
+	hdr = arena_alloc(then->a, needle_hdr_len(&s->n));
+	if (hdr == NULL)
+		rc = err_set(e, ERR_NO_MEMORY, NULL);
+	else
+		rc = then->named(then->arg, &i, e);
+	if (rc < 0) {
+		pend_leave(g, &s->d.pend);
+		return rc;
+	}
+	small_fill(s, body, hdr);
+	s->then = *then;
+	s->r.stored = small_stored;
+	s->r.arg = s;
+	writer_put(s->d.p, &s->r, e);
+	return 0;
 }
 
 int
@@ -312,7 +374,7 @@ engine_put(struct engine *g, const struct engine_owner *owner, struct str body,
 	if (rc < 0)
 		return rc;
 	if (body.len <= g->c.small_limit)
-		return put_small(g, owner, body, ext, NULL, ret, e);
+		return put_small(g, owner, body, ext, ret, e);
 	rc = engine_upload_begin(g, owner, body.len, &u, e);
 	if (rc < 0)
 		return rc;
@@ -338,7 +400,7 @@ engine_put_then(struct engine *g, const struct engine_owner *owner,
 		return rc < 0 ? rc : go_on(then, &i, e);
 	}
 	rc = put_check_owner(owner, str_of(ext), e);
-	return rc < 0 ? rc : put_small(g, owner, body, ext, then, &i, e);
+	return rc < 0 ? rc : put_small_then(g, owner, body, ext, then, e);
 }
 
 /* --- streams --- */
@@ -499,7 +561,7 @@ engine_upload_commit(struct engine_upload **up, const char *ext,
 			.write_id = u->write_id,
 			.note = buf_str(&u->note) };
 
-		rc = put_small(u->g, &o, buf_str(&u->body), ext, NULL, ret, e);
+		rc = put_small(u->g, &o, buf_str(&u->body), ext, ret, e);
 	}
 	engine_upload_abort(up);
 	return rc;

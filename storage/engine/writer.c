@@ -83,7 +83,7 @@ enqueue(struct path *p, struct wreq *r)
 	p->q_tail = &r->next;
 	p->q_bytes += weight(r);
 	p->q_n++;
-	p->q_waits |= r->then == NULL;
+	p->q_waits |= r->stored == NULL;
 	r->batch = p->open_batch;
 	if (p->writer_idle) {
 		p->writer_idle = false;
@@ -243,8 +243,8 @@ doubt(struct path *p, const struct err *why)
 static void
 hand_on(struct wreq *r)
 {
-	if (r->then != NULL)
-		r->then->stored(r->then->arg, r->rc);
+	if (r->stored != NULL)
+		r->stored(r->arg, r->rc);
 }
 
 static void
@@ -459,9 +459,9 @@ run_list(struct path *p, struct wreq *list)
 static int
 lead(struct path *p, struct wreq *r)
 {
-	const struct engine_then *then = r->then;
+	void (*stored)(void *arg, int rc) = r->stored;
 
-	r->then = NULL;
+	r->stored = NULL;
 	p->writer_idle = false;
 	p->is_led = true;
 	lock_drop(&p->qlock);
@@ -472,14 +472,14 @@ lead(struct path *p, struct wreq *r)
 		cond_signal(&p->qcond);
 	else
 		p->writer_idle = true;
-	r->then = then;
+	r->stored = stored;
 	return r->rc;
 }
 
 int
 writer_put(struct path *p, struct wreq *r, struct err *e)
 {
-	bool is_queued = false;
+	bool waits = r->stored == NULL, is_queued = false;
 	int rc;
 
 	r->next = NULL;
@@ -494,14 +494,13 @@ writer_put(struct path *p, struct wreq *r, struct err *e)
 		is_queued = true;
 	}
 	lock_drop(&p->qlock);
-	if (r->then == NULL)
+	if (waits)
 		return is_queued ? writer_wait(p, r) : rc;
 	if (!is_queued) {
 		r->rc = rc;
 		hand_on(r);
 	}
-	r->then->wait(r->then->arg);
-	return r->rc;
+	return 0;
 }
 
 void *

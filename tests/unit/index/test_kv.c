@@ -277,14 +277,33 @@ struct post {
 	char key[24];
 	struct err e;
 	int rc; /* what it is posted with */
+	int ended;
+	_Atomic int n_ended;
 };
+
+static void
+post_done(void *arg, int rc)
+{
+	struct post *p = arg;
+
+	p->ended = rc;
+	atomic_fetch_add(&p->n_ended, 1);
+}
+
+static int
+post_wait(struct post *p)
+{
+	while (atomic_load(&p->n_ended) == 0)
+		clock_sleep_ms(1);
+	return p->ended;
+}
 
 static void *
 post_main(void *arg)
 {
 	struct post *p = arg;
 
-	kv_job_post(&p->j, p->rc);
+	kv_job_post(&p->j, p->rc, post_done, p);
 	return NULL;
 }
 
@@ -311,19 +330,21 @@ test_jobs(void **state)
 	}
 	for (int i = 0; i < N; i++) {
 		if (i % 8 == 7) /* by its owner */
-			kv_job_post(&p[i].j, p[i].rc);
+			kv_job_post(&p[i].j, p[i].rc, post_done, &p[i]);
 		else
 			pthread_create(&t[i], NULL, post_main, &p[i]);
 	}
 	for (int i = 0; i < N; i++) {
 		int want = p[i].rc < 0 ? p[i].rc : p[i].o.rc;
 
-		assert_int_equal(kv_job_wait(&p[i].j), want);
+		assert_int_equal(post_wait(&p[i]), want);
 		assert_int_equal(has(k, p[i].key, "v"), want == 0);
 		if (i % 8 != 7)
 			pthread_join(t[i], NULL);
 	}
 	kv_close(&k);
+	for (int i = 0; i < N; i++)
+		assert_int_equal(p[i].n_ended, 1);
 	OK(kv_open(&conf, &k, &e));
 	for (int i = 0; i < N; i++)
 		assert_int_equal(has(k, p[i].key, "v"),

@@ -293,17 +293,12 @@ kv_job_begin(struct kv *k, struct kv_job *j, unsigned flags, kv_fn fn,
 }
 
 void
-kv_job_post(struct kv_job *j, int rc)
+kv_job_post(struct kv_job *j, int rc, void (*done)(void *arg, int rc),
+    void *done_arg)
 {
-	j->rc = rc < 0 ? rc : kv_update(j->kv, j->fn, j->arg, j->e);
-	j->is_done = 1;
-}
-
-int
-kv_job_wait(struct kv_job *j)
-{
-	MUST(j->is_done);
-	return j->rc;
+	if (rc == 0)
+		rc = kv_update(j->kv, j->fn, j->arg, j->e);
+	done(done_arg, rc);
 }
 
 uint64_t
