@@ -2,6 +2,7 @@
 #include "cluster/pack.h"
 
 #include "lib/bytes.h"
+#include "lib/hash.h"
 
 int
 pack_u8(struct buf *b, uint8_t v)
@@ -112,4 +113,35 @@ int
 unpack_end(const struct unpack *u, struct err *e)
 {
 	return u->is_bad ? err_set(e, ERR_INVALID, "message is cut short") : 0;
+}
+
+/* --- checksums --- */
+
+static uint32_t
+seal_of(struct str args, const void *body, size_t len)
+{
+	return hash_crc32c(hash_crc32c(0, args.p, args.len), body, len);
+}
+
+int
+pack_seal(struct buf *args, struct str body)
+{
+	return pack_u32(args, seal_of(buf_str(args), body.p, body.len));
+}
+
+int
+unpack_seal(struct str *args, const void *body, size_t len, struct err *e)
+{
+	struct unpack u;
+	struct str head;
+
+	if (args->len >= 4) {
+		head = str_sub(*args, 0, args->len - 4);
+		u = unpack_of(str_skip(*args, head.len));
+		if (unpack_u32(&u) == seal_of(head, body, len)) {
+			*args = head;
+			return 0;
+		}
+	}
+	return err_set(e, ERR_CORRUPT, "an answer was changed on its way");
 }

@@ -39,4 +39,12 @@ struct str unpack_str(struct unpack *u, size_t max);
  * at. */
 int unpack_end(const struct unpack *u, struct err *e);
 
+/* An answer whose body are a file's bytes ends with a checksum of both: TCP's 16
+ * bits let one of so many changed packets through, and a network card may change
+ * what it has checked. The last field of the arguments, CRC32C (4 bytes) over
+ * what stands before it and over the body. */
+int pack_seal(struct buf *args, struct str body);
+/* Takes it off *args. ERR_CORRUPT: not what was sent, nothing of it counts. */
+int unpack_seal(struct str *args, const void *body, size_t len, struct err *e);
+
 #endif

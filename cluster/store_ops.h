@@ -63,7 +63,7 @@ struct sop_stream {
 int sop_stream_pack(const struct sop_stream *s, struct buf *b);
 int sop_stream_unpack(struct str args, struct sop_stream *ret, struct err *e);
 
-/* READ. Answer: a sop_file, and the bytes as body. Also STAT (@off, @len 0);
+/* READ. Answer: a sop_file, and the bytes as body, sealed (cluster/pack.h). Also STAT (@off, @len 0);
  * answer: a sop_stat. */
 struct sop_read {
 	struct str id;

@@ -33,12 +33,16 @@ read_at(struct cluster *c, struct view_node *n, struct str args, int timeout_ms,
 {
 	struct rpc_request q = { .op = RPC_READ, .args = args };
 	struct rpc_reply r;
+	struct str sealed;
 	int rc;
 
 	rpc_reply_init(&r);
 	r.dst = p;
 	r.cap = len;
 	rc = cluster_call(c, n, &q, timeout_ms, &r, e);
+	sealed = buf_str(&r.args);
+	if (rc == 0)
+		rc = unpack_seal(&sealed, p, r.len, e);
 	if (rc == 0)
 		*ret_len = r.len;
 	rpc_reply_fini(&r);

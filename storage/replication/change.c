@@ -262,7 +262,7 @@ read_here(struct rep *r, struct str id, struct engine_record *ret,
 
 	if (rc != ERR_CORRUPT && rc != ERR_IO)
 		return rc;
-	if (find_elsewhere(r, id, false, &p, &v) == FIND_LIVE)
+	if (find_elsewhere(r, id, false, NULL, &p, &v) == FIND_LIVE)
 		rc = fetch_one(p, id, ENGINE_REPAIR, e);
 	if (rc < 0)
 		return rc;

@@ -10,6 +10,19 @@
 
 /* --- one large file --- */
 
+static int
+check_piece(struct rpc_reply *reply, struct err *e)
+{
+	struct str args = buf_str(&reply->args);
+	int rc = reply->dst != NULL
+	             ? unpack_seal(&args, reply->dst, reply->len, e)
+	             : unpack_seal(&args, reply->body.p, reply->body.len, e);
+
+	if (rc == 0)
+		reply->args.len = args.len;
+	return rc;
+}
+
 int
 read_piece(struct rep_peer *p, struct str id, uint64_t version, uint64_t off,
     uint32_t len, struct rpc_reply *reply, struct err *e)
@@ -27,6 +40,8 @@ read_piece(struct rep_peer *p, struct str id, uint64_t version, uint64_t off,
 	q.args = buf_str(&args);
 	if (rc == 0)
 		rc = peer_call(p, &q, 0, reply, e);
+	if (rc == 0)
+		rc = check_piece(reply, e);
 	buf_fini(&args);
 	return rc;
 }
@@ -239,24 +254,36 @@ take_answers(struct rep *r, const struct want *v, size_t n, unsigned flags,
 	return rc;
 }
 
+static int fetch_group(struct rep_peer *p, const struct want *v, size_t n,
+    unsigned flags, bool is_last, struct err *e);
+
 /* What @p could not read: from whoever can. Not being able to is no error: it
  * is found again by comparing. */
 static void
-fetch_elsewhere(struct rep_peer *p, const struct want *w)
+fetch_elsewhere(struct rep_peer *p, const struct want *w, unsigned flags)
 {
 	struct rep *r = p->r;
+	struct avoid avoid = { { p }, 1 };
 	struct engine_version v;
 	struct rep_peer *other;
-	struct err e = ERR_INIT;
+	struct err e;
+	int tries;
 
-	if (find_elsewhere(r, str_of(w->id), false, &other, &v) == FIND_LIVE &&
-	    other != p)
-		fetch_one(other, str_of(w->id), 0, &e);
+	for (tries = 0; tries < 3; tries++) {
+		e = ERR_INIT;
+		if (find_elsewhere(r, str_of(w->id), false, &avoid, &other,
+			&v) != FIND_LIVE ||
+		    is_avoided(&avoid, other) ||
+		    fetch_group(other, w, 1, flags, true, &e) != ERR_CORRUPT)
+			break;
+		avoid_add(&avoid, other);
+	}
 }
 
+/* @is_last: what @p can't read is ERR_CORRUPT, not sought elsewhere. */
 static int
 fetch_group(struct rep_peer *p, const struct want *v, size_t n, unsigned flags,
-    struct err *e)
+    bool is_last, struct err *e)
 {
 	struct sorted s = { .large = mem_alloc(n * sizeof(*v)),
 		.bad = mem_alloc(n * sizeof(*v)) };
@@ -287,8 +314,11 @@ fetch_group(struct rep_peer *p, const struct want *v, size_t n, unsigned flags,
 			rc = 0;
 		}
 	}
+	if (rc == 0 && is_last && s.n_bad > 0)
+		rc = err_set(e, ERR_CORRUPT, "server %u can't read it",
+		    p->server_id);
 	for (i = 0; rc == 0 && i < s.n_bad; i++)
-		fetch_elsewhere(p, &s.bad[i]);
+		fetch_elsewhere(p, &s.bad[i], flags);
 	mem_free(&s.large);
 	mem_free(&s.bad);
 	return rc;
@@ -302,7 +332,7 @@ fetch_one(struct rep_peer *p, struct str id, unsigned flags, struct err *e)
 	if (id.len == 0 || id.len >= sizeof(w.id))
 		return err_set(e, ERR_INVALID, "not a file's name");
 	memcpy(w.id, id.p, id.len);
-	return fetch_group(p, &w, 1, flags, e);
+	return fetch_group(p, &w, 1, flags, false, e);
 }
 
 int
@@ -356,7 +386,7 @@ part_run(struct job *j)
 	struct rep *r = f->p->r;
 	struct bell *b;
 	struct err e = ERR_INIT;
-	int rc = fetch_group(f->p, part->v, part->n, 0, &e);
+	int rc = fetch_group(f->p, part->v, part->n, 0, false, &e);
 
 	mem_free(&part);
 	mem_free(&j);

@@ -52,15 +52,32 @@ lookup_start(struct rep *r, const struct rep_group *g, uint64_t term,
 	return f;
 }
 
+void
+avoid_add(struct avoid *a, const struct rep_peer *p)
+{
+	if (a->n < sizeof(a->p) / sizeof(a->p[0]))
+		a->p[a->n++] = p;
+}
+
+bool
+is_avoided(const struct avoid *a, const struct rep_peer *p)
+{
+	for (size_t i = 0; a != NULL && i < a->n; i++)
+		if (a->p[i] == p)
+			return true;
+	return false;
+}
+
 /* What the answers come to, under the lock. */
 static enum find_rc
 judge(struct rep *r, struct fan *f, const struct rep_group *g, bool none_here,
-    struct rep_peer **ret_p, struct engine_version *ret)
+    const struct avoid *avoid, struct rep_peer **ret_p,
+    struct engine_version *ret)
 {
 	struct engine_version best = { 0 }, v;
 	size_t i, none = none_here;
 	unsigned copies = r->c.degraded_writes ? 1 : g->copies;
-	int64_t took = INT64_MAX;
+	int64_t took = INT64_MAX, ms;
 	bool is_witness;
 
 	*ret_p = NULL;
@@ -71,13 +88,15 @@ judge(struct rep *r, struct fan *f, const struct rep_group *g, bool none_here,
 			none += is_witness;
 			continue;
 		}
+		ms = f->slot[i].took_ms;
+		if (is_avoided(avoid, f->slot[i].p))
+			ms = INT64_MAX;
 		if (best.known != ENGINE_UNKNOWN &&
 		    (v.version < best.version ||
-			(v.version == best.version &&
-			    f->slot[i].took_ms >= took)))
+			(v.version == best.version && ms >= took)))
 			continue;
 		best = v;
-		took = f->slot[i].took_ms;
+		took = ms;
 		*ret_p = f->slot[i].p;
 	}
 	*ret = best;
@@ -90,7 +109,8 @@ judge(struct rep *r, struct fan *f, const struct rep_group *g, bool none_here,
 
 enum find_rc
 find_elsewhere(struct rep *r, struct str id, bool none_here,
-    struct rep_peer **ret_p, struct engine_version *ret)
+    const struct avoid *avoid, struct rep_peer **ret_p,
+    struct engine_version *ret)
 {
 	struct rep_group g;
 	struct fan *f;
@@ -108,7 +128,7 @@ find_elsewhere(struct rep *r, struct str id, bool none_here,
 	if (fan_wait(f, 2 * (int64_t)r->c.peer_ms))
 		fan_wait_all(f, GRACE_MS);
 	lock_take(&r->lock);
-	rc = judge(r, f, &g, none_here, ret_p, ret);
+	rc = judge(r, f, &g, none_here, avoid, ret_p, ret);
 	lock_drop(&r->lock);
 	fan_free(&f);
 	return rc;
@@ -131,7 +151,8 @@ repair_main(void *arg)
 	struct rep_peer *p;
 	struct err e = ERR_INIT;
 
-	if (find_elsewhere(r, str_of(x->id), false, &p, &v) == FIND_LIVE &&
+	if (find_elsewhere(r, str_of(x->id), false, NULL, &p, &v) ==
+		FIND_LIVE &&
 	    fetch_one(p, str_of(x->id), x->flags, &e) == 0) {
 		lock_take(&r->lock);
 		r->repaired++;
@@ -187,6 +208,7 @@ struct rep_file {
 	void *local;
 	struct rep_peer *p; /* where it is read from otherwise */
 	bool has_record, is_whole;
+	struct avoid avoid;
 	struct engine_record rec;
 	struct buf note;
 	struct buf body; /* is_whole: all of it */
@@ -280,9 +302,11 @@ try_elsewhere(struct rep_file *f, struct str id, bool none_here,
 	struct rep_peer *p;
 	int rc;
 
-	switch (find_elsewhere(f->r, id, none_here, &p, &v)) {
+	switch (find_elsewhere(f->r, id, none_here, &f->avoid, &p, &v)) {
 	case FIND_LIVE:
 		rc = open_remote(f, p, id, e);
+		if (rc < 0)
+			avoid_add(&f->avoid, p);
 		if (rc == 0 && version != 0 &&
 		    f->rec.info.file_version != version)
 			return err_set(e, ERR_RETRY,
@@ -472,6 +496,7 @@ rep_file_read(struct rep_file *f, uint64_t off, void *p, size_t len,
 		rc = read_from_peer(f, off, p, len, ret_len, e);
 		if (rc == 0 || rc == ERR_CLOSED || tries == 2)
 			return rc;
+		avoid_add(&f->avoid, f->p);
 		memcpy(id, f->rec.info.id, sizeof(id));
 		rc = go_elsewhere(f, str_of(id), f->rec.info.file_version, e);
 		if (rc < 0)

@@ -273,9 +273,17 @@ enum find_rc {
 	FIND_OPEN  /* too few answered */
 };
 /* Asks the peers about @id; @none_here: this node's own word that it knows nothing
- * of it counts. *ret_p: the best holder of the highest version. */
+ * of it counts. *ret_p: the best holder of the highest version; one of @avoid (may
+ * be NULL) only if nobody else has it. */
+struct avoid { /* peers that could not give it */
+	const struct rep_peer *p[4];
+	size_t n;
+};
+void avoid_add(struct avoid *a, const struct rep_peer *p);
+bool is_avoided(const struct avoid *a, const struct rep_peer *p);
 enum find_rc find_elsewhere(struct rep *r, struct str id, bool none_here,
-    struct rep_peer **ret_p, struct engine_version *ret);
+    const struct avoid *avoid, struct rep_peer **ret_p,
+    struct engine_version *ret);
 struct fan *lookup_start(struct rep *r, const struct rep_group *g,
     uint64_t term, struct str id);
 /* Fetches in the background; nothing happens when too many are under way. */

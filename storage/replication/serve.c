@@ -16,7 +16,8 @@
  *           body    the contents. What does not fit any more is ERR_TOO_BIG:
  *                   ask again
  * READ      args    name text, version u64 (0 any), offset u64, length u32
- *           answer  record; body the bytes, short only at the end
+ *           answer  record, sealed (cluster/pack.h); body the bytes, short only
+ *                   at the end
  * STAT      args    name text; answer: record
  * With a term, LOOKUP is a leader's question: an older term's is refused. */
 #include "storage/replication/rep_int.h"
@@ -347,6 +348,8 @@ read_part(struct rep *r, void *f, uint64_t version, uint64_t off, uint32_t len,
 		a->body.len = n;
 		rc = wire_pack_record(&a->args, &rec);
 	}
+	if (rc == 0)
+		rc = pack_seal(&a->args, buf_str(&a->body));
 	buf_fini(&note);
 	return rc;
 }

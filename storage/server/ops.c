@@ -160,7 +160,11 @@ read_file(struct storage *s, const struct rpc_request *q, struct rpc_answer *a,
 		rc = read_body(f, m.off, len, &a->body, e);
 	}
 	rep_file_close(&f);
-	return rc == 0 ? answer_file(&info, a, e) : rc;
+	if (rc == 0)
+		rc = answer_file(&info, a, e);
+	if (rc == 0 && pack_seal(&a->args, buf_str(&a->body)) < 0)
+		rc = err_set(e, ERR_NO_MEMORY, "answer");
+	return rc;
 }
 
 static int

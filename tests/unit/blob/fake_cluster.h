@@ -36,6 +36,7 @@ enum fake_mood {
 	FAKE_MUTE,    /* does it, then does not answer either */
 	FAKE_REFUSES, /* with `code` */
 	FAKE_ROTTEN,  /* reads are ERR_CORRUPT */
+	FAKE_GARBLED, /* a bit of what is read flips on its way */
 	FAKE_SLOW,    /* each write takes a second */
 };
 
@@ -239,7 +240,13 @@ fake_read(struct fake_node *n, const struct rpc_request *q,
 	if (len > r.len)
 		len = r.len;
 	rc = sop_file_pack(&f->info, &a->args);
-	return rc < 0 ? rc : buf_add(&a->body, f->p + r.off, len);
+	if (rc == 0)
+		rc = buf_add(&a->body, f->p + r.off, len);
+	if (rc == 0)
+		rc = pack_seal(&a->args, buf_str(&a->body));
+	if (n->mood == FAKE_GARBLED && len > 0)
+		a->body.p[len / 2] ^= 4;
+	return rc;
 }
 
 static int

@@ -228,6 +228,29 @@ test_bad_copy(void **state)
 	end();
 }
 
+/* What is changed on its way is not passed on: from another node, or an error. */
+static void
+test_garbled(void **state)
+{
+	struct blob_info i;
+	char got[16];
+	unsigned before;
+
+	(void)state;
+	begin(three, 3);
+	assert_int_equal(put("group1", STR_LIT("0123456789"), &i), 0);
+	fake.node[0].mood = FAKE_GARBLED;
+	before = fake.node[0].reads;
+	for (int n = 0; n < 6; n++) {
+		assert_int_equal(get(&i, got, sizeof(got)), 0);
+		assert_memory_equal(got, "0123456789", 10);
+	}
+	assert_true(fake.node[0].reads > before);
+	fake.node[1].mood = fake.node[2].mood = FAKE_GARBLED;
+	assert_int_equal(get(&i, got, sizeof(got)), ERR_CORRUPT);
+	end();
+}
+
 /* C4: once with each name, and the second name goes elsewhere. */
 static void
 test_unknown_outcome(void **state)
@@ -836,6 +859,7 @@ main(void)
 		cmocka_unit_test(test_node_hangs),
 		cmocka_unit_test(test_all_slow),
 		cmocka_unit_test(test_bad_copy),
+		cmocka_unit_test(test_garbled),
 		cmocka_unit_test(test_unknown_outcome),
 		cmocka_unit_test(test_spill),
 		cmocka_unit_test(test_failed_node),

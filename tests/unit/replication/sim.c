@@ -35,7 +35,7 @@ struct gate {
 };
 
 struct node {
-	bool is_up, is_stopping;
+	bool is_up, is_stopping, garbles;
 	unsigned inside;
 	rpc_handler *fn;
 	void *arg;
@@ -59,7 +59,7 @@ struct sim {
 	void *main_fake;
 	bool is_tracing, is_calm;
 	size_t small;
-	unsigned lose_one_in;
+	unsigned lose_one_in, garbled;
 	int64_t net_ms;
 	bool cut[SIM_NODES][SIM_NODES];
 	struct node nodes[SIM_NODES];
@@ -479,6 +479,18 @@ sim_clock_jump(struct sim *s, int node, int64_t seconds)
 	sim_trace(s, "clock of %d jumps by %jd s", node, (intmax_t)seconds);
 }
 
+void
+sim_garble(struct sim *s, int node, bool is_so)
+{
+	node_of(s, node)->garbles = is_so;
+}
+
+unsigned
+sim_garbled(const struct sim *s)
+{
+	return s->garbled;
+}
+
 /* --- messages --- */
 
 struct msg {
@@ -541,6 +553,10 @@ handle(struct msg *m)
 	sim_trace(s, "  %d -> %d %s: %s %s", m->from, m->to, sim_op_name(m->op),
 	    m->rc == 0 ? "ok" : err_name(m->rc), m->rc == 0 ? "" : m->e.msg);
 	sim_note(s, (uint64_t)m->op << 8 | (uint64_t)-m->rc);
+	if (s->nodes[m->to].garbles && m->op == RPC_READ && m->a.body.len > 0) {
+		m->a.body.p[m->a.body.len / 3] ^= 0x10;
+		s->garbled++;
+	}
 }
 
 static void

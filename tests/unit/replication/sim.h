@@ -76,6 +76,9 @@ void sim_calm(struct sim *s);
 /* One message in @one_in is lost, 0 none; most take up to @ms. */
 void sim_network(struct sim *s, unsigned one_in, int64_t ms);
 void sim_slow(struct sim *s, int node, int64_t ms); /* its disk; 0 = not */
+/* One bit of what READ answers from there is another on arrival; so often. */
+void sim_garble(struct sim *s, int node, bool is_so);
+unsigned sim_garbled(const struct sim *s);
 void sim_clock_jump(struct sim *s, int node, int64_t seconds);
 
 /* --- disks --- */
