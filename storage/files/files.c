@@ -59,6 +59,7 @@ files_close(struct files **fp)
 	cond_fini(&f->gone);
 	lock_fini(&f->lock);
 	mem_free(&f->drops);
+	suspects_free(f);
 	f->magic = 0;
 	mem_free(&f);
 }

@@ -15,7 +15,8 @@
  *     every node within reach.
  * F3  A list's length stays within FILES_SEGMENTS, and within what a small file
  *     holds: neighbours are merged. n appends write O(n log n) bytes.
- * F4  A segment that no list names goes after FILES_ORPHAN_S; one that a list
+ * F4  A segment that no list names goes after FILES_ORPHAN_S, by the leader's own
+ *     count from when its sweep first met it so (suspects.c); one that a list
  *     names never does.
  * F5  A change is made once, however often it has to be tried: each carries an
  *     ID, and a list remembers those of the last two minutes (256 at most).

@@ -42,6 +42,7 @@ struct files {
 	struct files_turn *turns;
 	struct files_drop *drops;
 	size_t n_drops, drops_room;
+	struct suspects *suspects; /* the sweep's */
 	unsigned tasks;
 	bool stopped;
 	struct cond gone;
@@ -141,5 +142,14 @@ int files_list_crc32(struct files *f, const struct list *l, uint32_t *ret,
 void files_drop_later(struct files *f, const char *id, int64_t ms);
 void files_drop_now(struct files *f, const char *id);
 int files_tasks_start(struct files *f, struct err *e);
+
+/* --- what nothing names, and for how long (suspects.c) --- */
+
+int suspects_begin(struct files *f, struct err *e);
+/* It is one, as the sweep has found; true: for FILES_ORPHAN_S at least. */
+bool suspects_meet(struct files *f, const uint8_t key[ENGINE_KEY]);
+/* @is_whole: the sweep has seen all there is. */
+int suspects_end(struct files *f, bool is_whole, struct err *e);
+void suspects_free(struct files *f);
 
 #endif

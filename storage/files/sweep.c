@@ -4,7 +4,8 @@
  * Known ones (what a change or a delete let go of) are remembered in memory and
  * go a little later, since readers may still be on them; what is forgotten by a
  * stop is found by the sweep. It trusts nothing that this node alone knows: the
- * list that a segment's owner note names is read as the group has it. The first
+ * list that a segment's owner note names is read as the group has it, and how long
+ * it is that nothing names it is this node's own count (suspects.c). The first
  * segment of an appender has no note, since the appender's name was drawn after
  * it was written: for those all lists are read, and only while this node has
  * caught up with every other. */
@@ -92,9 +93,9 @@ drop_due(struct files *f, struct files_drop *room)
 
 struct sweep {
 	struct files *f;
-	int64_t before_s; /* older than this */
-	uint8_t class;    /* that is looked for */
+	uint8_t class; /* that is looked for */
 	uint8_t keys[RANGE_PAGE][ENGINE_KEY];
+	const uint8_t *key; /* of what each() calls for */
 	size_t n_keys, seen;
 	uint8_t last[ENGINE_KEY];
 	/* The list that was read last: neighbours often belong to one. */
@@ -104,9 +105,11 @@ struct sweep {
 	/* Without a note. */
 	struct nameless {
 		char id[ENGINE_FILE_ID_MAX]; /* first: by_id() */
+		uint8_t key[ENGINE_KEY];
 		bool is_named;
 	} * nameless;
 	size_t n_nameless, nameless_room;
+	bool is_partial; /* those without a note were not looked at */
 	uint64_t deleted;
 };
 
@@ -161,6 +164,7 @@ each(struct sweep *s, uint8_t class,
 	while (rc == 0 && next_page(s, &is_first, &rc, e)) {
 		for (size_t i = 0; rc == 0 && i < s->n_keys; i++) {
 			buf_reset(&note);
+			s->key = s->keys[i];
 			rc = s->f->env.store_ops->record_of_key(s->f->env.store,
 			    s->keys[i], &r, &note, e);
 			if (rc == ERR_NOT_FOUND || rc == ERR_CORRUPT)
@@ -191,6 +195,7 @@ add_nameless(struct sweep *s, const char *id, struct err *e)
 		s->nameless_room = room;
 	}
 	s->nameless[s->n_nameless] = (struct nameless){ 0 };
+	memcpy(s->nameless[s->n_nameless].key, s->key, ENGINE_KEY);
 	snprintf(s->nameless[s->n_nameless++].id, ENGINE_FILE_ID_MAX, "%s", id);
 	return 0;
 }
@@ -231,14 +236,14 @@ on_segment(struct sweep *s, const struct engine_record *r, struct err *e)
 	struct str id = str_of(r->info.id);
 	int rc;
 
-	if (r->info.created_s >= s->before_s)
-		return 0;
 	if (r->note.len == 0 || r->note.len > FDFS_REMOTE_MAX)
 		return add_nameless(s, r->info.id, e);
 	rc = read_list(s, r->note, e);
 	if (rc < 0)
 		return rc;
 	if (!s->is_gone && list_names(&s->list, id))
+		return 0;
+	if (!suspects_meet(s->f, s->key))
 		return 0;
 	rc = rep_delete_many(s->f->rep, &id, 1, e);
 	if (rc == 0)
@@ -286,16 +291,21 @@ sweep_nameless(struct sweep *s, struct err *e)
 {
 	int rc;
 
-	if (s->n_nameless == 0 || !has_caught_up(s->f))
+	if (s->n_nameless == 0)
+		return 0;
+	s->is_partial = true;
+	if (!has_caught_up(s->f))
 		return 0;
 	qsort(s->nameless, s->n_nameless, sizeof(*s->nameless), by_id);
 	rc = each(s, ENGINE_CLASS_LIST, on_list, e);
 	if (rc < 0 || !has_caught_up(s->f))
 		return rc;
+	s->is_partial = false;
 	for (size_t i = 0; rc == 0 && i < s->n_nameless; i++) {
 		struct str id = str_of(s->nameless[i].id);
 
-		if (s->nameless[i].is_named)
+		if (s->nameless[i].is_named ||
+		    !suspects_meet(s->f, s->nameless[i].key))
 			continue;
 		rc = rep_delete_many(s->f->rep, &id, 1, e);
 		if (rc == 0)
@@ -317,8 +327,7 @@ on_meta(struct sweep *s, const struct engine_record *r, struct err *e)
 	struct str of = c.id;
 	int rc;
 
-	if (r->info.created_s >= s->before_s ||
-	    !str_has_suffix(c.id, STR_LIT("-m")))
+	if (!str_has_suffix(c.id, STR_LIT("-m")))
 		return 0;
 	of.len -= 2;
 	rc = rep_file_open(s->f->rep, of, &file, e);
@@ -326,6 +335,8 @@ on_meta(struct sweep *s, const struct engine_record *r, struct err *e)
 		rep_file_close(&file);
 	if (rc != ERR_NOT_FOUND)
 		return rc == ERR_RETRY ? 0 : rc;
+	if (!suspects_meet(s->f, s->key))
+		return 0;
 	rc = rep_change(s->f->rep, &c, &info, e);
 	if (rc == 0)
 		s->deleted++;
@@ -336,19 +347,27 @@ int
 files_sweep(struct files *f, uint64_t *ret_n, struct err *e)
 {
 	struct sweep *s = mem_zalloc(sizeof(*s));
+	struct err e2 = ERR_INIT;
+	bool has_begun;
 	int rc;
 
 	OBJ_CHECK(f, FILES_MAGIC);
 	if (s == NULL)
 		return err_set(e, ERR_NO_MEMORY, NULL);
 	s->f = f;
-	s->before_s = files_now_s(f) - FILES_ORPHAN_S;
 	list_init(&s->list);
-	rc = each(s, ENGINE_CLASS_SEGMENT, on_segment, e);
+	rc = suspects_begin(f, e);
+	has_begun = rc == 0;
+	if (rc == 0)
+		rc = each(s, ENGINE_CLASS_SEGMENT, on_segment, e);
 	if (rc == 0)
 		rc = sweep_nameless(s, e);
 	if (rc == 0)
 		rc = each(s, ENGINE_CLASS_META, on_meta, e);
+	/* What is not kept begins anew after a start. */
+	if (has_begun && suspects_end(f, rc == 0 && !s->is_partial, &e2) < 0 &&
+	    rc == 0)
+		rc = err_set(e, e2.code, "%s", e2.msg);
 	if (rc == 0)
 		*ret_n = s->deleted;
 	list_fini(&s->list);

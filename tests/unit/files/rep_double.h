@@ -34,7 +34,9 @@ struct rep { /* and members */
 	uint64_t written; /* bytes */
 	size_t changes;
 	_Atomic bool stopped;
-	int64_t shift_s;
+	int64_t shift_s;  /* of both clocks */
+	int64_t wrong_s;  /* of the wall clock alone */
+	struct buf saved; /* the one small file */
 };
 
 static struct rep world;
@@ -51,13 +53,14 @@ dbl_find(struct str id)
 static int64_t
 dbl_now_s(void)
 {
-	return clock_real_s() + world.shift_s;
+	return clock_real_s() + world.shift_s + world.wrong_s;
 }
 
 static void
 dbl_open(void)
 {
-	world = (struct rep){ .v = calloc(DOUBLE_MAX, sizeof(*world.v)) };
+	world = (struct rep){ .v = calloc(DOUBLE_MAX, sizeof(*world.v)),
+		.saved = BUF_CAP(1 << 20) };
 	MUST(world.v != NULL);
 	lock_init(&world.lock, LOCK_RANK_LEAF);
 }
@@ -68,6 +71,7 @@ dbl_close(void)
 	for (size_t i = 0; i < world.n; i++)
 		free(world.v[i].body);
 	free(world.v);
+	buf_fini(&world.saved);
 	lock_fini(&world.lock);
 }
 
@@ -467,11 +471,35 @@ dbl_op_record(void *st, const uint8_t key[ENGINE_KEY],
 	return 0;
 }
 
+static int
+dbl_op_save(void *st, const char *name, struct str bytes, struct err *e)
+{
+	(void)st;
+	(void)e;
+	MUST(strcmp(name, "sweep") == 0);
+	world.saved.len = 0;
+	MUST(buf_adds(&world.saved, bytes) == 0);
+	return 0;
+}
+
+static int
+dbl_op_load(void *st, const char *name, struct buf *ret, struct err *e)
+{
+	(void)st;
+	MUST(strcmp(name, "sweep") == 0);
+	if (world.saved.len == 0)
+		return err_set(e, ERR_NOT_FOUND, NULL);
+	MUST(buf_adds(ret, buf_str(&world.saved)) == 0);
+	return 0;
+}
+
 static const struct rep_store_ops dbl_store_ops = {
 	.draw = dbl_op_draw,
 	.lookup_many = dbl_op_lookup,
 	.range = dbl_op_range,
 	.record_of_key = dbl_op_record,
+	.save = dbl_op_save,
+	.load = dbl_op_load,
 };
 
 static int
