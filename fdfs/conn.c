@@ -359,6 +359,13 @@ run_handler(struct fdfs_conn *c, struct fdfs_incoming *in, int64_t deadline,
 		return c->content == 0 ? 0 : ERR_INVALID;
 	if (r->fn == NULL)
 		return err_set(e, ERR_INVALID, "unknown command");
+	if (c->s->o.admit != NULL) {
+		rc = c->s->o.admit(c->s->o.arg, &c->peer, r->command, e);
+		if (rc < 0) {
+			c->hang_up = true;
+			return rc;
+		}
+	}
 	rc = read_head(c, r->command, deadline, in, e);
 	if (rc < 0)
 		return rc;

@@ -48,6 +48,11 @@ struct fdfs_server_opts {
 	void *arg; /* the handlers' first */
 	/* May be NULL: everybody. Called on the accepting thread. */
 	bool (*allow)(void *arg, const struct fdfs_addr *peer);
+	/* May be NULL: everybody. Once a header has come and before anything
+	 * behind it is read, on the connection's thread: 0, or what is answered
+	 * before the connection is closed. */
+	int (*admit)(void *arg, const struct fdfs_addr *peer,
+	    const struct fdfs_command *c, struct err *e);
 	/* 0 is the default. */
 	unsigned max_connections; /* 1000 */
 	size_t max_memory;        /* of heads over 512 bytes: 64 MiB */

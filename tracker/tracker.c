@@ -134,6 +134,22 @@ fill_stat(struct fdfs_conn *c, struct tcore_ask *a)
 }
 
 static int
+admit(void *arg, const struct fdfs_addr *peer, const struct fdfs_command *c,
+    struct err *e)
+{
+	struct listener *l = arg;
+	bool yes;
+
+	if (c != fdfs_command(c->number))
+		return 0; /* Creel's own prove the secret */
+	lock_take(&l->t->lock);
+	yes = fdfs_allow_has(&l->t->allow, peer);
+	lock_drop(&l->t->lock);
+	return yes ? 0
+	           : err_set(e, ERR_ACCESS_DENIED, "not in allow_hosts");
+}
+
+static int
 on_fdfs(void *arg, struct fdfs_conn *c, const struct fdfs_incoming *in,
     struct err *e)
 {
@@ -147,14 +163,8 @@ on_fdfs(void *arg, struct fdfs_conn *c, const struct fdfs_incoming *in,
 	if (in->header.command == FDFS_TRACKER_STAT)
 		fill_stat(c, &a);
 	lock_take(&t->lock);
-	if (fdfs_allow_has(&t->allow, &a.peer))
-		rc = tcore_answer(t->core, now(), &a, &in->header, in->head, &b,
-		    e);
-	else
-		rc = err_set(e, ERR_ACCESS_DENIED, "not in allow_hosts");
+	rc = tcore_answer(t->core, now(), &a, &in->header, in->head, &b, e);
 	lock_drop(&t->lock);
-	if (rc == ERR_ACCESS_DENIED)
-		fdfs_conn_hang_up(c);
 	if (rc == 0)
 		rc = fdfs_conn_reply(c, buf_str(&b), e);
 	buf_fini(&b);
@@ -529,6 +539,7 @@ listen_on(struct tracker *t, const char *address, enum fdfs_form form,
 	struct fdfs_route routes[64 + RPC_ROUTES];
 	struct fdfs_server_opts o = { .kind = FDFS_TRACKER,
 		.routes = routes,
+		.admit = admit,
 		.max_connections = max_connections };
 	struct err why = ERR_INIT;
 	struct listener *l;

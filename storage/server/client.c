@@ -279,17 +279,6 @@ static const struct {
 	{ FDFS_CREATE_LINK, create_link, COUNT_CREATE_LINK, false },
 };
 
-static bool
-is_allowed(struct storage *s, struct fdfs_conn *c)
-{
-	bool yes;
-
-	lock_take(&s->lock);
-	yes = fdfs_allow_has(&s->allow, fdfs_conn_peer(c));
-	lock_drop(&s->lock);
-	return yes;
-}
-
 static int
 serve(struct call *k, struct err *e)
 {
@@ -326,25 +315,47 @@ is_ordinary(int rc)
 
 /* One line each, but no flood. */
 static void
-say_failure(struct call *k, int rc, const struct err *e)
+say_failure(struct storage *s, const struct fdfs_command *c,
+    const struct fdfs_addr *peer, struct str name, int rc, const struct err *e)
 {
 	char what[80 + FDFS_REMOTE_MAX];
 	int64_t now = clock_real_s();
 	bool is_said;
 
 	metric_error(rc);
-	lock_take(&k->s->lock);
-	if (k->s->said_s != now)
-		k->s->said = 0;
-	k->s->said_s = now;
-	is_said = k->s->said++ < SAY_EACH_S;
-	lock_drop(&k->s->lock);
+	lock_take(&s->lock);
+	if (s->said_s != now)
+		s->said = 0;
+	s->said_s = now;
+	is_said = s->said++ < SAY_EACH_S;
+	lock_drop(&s->lock);
 	if (!is_said)
 		return;
-	snprintf(what, sizeof(what), "%s from %s%s" STR_FMT,
-	    k->in->command->name, fdfs_conn_peer(k->c)->ip,
-	    k->r.name.len > 0 ? ", " : "", STR_ARG(k->r.name));
-	storage_say(k->s, LOG_WARN, what, e);
+	snprintf(what, sizeof(what), "%s from %s%s" STR_FMT, c->name, peer->ip,
+	    name.len > 0 ? ", " : "", STR_ARG(name));
+	storage_say(s, LOG_WARN, what, e);
+}
+
+/* FastDFS's commands alone: Creel's prove the secret (cluster/rpc.h). */
+int
+storage_admit(void *arg, const struct fdfs_addr *peer,
+    const struct fdfs_command *c, struct err *e)
+{
+	struct storage *s = arg;
+	bool yes;
+	int rc;
+
+	OBJ_CHECK(s, STORAGE_MAGIC);
+	if (c != fdfs_command(c->number))
+		return 0;
+	lock_take(&s->lock);
+	yes = fdfs_allow_has(&s->allow, peer);
+	lock_drop(&s->lock);
+	if (yes)
+		return 0;
+	rc = err_set(e, ERR_ACCESS_DENIED, "not in allow_hosts");
+	say_failure(s, c, peer, STR_NULL, rc, e);
+	return rc;
 }
 
 int
@@ -356,14 +367,9 @@ storage_on_fdfs(void *arg, struct fdfs_conn *c, const struct fdfs_incoming *in,
 	int rc;
 
 	OBJ_CHECK(s, STORAGE_MAGIC);
-	if (!is_allowed(s, c)) {
-		fdfs_conn_hang_up(c);
-		rc = err_set(e, ERR_ACCESS_DENIED, "not in allow_hosts");
-	} else {
-		rc = serve(&k, e);
-	}
+	rc = serve(&k, e);
 	if (rc < 0 && !is_ordinary(rc))
-		say_failure(&k, rc, e);
+		say_failure(s, in->command, fdfs_conn_peer(c), k.r.name, rc, e);
 	if (rc == ERR_BUSY || rc == ERR_FAILED)
 		rc = ERR_RETRY;
 	return rc;

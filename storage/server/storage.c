@@ -396,6 +396,7 @@ open_server(struct storage *s, struct err *e)
 		.port = s->port,
 		.routes = routes,
 		.arg = s,
+		.admit = storage_admit,
 		.max_connections = s->c.max_connections };
 	struct rpc_self self;
 	struct err why = ERR_INIT;

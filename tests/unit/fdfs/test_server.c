@@ -385,6 +385,42 @@ test_allow(void **state)
 	memory_close(&m);
 }
 
+static int
+not_this(void *arg, const struct fdfs_addr *peer, const struct fdfs_command *c,
+    struct err *e)
+{
+	(void)arg;
+	assert_string_equal(peer->ip, "127.0.0.1");
+	return c->number == FDFS_SET_META
+	           ? err_set(e, ERR_ACCESS_DENIED, "not for you")
+	           : 0;
+}
+
+/* Nothing behind the header is waited for, let alone kept. */
+static void
+test_admit(void **state)
+{
+	struct fdfs_server_opts o = { .admit = not_this };
+	struct fdfs_server_stat stat;
+	uint64_t len = 1;
+	struct memory m;
+	int fd;
+
+	(void)state;
+	memory_open(&m, FDFS_NARROW, &o);
+	fd = dial(m.storage);
+	say_header(fd, 0, FDFS_ACTIVE_TEST);
+	assert_int_equal(hear(fd, &len), 0);
+	say_header(fd, 60000, FDFS_SET_META);
+	assert_int_equal(hear(fd, &len), FDFS_EACCES);
+	assert_int_equal(len, 0);
+	assert_true(is_closed(fd));
+	fdfs_server_stat(m.storage, &stat);
+	assert_int_equal(stat.memory, 0);
+	close(fd);
+	memory_close(&m);
+}
+
 /* The memory of heads becomes @want; it is given back behind an answer. */
 static void
 wait_for_memory(struct fdfs_server *s, size_t want)
@@ -487,6 +523,7 @@ main(void)
 		cmocka_unit_test(test_slow_head),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_allow),
+		cmocka_unit_test(test_admit),
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_close),
 	};
