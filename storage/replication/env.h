@@ -82,7 +82,7 @@ struct rep_env_ops {
 	uint64_t (*random)(void *env);
 	/* False when the node is being stopped. */
 	bool (*sleep)(void *env, int64_t ms);
-	/* A task of its own; at most 64 at once from one node. */
+	/* A task of its own; at most 96 at once from one node. */
 	int (
 	    *spawn)(void *env, void (*fn)(void *arg), void *arg, struct err *e);
 	/* One-shot gates between tasks: wait until signalled or @ms passed

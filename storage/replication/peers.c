@@ -3,8 +3,10 @@
  *
  * A worker takes the next thing to do from the peers in turn: several INSTALLs
  * that wait for one peer become one call, which is what makes throughput that
- * of group commit. A peer has at most REP_PEER_INSTALLS and REP_PEER_CALLS under
- * way, so that one that hangs does not hold all workers. */
+ * of group commit. A peer has at most REP_PEER_INSTALLS and peer_calls() under
+ * way: its share of the workers, so that those that hang, be it all of them, hold
+ * none that another one is entitled to (in groups of more than eleven: as long
+ * as ten hang at most). */
 #include "storage/replication/rep_int.h"
 
 #define IDLE_MS 10000
@@ -205,6 +207,20 @@ take_installs(struct rep_peer *p)
 	return batch.head;
 }
 
+/* Under the lock: what of a peer's share of the workers INSTALLs leave. */
+static unsigned
+peer_calls(const struct rep *r)
+{
+	size_t share =
+	    r->n_members == 0 ? REP_WORKERS : REP_WORKERS / r->n_members;
+
+	if (share >= REP_PEER_CALLS + REP_PEER_INSTALLS)
+		return REP_PEER_CALLS;
+	return share > REP_PEER_CALLS_MIN + REP_PEER_INSTALLS
+	           ? (unsigned)share - REP_PEER_INSTALLS
+	           : REP_PEER_CALLS_MIN;
+}
+
 /* The next thing to do, under the lock. *ret_p: a batch of INSTALLs to it. */
 static struct job *
 take_job(struct rep *r, struct rep_peer **ret_p)
@@ -221,7 +237,7 @@ take_job(struct rep *r, struct rep_peer **ret_p)
 			*ret_p = p;
 			return take_installs(p);
 		}
-		if (p->calls.head != NULL && p->n_calls < REP_PEER_CALLS) {
+		if (p->calls.head != NULL && p->n_calls < peer_calls(r)) {
 			p->n_calls++;
 			j = queue_pop(&p->calls);
 			return j;

@@ -39,12 +39,15 @@ sync_peers(struct rep *r, struct rep_group *g)
 	}
 	for (p = r->peers; !is_old && p != NULL; p = p->next)
 		p->is_member = false;
+	if (!is_old)
+		r->n_members = 0;
 	for (i = 0; !is_old && i < g->v.n; i++) {
 		m = &g->v.m[i];
 		for (p = r->peers; p != NULL; p = p->next) {
 			if (!id128_eq(&p->node, &m->node) ||
 			    (int)i == g->v.self)
 				continue;
+			r->n_members += !p->is_member;
 			p->is_member = true;
 			p->server_id = m->server_id;
 			p->addr = m->inner;

@@ -23,9 +23,10 @@
 #define REP_SMALL (1024 * 1024)     /* beyond it a body is streamed */
 #define REP_BATCH (2 * 1024 * 1024) /* bytes of bodies in one call, about */
 #define REP_BATCH_N 512             /* and records */
-#define REP_WORKERS 20
+#define REP_WORKERS 40
 #define REP_PEER_INSTALLS 2 /* calls under way to one peer */
-#define REP_PEER_CALLS 8
+#define REP_PEER_CALLS 8    /* at most: peer_calls() */
+#define REP_PEER_CALLS_MIN 2
 #define REP_QUEUE_MAX (32u << 20) /* bytes that wait for one peer */
 #define REP_PATHS CMAP_PATHS
 
@@ -96,7 +97,8 @@ struct rep {
 	unsigned n_tasks, n_workers;
 	struct worker *idle;
 	struct rep_peer *peers,
-	    *turn; /* turn: whose queue is looked at first */
+	    *turn;        /* turn: whose queue is looked at first */
+	size_t n_members; /* among peers */
 	struct name_lock *names[64];
 	struct session *sessions;
 	size_t n_sessions;

@@ -13,7 +13,7 @@
 
 #define SESSION_MS 1200000
 #define SESSION_SHORT_MS 60000
-#define SESSIONS 128 /* those of two peers (UPLOADS) */
+#define SESSIONS 320 /* those of two peers (UPLOADS) */
 
 struct session {
 	struct session *next;

@@ -10,7 +10,7 @@
 enum {
 	THREADS_MAGIC = 0x52657054,
 	GATE_MAGIC = 0x52657047,
-	MAX_TASKS = 64
+	MAX_TASKS = 96
 };
 
 struct task {

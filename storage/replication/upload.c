@@ -3,15 +3,18 @@
  * What is small when it is committed goes the way of rep_put(). Beyond that the
  * bytes go to this node's disk and, in pieces of CHUNK, to a stream at each peer
  * (serve_stream.c): one call of a stream is under way at a time, on a worker.
- * The pieces are shared; a stream that lags holds at most AHEAD of them: then
- * the writer waits for it, and gives it up when it has taken nothing for
- * peer_ms. The upload is shared by its owner and its streams' jobs, which end in
+ * The pieces are shared; a stream that lags holds at most AHEAD of them, fewer
+ * where there are many uploads (ahead_of()): then the writer waits for it, and
+ * gives it up when it has taken nothing for peer_ms. One that is known to be
+ * large takes its place among UPLOADS when it begins, so that a gateway goes to
+ * another node with it. The upload is shared by its owner and its streams' jobs, which end in
  * the background. */
 #include "storage/replication/rep_int.h"
 
 #define CHUNK ((size_t)1024 * 1024)
 #define AHEAD 4
-#define UPLOADS 64 /* at once: AHEAD + 1 pieces each */
+#define PIECES 320  /* of all uploads, about */
+#define UPLOADS 160 /* at once: two pieces each, at least */
 
 struct chunk {
 	unsigned refs;
@@ -301,6 +304,22 @@ stream_go(struct stream *s)
 
 /* --- the writer --- */
 
+static int
+take_place(struct rep_upload *u, struct err *e)
+{
+	struct rep *r = u->r;
+
+	if (u->is_counted)
+		return 0;
+	lock_take(&r->lock);
+	u->is_counted = r->n_uploads < UPLOADS;
+	r->n_uploads += u->is_counted;
+	lock_drop(&r->lock);
+	return u->is_counted
+	           ? 0
+	           : err_set(e, ERR_BUSY, "too many large uploads at once");
+}
+
 int
 rep_upload_begin(struct rep *r, const struct engine_owner *owner, int path_no,
     uint64_t size_hint, struct rep_upload **ret, struct err *e)
@@ -323,7 +342,10 @@ rep_upload_begin(struct rep *r, const struct engine_owner *owner, int path_no,
 	u->path_no = path_no;
 	u->hint = size_hint;
 	u->head = BUF_CAP(REP_SMALL);
-	rc = write_lock(r, &owner->write_id, &u->lock, e);
+	rc = size_hint > REP_SMALL && size_hint != UINT64_MAX ? take_place(u, e)
+	                                                      : 0;
+	if (rc == 0)
+		rc = write_lock(r, &owner->write_id, &u->lock, e);
 	if (rc == 0)
 		rc = rep_group_get(r, &u->g, e);
 	if (rc == 0)
@@ -333,10 +355,19 @@ rep_upload_begin(struct rep *r, const struct engine_owner *owner, int path_no,
 	return rc;
 }
 
+/* Under the lock: pieces that a stream may lag behind. One is being filled. */
+static size_t
+ahead_of(const struct rep *r)
+{
+	size_t each = PIECES / (r->n_uploads > 0 ? r->n_uploads : 1);
+
+	return each > AHEAD ? AHEAD : each > 2 ? each - 1 : 1;
+}
+
 static bool
 is_full(const struct stream *s)
 {
-	return !s->is_over && s->n_queue == AHEAD;
+	return !s->is_over && s->n_queue >= ahead_of(s->u->r);
 }
 
 static bool
@@ -493,14 +524,10 @@ begin_large(struct rep_upload *u, struct err *e)
 	struct rep *r = u->r;
 	uint64_t hint = u->hint > REP_SMALL ? u->hint : UINT64_MAX;
 	struct str head = buf_str(&u->head);
-	int rc;
+	int rc = take_place(u, e);
 
-	lock_take(&r->lock);
-	u->is_counted = r->n_uploads < UPLOADS;
-	r->n_uploads += u->is_counted;
-	lock_drop(&r->lock);
-	if (!u->is_counted)
-		return err_set(e, ERR_BUSY, "too many large uploads at once");
+	if (rc < 0)
+		return rc;
 	rc = r->so->upload_begin(r->st, &u->owner, u->path_no, hint, &u->local,
 	    e);
 	if (rc == 0 && head.len > 0)

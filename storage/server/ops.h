@@ -54,7 +54,7 @@
 #define STORAGE_SERVER_OPS_H
 
 #define STREAMS_MAX 256
-#define STREAMS_MANY 64 /* as many large ones as a node takes at once */
+#define STREAMS_MANY 160 /* as many large ones as a node takes at once */
 #define STREAM_IDLE_MS 1200000
 #define STREAM_SHORT_MS 60000
 

@@ -150,6 +150,23 @@ def test_streams_are_bounded(node):
         g.stream(ABORT, g.begin())
 
 
+def test_many_large_streams(node):
+    """More than a gateway's share, and one too many is told so when it begins, while
+    another node can still be asked."""
+    size = (1 << 20) + 1
+    with Gate(node) as g:
+        all_ = [g.begin(size=size) for _ in range(160)]
+        refused("BUSY", g.begin, size=size)
+        for no in all_[:100]:
+            assert g.data(no, 0, bytes(size)) == size
+        crc = binascii.crc32(bytes(size))
+        for no in all_[:3]:
+            assert g.commit(no, size, crc).size == size
+        for no in all_[3:]:
+            g.stream(ABORT, no)
+        g.stream(ABORT, g.begin(size=size))
+
+
 def test_fences():
     """An index that has moved on is not written to any more; after kill -9 too."""
     with Node() as n:

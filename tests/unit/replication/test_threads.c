@@ -61,16 +61,16 @@ test_gates(void **state)
 	(void)state;
 	s.gate = ops->gate_new(s.t);
 	s.done = ops->gate_new(s.t);
-	atomic_store(&s.n, 64);
-	for (int i = 0; i < 64; i++)
+	atomic_store(&s.n, 96);
+	for (int i = 0; i < 96; i++)
 		assert_int_equal(ops->spawn(s.t, wait_gate, &s, NULL), 0);
-	/* 64 at once, no more. */
+	/* 96 at once, no more. */
 	assert_int_equal(ops->spawn(s.t, wait_gate, &s, NULL), ERR_BUSY);
 	assert_false(ops->gate_wait(s.t, s.gate, 10));
 	assert_false(ops->gate_wait(s.t, s.done, 0));
 	ops->gate_signal(s.t, s.gate);
 	assert_true(ops->gate_wait(s.t, s.done, 10000));
-	assert_int_equal(atomic_load(&s.woken), 64);
+	assert_int_equal(atomic_load(&s.woken), 96);
 	/* It stays signalled. */
 	assert_true(ops->gate_wait(s.t, s.gate, 0));
 	/* And there is room again, over and over. */
