@@ -89,6 +89,8 @@ int rpc_client_open(const struct rpc_client_opts *o, struct rpc_client **ret,
 /* From now on every call fails with ERR_CLOSED, those under way soon; for a
  * process that ends. */
 void rpc_client_stop(struct rpc_client *c);
+/* Calls to @to that are under way fail soon, as when it had died. */
+void rpc_client_cut(struct rpc_client *c, const struct fdfs_addr *to);
 /* No call is under way. */
 void rpc_client_close(struct rpc_client **cp);
 /* One call. Returns what the handler returned (an ERR_* code with its text in

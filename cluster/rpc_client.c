@@ -226,6 +226,13 @@ rpc_client_stop(struct rpc_client *c)
 }
 
 void
+rpc_client_cut(struct rpc_client *c, const struct fdfs_addr *to)
+{
+	OBJ_CHECK(c, CLIENT_MAGIC);
+	fdfs_client_cut(c->fdfs, to);
+}
+
+void
 rpc_client_close(struct rpc_client **cp)
 {
 	struct rpc_client *c = *cp;

@@ -196,6 +196,17 @@ fdfs_client_stop(struct fdfs_client *c)
 	lock_drop(&c->lock);
 }
 
+void
+fdfs_client_cut(struct fdfs_client *c, const struct fdfs_addr *to)
+{
+	OBJ_CHECK(c, CLIENT_MAGIC);
+	lock_take(&c->lock);
+	for (struct fdfs_call *call = c->calls; call != NULL; call = call->next)
+		if (is_same(&call->to, to))
+			shutdown(call->fd, SHUT_RDWR);
+	lock_drop(&c->lock);
+}
+
 static int
 check_stopped(struct fdfs_client *c, struct err *e)
 {

@@ -36,6 +36,8 @@ int fdfs_client_open(const struct fdfs_client_opts *o, struct fdfs_client **ret,
 /* From now on every call fails, new ones with ERR_CLOSED, those under way soon
  * (one that is connecting when it gives that up). */
 void fdfs_client_stop(struct fdfs_client *c);
+/* Calls to @to that are under way fail soon; new ones are made as ever. */
+void fdfs_client_cut(struct fdfs_client *c, const struct fdfs_addr *to);
 /* All calls must be closed. NULL in *cp is fine. */
 void fdfs_client_close(struct fdfs_client **cp);
 

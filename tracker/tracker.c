@@ -145,8 +145,7 @@ admit(void *arg, const struct fdfs_addr *peer, const struct fdfs_command *c,
 	lock_take(&l->t->lock);
 	yes = fdfs_allow_has(&l->t->allow, peer);
 	lock_drop(&l->t->lock);
-	return yes ? 0
-	           : err_set(e, ERR_ACCESS_DENIED, "not in allow_hosts");
+	return yes ? 0 : err_set(e, ERR_ACCESS_DENIED, "not in allow_hosts");
 }
 
 static int

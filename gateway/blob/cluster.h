@@ -18,6 +18,9 @@
  *     other (storage/server/fence.c). So a gateway that reaches only nodes that
  *     were not told has no write acknowledged once these have asked their
  *     peers for copies and heard of it, in the next second or two.
+ * C7  A call that may take long (a stream's, above all) is given up some three
+ *     seconds after its node has stopped: such a node is asked for a sign of life
+ *     every second, and after two without an answer its calls are cut.
  *
  * blob_fastdfs_new(): a cluster of FastDFS, with its stock commands only. It
  * keeps no owner, so notes, blob_find_write() and blob_each() are ERR_INVALID;

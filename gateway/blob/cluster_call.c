@@ -18,6 +18,7 @@
 #define FULL_MS 10000
 #define FENCE_MS 1000
 #define HURRY_MS 1000
+#define LONG_MS 1500 /* calls that may take so long are watched (C7) */
 
 _Static_assert(BLOB_ID_MAX == SOP_ID_MAX, "IDs fit");
 _Static_assert(BLOB_NOTE_MAX == SOP_NOTE_MAX, "notes fit");
@@ -124,7 +125,11 @@ cluster_call(struct cluster *c, struct view_node *n,
 			r->was_sent = false;
 		return err_set(e, ERR_CLOSED, "this gateway is ending");
 	}
+	if (timeout_ms >= LONG_MS)
+		atomic_fetch_add(&n->n->n_long, 1);
 	rc = rpc_call(c->rpc, &n->addr, q, timeout_ms, r, e);
+	if (timeout_ms >= LONG_MS)
+		atomic_fetch_sub(&n->n->n_long, 1);
 	switch (rc) {
 	case ERR_DISCONNECTED:
 	case ERR_CONFIG: /* of another cluster */

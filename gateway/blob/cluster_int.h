@@ -21,7 +21,10 @@ struct node { /* remembered as long as the backend lives */
 	_Atomic int64_t bad_until_ns, unwilling_until_ns;
 	_Atomic uint32_t failures; /* in a row */
 	_Atomic uint64_t fenced;   /* epoch that it was told of (C3) */
-	int64_t listed_ns;         /* by a tracker; the refresher's */
+	/* C7: calls that may take long, under way; times in a row that it did
+	 * not answer beside them (the refresher's). */
+	_Atomic uint32_t n_long, silent;
+	int64_t listed_ns; /* by a tracker; the refresher's */
 };
 
 struct view_node {

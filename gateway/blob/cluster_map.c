@@ -469,6 +469,43 @@ announce_to(struct cluster *c, size_t i)
 	buf_fini(&args);
 }
 
+/* C7 */
+static void
+watch(struct cluster *c, struct view_node *n)
+{
+	uint64_t newest = 0;
+	struct err e = ERR_INIT;
+
+	if (cluster_fence(c, n, &c->index_id, 0, &newest, &e) !=
+	    ERR_DISCONNECTED) {
+		atomic_store(&n->n->silent, 0);
+		return;
+	}
+	if (atomic_fetch_add(&n->n->silent, 1) == 0)
+		return;
+	cluster_event(c, 1,
+	    "node %u of %s shows no sign of life: what waits "
+	    "for it is given up",
+	    n->c->server_id, n->c->group);
+	rpc_client_cut(c->rpc, &n->addr);
+}
+
+static void
+watch_all(struct cluster *c)
+{
+	struct view *v = view_get(c);
+
+	for (size_t i = 0; i < v->n_nodes; i++) {
+		struct node *n = v->nodes[i].n;
+
+		if (atomic_load(&n->n_long) > 0)
+			watch(c, &v->nodes[i]);
+		else
+			atomic_store(&n->silent, 0);
+	}
+	view_put(v);
+}
+
 /* C3: nodes that were away when the index was taken are told; and one of each
  * group is asked whether another gateway has taken it since. */
 static void
@@ -520,6 +557,7 @@ refresher_main(void *arg)
 		report(c, rc, &e);
 		if (clock_mono_ns() >= next) {
 			next = clock_mono_ns() + c->conf.refresh_ms * MS;
+			watch_all(c);
 			fence_again(c);
 			for (size_t i = 0; i < c->conf.n_trackers; i++)
 				announce_to(c, i);

@@ -14,6 +14,7 @@
 
 #define WHOLE_MAX (1u << 20) /* RPC_BODY_MAX would do; memory decides */
 #define PIECE RPC_DATA
+#define BEGIN_MS 1500
 #define SYNCED_IN_A_SECOND (4u << 20)
 #define COMMIT_MAX_MS 120000
 
@@ -164,7 +165,10 @@ begin_at(struct cluster_put *u, struct view_node *n,
 	int rc;
 
 	rpc_reply_init(&r);
-	rc = cluster_call(u->c, n, q, u->c->conf.store_ms, &r, e);
+	/* Nothing is written yet. */
+	rc = cluster_call(u->c, n, q,
+	    u->c->conf.store_ms < BEGIN_MS ? u->c->conf.store_ms : BEGIN_MS, &r,
+	    e);
 	if (rc == 0)
 		rc = sop_stream_unpack(buf_str(&r.args), &s, e);
 	rpc_reply_fini(&r);

@@ -429,6 +429,57 @@ def test_nodes_killed_in_a_request(three, bucket):
     assert get(s3, bucket, "again") == data
 
 
+@pytest.mark.parametrize("at", (0.5, 1))
+def test_stream_beside_frozen_nodes(three, bucket, at):
+    """Whoever has the stream is frozen: it is given up in seconds, also where a
+    commit could take long. With one of the others it goes on."""
+    gateway, size = three.gateways[0], 24 * MIB
+    data = body(21, size)
+
+    class Body:
+        def __init__(self, frozen):
+            self.at, self.frozen, self.since = 0, frozen, None
+
+        def __len__(self):
+            return size
+
+        def read(self, n=-1):
+            n = size - self.at if n is None or n < 0 else n
+            piece = data[self.at : self.at + n]
+            self.at += len(piece)
+            if self.at >= size * at and self.since is None:
+                for p in self.frozen:
+                    p.freeze()
+                self.since = time.monotonic()
+            return piece
+
+        def seek(self, to, whence=0):
+            self.at = {0: 0, 1: self.at, 2: size}[whence] + to
+            return self.at
+
+        def tell(self):
+            return self.at
+
+    all_ = Body(three.storages)
+    try:
+        with pytest.raises(ClientError) as e:
+            s3_of(gateway).put_object(Bucket=bucket, Key="k", Body=all_)
+        took = time.monotonic() - all_.since
+        assert e.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+        assert took < 5, took
+    finally:
+        for p in three.storages:
+            p.thaw()
+    three.wait_active(60)
+    one = Body(three.storages[:1])
+    try:
+        s3_of(gateway, 3).put_object(Bucket=bucket, Key="k", Body=one)
+    finally:
+        three.storages[0].thaw()
+    three.wait_active(60)
+    assert get(s3_of(gateway, 3), bucket, "k") == data
+
+
 def test_node_that_lost_its_disks(three, bucket):
     """It refills; then it alone has all objects, and none that were deleted."""
     s3 = s3_of(three.gateways[0], 5)

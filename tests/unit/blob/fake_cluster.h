@@ -74,6 +74,7 @@ struct fake_node {
 };
 
 struct fake {
+	int slow_ms;      /* how long FAKE_SLOW takes */
 	struct lock lock; /* LEAF */
 	struct fake_node node[FAKE_NODES];
 	unsigned n_nodes;
@@ -388,7 +389,7 @@ fake_serve(void *arg, const struct rpc_from *from, const struct rpc_request *q,
 	if (n->mood == FAKE_REFUSES && q->op != RPC_FENCE)
 		return err_set(e, n->code, "refused");
 	if (n->mood == FAKE_SLOW && q->op <= RPC_STORE_COMMIT)
-		clock_sleep_ms(1000);
+		clock_sleep_ms(n->f->slow_ms);
 	lock_take(&n->f->lock);
 	rc = fake_do(n, q, a, e);
 	lock_drop(&n->f->lock);
@@ -497,6 +498,7 @@ fake_open(struct fake *f, const char *const *groups, unsigned n)
 	lock_init(&f->lock, LOCK_RANK_LEAF);
 	f->next = 1;
 	f->copies = 2;
+	f->slow_ms = 1000;
 	assert_int_equal(secret_cluster_id(self.secret, "", &f->cluster, &e),
 	    0);
 	self.cluster = f->cluster;
@@ -552,6 +554,8 @@ fake_close(struct fake *f)
 	lock_fini(&f->lock);
 }
 
+static int fake_slow_ms = 1500;
+
 /* A gateway's blobs on it; times are short. */
 static struct blob *
 fake_gateway(struct fake *f, void (*event)(void *arg, int level, const char *t),
@@ -564,7 +568,7 @@ fake_gateway(struct fake *f, void (*event)(void *arg, int level, const char *t),
 		.arg = arg,
 		.connect_ms = 300,
 		.read_ms = 300,
-		.slow_ms = 1500,
+		.slow_ms = fake_slow_ms,
 		.store_ms = 500,
 		.refresh_ms = 100 };
 	char why[CMAP_REASON] = "";

@@ -178,6 +178,35 @@ test_node_hangs(void **state)
 	end();
 }
 
+/* C7: what waits for one that is gone is given up, however patient it is; what
+ * waits for one that is slow is not. */
+static void
+test_watched(void **state)
+{
+	struct blob_owner o = { 0 };
+	struct err e = ERR_INIT;
+	struct blob_put *u;
+	int64_t t;
+
+	(void)state;
+	fake_slow_ms = 20000;
+	begin(three, 1);
+	fake_slow_ms = 1500;
+	o = owner_of(BLOB_CLASS_S3);
+	assert_int_equal(blob_put_begin(blob, STR_LIT("group1"), &o, 100, &u,
+			     &e),
+	    0);
+	fake.node[0].mood = FAKE_SLOW; /* but there are signs of life */
+	fake.slow_ms = 4000;
+	assert_int_equal(blob_put_write(u, "0123456789", 10, &e), 0);
+	fake.node[0].mood = FAKE_HANGS;
+	t = now_ms();
+	assert_int_equal(blob_put_write(u, "0123456789", 10, &e), ERR_BUSY);
+	assert_true(now_ms() - t < 4000);
+	blob_put_abort(&u);
+	end();
+}
+
 /* All are slow: patience, not an error. */
 static void *
 relent(void *arg)
@@ -857,6 +886,7 @@ main(void)
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_node_down),
 		cmocka_unit_test(test_node_hangs),
+		cmocka_unit_test(test_watched),
 		cmocka_unit_test(test_all_slow),
 		cmocka_unit_test(test_bad_copy),
 		cmocka_unit_test(test_garbled),
