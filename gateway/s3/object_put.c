@@ -38,10 +38,14 @@ static int
 store_whole(struct s3_body *b, struct str key, struct s3_stored *st,
     struct err *e)
 {
+	void *small;
 	int rc;
 
-	if (b->size <= sizeof(st->small))
-		return store_read(b, key, st->small, &st->put, e);
+	if (b->size <= S3_SMALL) {
+		small = arena_alloc(b->r->a, (size_t)b->size);
+		return small == NULL ? s3_no_memory(e)
+		                     : store_read(b, key, small, &st->put, e);
+	}
 	rc = s3_mem_get(b->r->s3, (size_t)b->size, &st->buf, e);
 	if (rc < 0)
 		return rc;
@@ -152,23 +156,70 @@ s3_etag_of(struct s3_req *r, const struct hash_values *v)
 	return arena_str(r->a, str_mem(hex, 32));
 }
 
-int
-s3_put_object(struct s3_req *r, struct err *e)
-{
-	struct object o = { .key = r->key };
+/* An object on its way; in the arena, since its request may be deferred. */
+struct putting {
+	struct s3_req r; /* once it is deferred */
 	struct write_cond cond;
+	struct object o;
 	struct s3_stored st;
-	struct user owner;
+	struct put_commit *commit;
+};
+
+static int
+end(struct s3_req *r, struct putting *p, struct err *e)
+{
+	int rc = put_commit_end(&p->commit, e);
+
+	s3_stored_end(r, &p->st);
+	if (rc < 0)
+		return rc;
+	s3_send_etag(r, p->o.etag);
+	s3_send_checksum(r, &p->o.checksum, 0);
+	http_reply(r->http, 200, STR_LIT(""));
+	return 0;
+}
+
+/* On a worker, when nothing is left to wait for. */
+static void
+go_on(void *arg, struct http_req *h)
+{
+	struct putting *p = arg;
+	struct err e = ERR_INIT;
+
+	MUST(h == p->r.http);
+	s3_end(&p->r, end(&p->r, p, &e), &e);
+}
+
+/* On a thread that others wait for. */
+static void
+committed(void *arg)
+{
+	struct putting *p = arg;
+
+	http_resume(p->r.http, go_on, p);
+}
+
+/* While others write, their thread goes on with it: this one is free. */
+static bool
+defer(struct s3_req *r, struct putting *p)
+{
+	if (!put_commit_waits(p->commit) || !http_defer(r->http))
+		return false;
+	p->r = *r;
+	r->charged = 0; /* the copy's now */
+	if (!put_commit_then(p->commit, committed, p))
+		http_resume(p->r.http, go_on, p);
+	return true;
+}
+
+static int
+store(struct s3_req *r, struct putting *p, struct err *e)
+{
 	struct s3_body b;
 	uint8_t alg;
-	int rc;
+	int rc = s3_body_open(r, r->s3->conf.max_object_size, BODY_SIZED,
+	    HASH_BIT(HASH_MD5), &b, e);
 
-	rc = s3_write_cond(r, &cond, e);
-	if (rc == 0)
-		rc = s3_object_headers(r, &o.headers, &o.n_headers, e);
-	if (rc == 0)
-		rc = s3_body_open(r, r->s3->conf.max_object_size, BODY_SIZED,
-		    HASH_BIT(HASH_MD5), &b, e);
 	if (rc < 0)
 		return rc;
 	alg = b.want.alg;
@@ -176,19 +227,41 @@ s3_put_object(struct s3_req *r, struct err *e)
 		alg = CHECKSUM_CRC64NVME;
 		s3_body_add(&b, HASH_BIT(HASH_CRC64NVME));
 	}
-	rc = s3_store_body(&b, r->key, &st, e);
+	rc = s3_store_body(&b, r->key, &p->st, e);
 	if (rc < 0)
 		return rc;
-	o.etag = s3_etag_of(r, &b.values);
-	checksum_take(alg, &b.values, &o.checksum);
-	s3_owner(&r->bucket, &owner);
-	rc = o.etag.p == NULL ? s3_no_memory(e)
-	                      : put_commit(&st.put, &owner, &cond, &o, e);
-	s3_stored_end(r, &st);
-	if (rc < 0)
-		return rc;
-	s3_send_etag(r, o.etag);
-	s3_send_checksum(r, &o.checksum, 0);
-	http_reply(r->http, 200, STR_LIT(""));
+	p->o.etag = s3_etag_of(r, &b.values);
+	if (p->o.etag.p == NULL) {
+		s3_stored_end(r, &p->st);
+		return s3_no_memory(e);
+	}
+	checksum_take(alg, &b.values, &p->o.checksum);
 	return 0;
+}
+
+int
+s3_put_object(struct s3_req *r, struct err *e)
+{
+	struct putting *p = arena_alloc(r->a, sizeof(*p));
+	struct user owner;
+	int rc;
+
+	if (p == NULL)
+		return s3_no_memory(e);
+	p->o = (struct object){ .key = r->key };
+	rc = s3_write_cond(r, &p->cond, e);
+	if (rc == 0)
+		rc = s3_object_headers(r, &p->o.headers, &p->o.n_headers, e);
+	if (rc == 0)
+		rc = store(r, p, e);
+	if (rc < 0)
+		return rc;
+	s3_owner(&r->bucket, &owner);
+	rc = put_commit_begin(&p->st.put, &owner, &p->cond, &p->o, r->a,
+	    &p->commit, e);
+	if (rc < 0) {
+		s3_stored_end(r, &p->st);
+		return rc;
+	}
+	return defer(r, p) ? S3_LATER : end(r, p, e);
 }

@@ -7,9 +7,8 @@
 /* A put, and what it may need until its end. */
 struct s3_stored {
 	struct put *put;
-	void *buf;
+	void *buf; /* NULL: a small one in the request's arena, or none */
 	size_t buf_size;
-	char small[S3_SMALL];
 };
 /* All of @b into a new put, verified; s3_stored_end() after a good one. */
 int s3_store_body(struct s3_body *b, struct str key, struct s3_stored *ret,

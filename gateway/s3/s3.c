@@ -169,6 +169,18 @@ run(struct s3_req *r, struct err *e)
 }
 
 void
+s3_end(struct s3_req *r, int rc, const struct err *e)
+{
+	uncharge(r);
+	if (rc == 0)
+		return;
+	if (http_is_started(r->http))
+		http_break(r->http); /* R1 broken; never a second answer */
+	else
+		s3_reply_error(r, e);
+}
+
+void
 s3_handle(void *arg, struct http_req *h)
 {
 	struct s3_req r;
@@ -183,13 +195,8 @@ s3_handle(void *arg, struct http_req *h)
 		return;
 	if (rc == 0)
 		rc = run(&r, &e);
-	uncharge(&r);
-	if (rc == 0)
-		return;
-	if (http_is_started(h))
-		http_break(h); /* R1 broken; never a second answer */
-	else
-		s3_reply_error(&r, &e);
+	if (rc != S3_LATER)
+		s3_end(&r, rc, &e);
 }
 
 void

@@ -2,7 +2,10 @@
  *
  * R1  A handler returns 0 after it answered, or a negative code with *e set and
  *     without having started an answer; s3_handle() then writes the error. Once
- *     the answer has started, failures end in http_break() and 0.
+ *     the answer has started, failures end in http_break() and 0. Or it returns
+ *     S3_LATER: the request is deferred (http.h), and what goes on with it, with
+ *     a copy of the struct s3_req, ends with s3_end(). By then the request may be
+ *     answered and gone: whoever sees S3_LATER touches nothing of it.
  * R2  All views in a struct s3_req live in the request's arena or in the HTTP
  *     layer's buffers, as long as the request. */
 #ifndef GATEWAY_S3_S3_INT_H
@@ -20,7 +23,7 @@
 #define S3_IO_SIZE (256 * 1024)    /* one read of a body */
 #define S3_WHOLE_MAX (1024 * 1024) /* bodies up to this use one buffer */
 #define S3_DOC_FREE (64 * 1024)    /* smaller documents are not counted */
-#define S3_SMALL 8192              /* bodies up to this lie on the stack */
+#define S3_SMALL 8192              /* bodies up to this lie in the arena */
 #define S3_IO_POOL 4               /* I/O buffers kept while idle */
 #define S3_XMLNS "http://s3.amazonaws.com/doc/2006-03-01/"
 
@@ -47,6 +50,10 @@ enum s3_level {
 	LEVEL_SERVICE,
 	LEVEL_BUCKET,
 	LEVEL_OBJECT,
+};
+
+enum {
+	S3_LATER = 1 /* R1 */
 };
 
 struct s3_req;
@@ -99,6 +106,8 @@ void s3_mem_put(struct s3 *s, void **pp, size_t size);
 /* Counts @n bytes, held elsewhere until the request ends, against the limit:
  * documents in and out, which a slow client can keep for long. */
 int s3_charge(struct s3_req *r, size_t n, struct err *e);
+/* R1: what a handler came to. */
+void s3_end(struct s3_req *r, int rc, const struct err *e);
 void s3_event(struct s3 *s, int level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -18,6 +18,10 @@
 
 static bool kv_double_rerun, kv_double_fail_applied;
 static int kv_double_fail;
+/* A posted job runs in kv_double_release() only. */
+static bool kv_double_holds_jobs;
+static struct kv_job *kv_double_held;
+static int kv_double_job_fail; /* what jobs end with; 0: what they come to */
 /* Called once, before the next transaction: what another thread did meanwhile. */
 static __attribute__((unused)) void (*kv_double_hook)(void *arg);
 static __attribute__((unused)) void *kv_double_hook_arg;
@@ -292,13 +296,41 @@ kv_job_begin(struct kv *k, struct kv_job *j, unsigned flags, kv_fn fn,
 	return 0;
 }
 
+static void
+drun_job(struct kv_job *j, int rc)
+{
+	if (rc == 0 && kv_double_job_fail != 0)
+		rc = err_set(j->e, kv_double_job_fail, "the double's refusal");
+	if (rc == 0)
+		rc = kv_update(j->kv, j->fn, j->arg, j->e);
+	j->done(j->done_arg, rc);
+}
+
 void
 kv_job_post(struct kv_job *j, int rc, void (*done)(void *arg, int rc),
     void *done_arg)
 {
-	if (rc == 0)
-		rc = kv_update(j->kv, j->fn, j->arg, j->e);
-	done(done_arg, rc);
+	j->done = done;
+	j->done_arg = done_arg;
+	if (!kv_double_holds_jobs) {
+		drun_job(j, rc);
+		return;
+	}
+	MUST(kv_double_held == NULL);
+	j->rc = rc;
+	kv_double_held = j;
+}
+
+/* The held one; false: there is none. */
+static __attribute__((unused)) bool
+kv_double_release(void)
+{
+	struct kv_job *j = kv_double_held;
+
+	kv_double_held = NULL;
+	if (j != NULL)
+		drun_job(j, j->rc);
+	return j != NULL;
 }
 
 uint64_t

@@ -24,7 +24,29 @@ struct http_req {
 	struct str body; /* of the request, what is left */
 	int status;
 	struct buf answer;
+	bool is_deferred;
+	void (*resume)(void *arg, struct http_req *r);
+	void *resume_arg;
 };
+
+static bool fake_defers;
+
+bool
+http_defer(struct http_req *r)
+{
+	MUST(!r->is_deferred && r->status == 0);
+	r->is_deferred = fake_defers;
+	return fake_defers;
+}
+
+void
+http_resume(struct http_req *r, void (*fn)(void *arg, struct http_req *r),
+    void *arg)
+{
+	MUST(r->is_deferred && r->resume == NULL);
+	r->resume = fn;
+	r->resume_arg = arg;
+}
 
 /* @headers: "Name: value\n" lines. */
 static inline void

@@ -22,6 +22,7 @@ static struct s3 *s3;
 static struct store *store;
 static struct http_req http;
 static char upload_id[80], part_etag[40];
+static unsigned n_later; /* requests that were deferred */
 
 static int
 setup(void **state)
@@ -41,9 +42,19 @@ setup(void **state)
 }
 
 static int
+setup_later(void **state)
+{
+	kv_double_holds_jobs = fake_defers = true;
+	n_later = 0;
+	return setup(state);
+}
+
+static int
 teardown(void **state)
 {
 	(void)state;
+	assert_true(!fake_defers || n_later > 0);
+	kv_double_holds_jobs = fake_defers = false;
 	s3_free(&s3);
 	store_close(&store);
 	return 0;
@@ -115,6 +126,22 @@ prepare(const char *method, const char *target, const char *headers,
 	buf_fini(&value);
 }
 
+/* With its answer, also of one that is made later. */
+static void
+handle(void)
+{
+	s3_handle(s3, &http);
+	if (!http.is_deferred)
+		return;
+	n_later++;
+	assert_int_equal(http.status, 0);
+	assert_null(http.resume);
+	assert_true(kv_double_release());
+	assert_int_equal(http.status, 0); /* not on that thread */
+	assert_non_null(http.resume);
+	http.resume(http.resume_arg, &http);
+}
+
 /* Status; the answer stays in @http until the next call. */
 static int
 request(const char *method, const char *target, const char *headers,
@@ -122,7 +149,7 @@ request(const char *method, const char *target, const char *headers,
 {
 	fake_fini(&http);
 	prepare(method, target, headers, body);
-	s3_handle(s3, &http);
+	handle();
 	return http.status;
 }
 
@@ -277,7 +304,7 @@ torture(const struct torture *t)
 		fake_fini(&http);
 		prepare(t->method, target, t->headers, body);
 		fault_arm(FAULT_ALLOC, n, ENOMEM, false);
-		s3_handle(s3, &http);
+		handle();
 		fired = fault_fired();
 		fault_disarm();
 		status = http.status;
@@ -334,6 +361,49 @@ test_allocations_fail(void **state)
 	fake_fini(&http);
 }
 
+/* What becomes of it is known when it is gone on with. */
+static void
+test_later_fails(void **state)
+{
+	static const struct {
+		const char *headers, *code;
+		int fail, status;
+	} all[] = {
+		{ "if-none-match: *\n", "PreconditionFailed", 0, 412 },
+		{ "", "InsufficientStorage", ERR_NO_SPACE, 507 },
+		{ "", "SlowDown", ERR_BUSY, 503 },
+		{ "", "ServiceUnavailable", ERR_FAILED, 503 },
+		{ "", "InternalError", ERR_CLOSED, 500 },
+		{ "", "NoSuchBucket", ERR_NO_SUCH_BUCKET, 404 },
+	};
+	char code[60];
+
+	(void)state;
+	must(200, "PUT", "/bkt", "", "");
+	must(200, "PUT", "/bkt/k", "", "old");
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		kv_double_job_fail = all[i].fail;
+		must(all[i].status, "PUT", "/bkt/k", all[i].headers, "new");
+		kv_double_job_fail = 0;
+		assert_true(http.is_deferred);
+		snprintf(code, sizeof(code), "<Code>%s</Code>", all[i].code);
+		assert_true(answer_has(code));
+		must(200, "GET", "/bkt/k", "", "");
+		assert_true(str_eqz(buf_str(&http.answer), "old"));
+	}
+	/* Its record tells whether it was committed after all. */
+	kv_double_fail = 1;
+	kv_double_fail_applied = false;
+	must(503, "PUT", "/bkt/k", "", "new");
+	kv_double_fail = 1;
+	kv_double_fail_applied = true;
+	must(200, "PUT", "/bkt/k", "", "new");
+	kv_double_fail_applied = false;
+	must(200, "GET", "/bkt/k", "", "");
+	assert_true(str_eqz(buf_str(&http.answer), "new"));
+	fake_fini(&http);
+}
+
 int
 main(void)
 {
@@ -341,6 +411,12 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_a_life, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_tampered, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_allocations_fail, setup,
+		    teardown),
+		cmocka_unit_test_setup_teardown(test_a_life, setup_later,
+		    teardown),
+		cmocka_unit_test_setup_teardown(test_allocations_fail,
+		    setup_later, teardown),
+		cmocka_unit_test_setup_teardown(test_later_fails, setup_later,
 		    teardown),
 	};
 
