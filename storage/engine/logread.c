@@ -4,7 +4,8 @@
  *     superseded, or was copied forward, comes later in the log.
  * T2  A volume that is gone had all that counts copied forward, behind any
  *     position in it: reading goes on with the next one that exists, if that
- *     knows it for the same volume, not another of its number.
+ *     knows it for the same volume, not another of its number. A volume
+ *     remembers so many before it (FMT_TAGS); of older ones nobody can tell.
  * T3  A position in a volume is the end of a needle, whose checksum it knows:
  *     seeded with a secret salt, it says that nothing before it is other than
  *     it was.
@@ -110,11 +111,11 @@ check_in_volume(struct path *p, const struct engine_pos *pos, struct err *e)
 	return rc;
 }
 
-/* T2: tag of a volume that is gone, 0 when it is not known any more. */
+/* T2: tag of a volume that is gone, 0 when it is not known any more. @next: the
+ * first one behind it that exists. */
 static uint32_t
-tag_of_gone(struct path *p, uint64_t no)
+tag_of_gone(struct path *p, uint64_t no, uint64_t next)
 {
-	uint64_t next = volume_from(p, no + 1);
 	struct vol_header h;
 	uint32_t tag = 0;
 	unsigned slot;
@@ -136,6 +137,20 @@ tag_of_gone(struct path *p, uint64_t no)
 	return tag;
 }
 
+/* T2: its volume is gone. */
+static int
+check_gone(struct path *p, const struct engine_pos *pos, struct err *e)
+{
+	uint64_t next = volume_from(p, pos->vol + 1);
+	uint32_t tag = tag_of_gone(p, pos->vol, next);
+
+	if (tag == 0 && next != 0)
+		return err_set(e, ERR_NOT_FOUND,
+		    "volume %016jx of store path %u is long gone",
+		    (uintmax_t)pos->vol, p->no);
+	return pos->tag != 0 && pos->tag == tag ? 0 : ERR_RETRY;
+}
+
 /* I3 */
 static int
 check_pos(struct path *p, const struct engine_pos *pos, struct err *e)
@@ -146,9 +161,7 @@ check_pos(struct path *p, const struct engine_pos *pos, struct err *e)
 		return stale(p, e);
 	rc = check_in_volume(p, pos, e);
 	if (rc == 1)
-		rc = pos->tag != 0 && pos->tag == tag_of_gone(p, pos->vol)
-		         ? 0
-		         : ERR_RETRY;
+		rc = check_gone(p, pos, e);
 	return rc == ERR_RETRY ? stale(p, e) : rc;
 }
 

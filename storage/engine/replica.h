@@ -11,7 +11,9 @@
  *     version again where the local copy is damaged.
  * I3  A position of the log is never behind what is durable, and none of a log
  *     that has been replaced or put back to an older state is taken as valid:
- *     ERR_RETRY, begin at zero.
+ *     ERR_RETRY, begin at zero. One so old that the log knows nothing of its
+ *     volume any more, but has gone on since, is no such sign, and not valid
+ *     either: ERR_NOT_FOUND, begin at zero.
  * I4  Keys are the same on all members, since all have the cluster's ID as
  *     deployment: digests can be compared.
  * Threads: any. */
@@ -122,7 +124,7 @@ void engine_pos_decode(const uint8_t src[ENGINE_POS_LEN],
  * order, at most @max of them or until @fn answers 1 (that one is taken, then
  * it stops) or below 0 (an error; that one is not taken); moves *pos behind
  * the last one taken. *ret_end: nothing durable was left. Records that are
- * superseded may be given or left out. ERR_RETRY: I3. Damaged stretches are
+ * superseded may be given or left out. ERR_RETRY, ERR_NOT_FOUND: I3. Damaged stretches are
  * skipped and reported as events; they are found again by comparing sets. */
 int engine_log_read(struct engine *g, size_t path_no, struct engine_pos *pos,
     size_t max, int (*fn)(void *arg, const struct engine_record *r), void *arg,

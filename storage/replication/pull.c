@@ -213,8 +213,8 @@ pull_path(struct rep_peer *p, size_t path, int wait_ms, uint64_t *seen,
 		*ret_left = b.left;
 		if (b.is_lost)
 			rep_event(r,
-			    "the log of server %u is another one "
-			    "now: comparing with all of it",
+			    "the log of server %u does not go on from where "
+			    "this node was in it: comparing with all of it",
 			    p->server_id);
 	}
 	batch_fini(&b);

@@ -2,8 +2,9 @@
  *
  * LOG_READ  args    store path u32, position 44, records at most u32, wait ms
  *                   u32, seen u64 (0, or as answered before)
- *           answer  flags u8 (1 the end is reached, 2 the position does not fit:
- *                   begin at zero, 4 this node is active), number of
+ *           answer  flags u8 (1 the end is reached, 2 the position does not fit,
+ *                   or is too old to say: begin at zero, 4 this node is active),
+ *                   number of
  *                   store paths u32, position behind 44, bytes left u64, seen
  *                   u64, number u32, records
  * LOOKUP    args    term u64 (0: nobody's), number u32, names text
@@ -45,9 +46,10 @@ pack_logged(void *arg, const struct engine_record *rec)
 
 /* A peer's cursor fits this node's log, or does not: then the peer remembers more
  * of it than there is. It was put back to an older state, and is no witness of
- * what is not there until it has caught up. */
+ * what is not there until it has caught up. A cursor that is older than what the
+ * log remembers of itself says nothing of that kind: the peer was away. */
 static void
-note_asked(struct rep *r, const struct rpc_from *from, bool is_lost)
+note_asked(struct rep *r, const struct rpc_from *from, bool fits, bool is_lost)
 {
 	size_t n_paths = r->so->n_paths(r->st);
 	struct rep_peer *p;
@@ -56,7 +58,7 @@ note_asked(struct rep *r, const struct rpc_from *from, bool is_lost)
 	lock_take(&r->lock);
 	for (p = r->peers; p != NULL; p = p->next) {
 		if (id128_eq(&p->node, &from->id))
-			p->has_asked = !is_lost;
+			p->has_asked = fits;
 	}
 	if (is_lost) {
 		is_news = !r->was_put_back;
@@ -81,7 +83,7 @@ struct log_query {
 	size_t max;
 	int wait_ms;
 	uint64_t seen;
-	bool is_end, is_lost;
+	bool is_end, is_lost, is_old;
 };
 
 static int
@@ -92,8 +94,9 @@ read_log(struct rep *r, struct log_query *q, struct log_arg *l, struct err *e)
 
 	rc = r->so->log_read(r->st, q->path, &q->pos, q->max, pack_logged, l,
 	    &q->is_end, &le);
-	if (rc == ERR_RETRY) {
-		q->is_lost = true;
+	if (rc == ERR_RETRY || rc == ERR_NOT_FOUND) {
+		q->is_old = rc == ERR_NOT_FOUND;
+		q->is_lost = !q->is_old;
 		memset(&q->pos, 0, sizeof(q->pos));
 		l->n = 0;
 		buf_reset(l->out);
@@ -128,8 +131,9 @@ answer_log(struct rep *r, const struct log_query *q, const struct log_arg *l,
 	int rc;
 
 	lock_take(&r->lock);
-	flags = (uint8_t)((q->is_end ? 1 : 0) | (q->is_lost ? 2 : 0) |
-			  (r->is_active ? 4 : 0));
+	flags =
+	    (uint8_t)((q->is_end ? 1 : 0) | (q->is_lost || q->is_old ? 2 : 0) |
+		      (r->is_active ? 4 : 0));
 	lock_drop(&r->lock);
 	rc = pack_u8(b, flags);
 	if (rc == 0)
@@ -169,10 +173,11 @@ rep_serve_log_read(struct rep *r, const struct rpc_from *from,
 	if (lq.seen == 0) /* what is read below is no older than this */
 		r->so->log_wait(r->st, &lq.seen, 0);
 	rc = read_log(r, &lq, &l, e);
-	if (rc == 0 && l.n == 0 && lq.is_end && !lq.is_lost && wait_log(r, &lq))
+	if (rc == 0 && l.n == 0 && lq.is_end && !lq.is_lost && !lq.is_old &&
+	    wait_log(r, &lq))
 		rc = read_log(r, &lq, &l, e);
 	if (rc == 0)
-		note_asked(r, from, lq.is_lost);
+		note_asked(r, from, !lq.is_lost && !lq.is_old, lq.is_lost);
 	if (rc == 0)
 		rc = answer_log(r, &lq, &l, &a->args);
 	buf_fini(&out);

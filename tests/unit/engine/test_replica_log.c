@@ -497,6 +497,29 @@ test_many_volumes(void **state UNUSED)
 		engine_close(&g);
 		g = test_open(&c);
 	}
+	/* All go but the last ones: what those don't remember is no other log's. */
+	for (uint64_t i = 14; i < N; i++) {
+		rec[i].is_tomb = true;
+		rec[i].info.file_version = 2;
+		rec[i].info.size = 0;
+		v[i] = (struct engine_install){ .r = &rec[i] };
+	}
+	assert_int_equal(engine_install_many(g, v + 14, N - 64, &e), 0);
+	compact(g);
+	assert_false(volume_exists(old.vol) || volume_exists(old.vol + 800));
+	for (int round = 0; round < 2; round++) {
+		struct engine_pos a = gone, d = old;
+
+		assert_int_equal(follow(g, 0, r, &a, 1, &e), ERR_NOT_FOUND);
+		assert_int_equal(follow(g, 0, r, &d, 1, &e), ERR_NOT_FOUND);
+		/* Nor is it, what lies in front of this log. */
+		d.vol += 100000;
+		assert_int_equal(follow(g, 0, r, &d, 1, &e), ERR_RETRY);
+		a = pos;
+		follow_ok(g, r, &a, 1000);
+		engine_close(&g);
+		g = test_open(&c);
+	}
 	engine_close(&g);
 	body_free(&b);
 	free(r);

@@ -100,6 +100,9 @@ void sim_disk_full(struct sim_disk *d, bool is_full);
 bool sim_disk_damage(struct sim *s, int node);
 /* Takes an entry out of the set; the log is as it was. */
 void sim_disk_forget(struct sim_disk *d, struct str id);
+/* Positions in the log as it is now are of volumes that it knows nothing of any
+ * more. */
+void sim_disk_outgrow(struct sim_disk *d);
 /* What is there under a name. */
 enum engine_known sim_disk_find(const struct sim_disk *d, struct str id,
     uint64_t *ret_version, struct str *ret_body);

@@ -342,6 +342,12 @@ sim_disk_forget(struct sim_disk *d, struct str id)
 	memmove(it, it + 1, (d->n_items - i) * sizeof(*it));
 }
 
+void
+sim_disk_outgrow(struct sim_disk *d)
+{
+	d->old_log = d->n_log;
+}
+
 /* --- writing --- */
 
 void

@@ -40,7 +40,7 @@ struct sim_disk {
 	struct item *items; /* by key */
 	size_t n_items, cap_items;
 	struct entry *log;
-	size_t n_log, cap_log;
+	size_t n_log, cap_log, old_log; /* below old_log: sim_disk_outgrow() */
 	struct text_file *texts;
 	size_t n_texts;
 };

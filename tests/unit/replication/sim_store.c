@@ -365,6 +365,8 @@ st_log_read(void *st, size_t path_no, struct engine_pos *pos, size_t max,
 	if (i > 0 && (!id128_eq(&pos->path, &d->path) || i > d->n_log ||
 			 d->log[i - 1].mark != pos->check))
 		return err_set(e, ERR_RETRY, "another log");
+	if (i > 0 && i < d->old_log)
+		return err_set(e, ERR_NOT_FOUND, "long gone");
 	for (; i < d->n_log && n < max && rc == 0; i++, n++) {
 		rc = fn(arg, &d->log[i].r);
 		if (rc < 0)
