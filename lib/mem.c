@@ -18,6 +18,21 @@ mem_alloc(size_t size)
 }
 
 void *
+mem_alloc_aligned(size_t align, size_t size)
+{
+	int err = fault_check(FAULT_ALLOC);
+	void *p = NULL;
+
+	if (err == 0)
+		err = posix_memalign(&p, align, size == 0 ? 1 : size);
+	if (err != 0) {
+		errno = err;
+		return NULL;
+	}
+	return p;
+}
+
+void *
 mem_zalloc(size_t size)
 {
 	int err = fault_check(FAULT_ALLOC);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 void *mem_alloc(size_t size);
+void *mem_alloc_aligned(size_t align, size_t size); /* a power of two */
 void *mem_zalloc(size_t size);
 void *mem_realloc(void *p, size_t size);
 #define mem_free(pp)                                                           \

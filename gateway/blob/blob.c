@@ -105,6 +105,23 @@ blob_put_write(struct blob_put *u, const void *p, size_t len, struct err *e)
 }
 
 int
+blob_put_lend(struct blob_put *u, const void *p, size_t len, struct err *e)
+{
+	OBJ_CHECK(u, PUT_MAGIC);
+	if (u->ops->put_lend == NULL)
+		return u->ops->put_write(u->impl, p, len, e);
+	return u->ops->put_lend(u->impl, p, len, e);
+}
+
+void
+blob_put_settle(struct blob_put *u)
+{
+	OBJ_CHECK(u, PUT_MAGIC);
+	if (u->ops->put_settle != NULL)
+		u->ops->put_settle(u->impl);
+}
+
+int
 blob_put_commit(struct blob_put **up, struct blob_info *ret, struct err *e)
 {
 	struct blob_put *u = *up;

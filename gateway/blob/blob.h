@@ -56,6 +56,11 @@ int blob_put_begin(struct blob *b, struct str group,
     struct err *e);
 int blob_put_write(struct blob_put *u, const void *p, size_t len,
     struct err *e);
+/* Without a copy, if the backend can; BLOB_LENT and BLOB_LEND_ALIGN as there. */
+#define BLOB_LENT 4
+#define BLOB_LEND_ALIGN 4096
+int blob_put_lend(struct blob_put *u, const void *p, size_t len, struct err *e);
+void blob_put_settle(struct blob_put *u);
 int blob_put_commit(struct blob_put **up, struct blob_info *ret, struct err *e);
 void blob_put_abort(struct blob_put **up);
 /* ERR_RETRY: nothing is promised, but it may have been stored: it can be tried
@@ -116,6 +121,9 @@ struct blob_ops { /* same order and contracts as above */
 	    const struct blob_owner *owner, uint64_t size_hint, void **ret,
 	    struct err *e);
 	int (*put_write)(void *put, const void *p, size_t len, struct err *e);
+	/* Both may be NULL: then what is lent is written. */
+	int (*put_lend)(void *put, const void *p, size_t len, struct err *e);
+	void (*put_settle)(void *put);
 	int (*put_commit)(void *put, struct blob_info *ret, struct err *e);
 	void (*put_abort)(void *put);
 	int (*put_whole)(void *impl, struct str group,

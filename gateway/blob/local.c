@@ -10,6 +10,8 @@
 #include <stdio.h>
 
 _Static_assert(BLOB_ID_MAX == ENGINE_FILE_ID_MAX, "IDs fit");
+_Static_assert(BLOB_LENT == ENGINE_LENT, "lent for as long");
+_Static_assert(BLOB_LEND_ALIGN == ENGINE_LEND_ALIGN, "aligned alike");
 _Static_assert((int)BLOB_CLASS_S3 == (int)ENGINE_CLASS_S3, "same classes");
 _Static_assert((int)BLOB_CLASS_INDEX == (int)ENGINE_CLASS_INDEX, "the same");
 
@@ -61,6 +63,18 @@ static int
 local_put_write(void *put, const void *p, size_t len, struct err *e)
 {
 	return engine_upload_write(put, p, len, e);
+}
+
+static int
+local_put_lend(void *put, const void *p, size_t len, struct err *e)
+{
+	return engine_upload_lend(put, p, len, e);
+}
+
+static void
+local_put_settle(void *put)
+{
+	engine_upload_settle(put);
 }
 
 static int
@@ -268,6 +282,8 @@ static const struct blob_ops local_ops = {
 	.close = local_close,
 	.put_begin = local_put_begin,
 	.put_write = local_put_write,
+	.put_lend = local_put_lend,
+	.put_settle = local_put_settle,
 	.put_commit = local_put_commit,
 	.put_abort = local_put_abort,
 	.put_whole = local_put_whole,

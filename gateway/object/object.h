@@ -180,6 +180,12 @@ struct put; /* bytes on their way; becomes an object or a part */
 int put_begin(struct store *s, const struct bucket *b, struct str key,
     uint64_t size, struct put **ret, struct err *e);
 int put_write(struct put *p, const void *data, size_t len, struct err *e);
+/* As put_write(), but without a copy if it can be: @data stays as it is until
+ * PUT_LENT more of these calls have returned, or put_settle(), or the put has
+ * ended. It should lie, and be long, as BLOB_LEND_ALIGN says. */
+#define PUT_LENT 4
+int put_lend(struct put *p, const void *data, size_t len, struct err *e);
+void put_settle(struct put *p);
 /* The whole body in one piece, which must stay until the put's end: a small one
  * is stored by put_commit() only, in one go with its record. */
 int put_hold(struct put *p, const void *data, size_t len, struct err *e);

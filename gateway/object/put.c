@@ -172,7 +172,7 @@ end_extent(struct put *p, struct err *e)
 }
 
 static int
-stream(struct put *p, const char *data, size_t len, struct err *e)
+stream(struct put *p, const char *data, size_t len, bool lent, struct err *e)
 {
 	int rc;
 
@@ -193,7 +193,8 @@ stream(struct put *p, const char *data, size_t len, struct err *e)
 		x = &p->x[p->n - 1];
 		if (n > p->cur_limit - x->len)
 			n = (size_t)(p->cur_limit - x->len);
-		rc = blob_put_write(p->cur, data, n, e);
+		rc = lent ? blob_put_lend(p->cur, data, n, e)
+		          : blob_put_write(p->cur, data, n, e);
 		if (rc < 0)
 			return rc;
 		x->len += n;
@@ -231,7 +232,7 @@ flush_buffer(struct put *p, struct err *e)
 
 	p->buf_len = 0;
 	p->total -= n; /* stream() counts them again */
-	rc = stream(p, p->buf, n, e);
+	rc = stream(p, p->buf, n, false, e);
 	mem_free(&p->buf);
 	p->buf_size = 0;
 	return rc;
@@ -277,12 +278,13 @@ store_whole(struct put *p, struct str body, struct err *e)
 }
 
 static int
-write_bytes(struct put *p, const void *data, size_t len, struct err *e)
+write_bytes(struct put *p, const void *data, size_t len, bool lent,
+    struct err *e)
 {
 	int rc;
 
 	if (p->n > 0)
-		return stream(p, data, len, e);
+		return stream(p, data, len, lent, e);
 	if (p->total == 0 && len == p->expected && len <= extent_limit(p)) {
 		rc = store_whole(p, str_mem(data, len), e);
 		if (rc == 0)
@@ -290,10 +292,10 @@ write_bytes(struct put *p, const void *data, size_t len, struct err *e)
 		return rc;
 	}
 	if (p->expected > p->buf_max && p->expected != UINT64_MAX)
-		return stream(p, data, len, e);
+		return stream(p, data, len, lent, e);
 	if (len > p->buf_max - p->buf_len) {
 		rc = flush_buffer(p, e);
-		return rc < 0 ? rc : stream(p, data, len, e);
+		return rc < 0 ? rc : stream(p, data, len, lent, e);
 	}
 	if (len > p->buf_size - p->buf_len) {
 		rc = grow_buffer(p, p->buf_len + len, e);
@@ -306,8 +308,8 @@ write_bytes(struct put *p, const void *data, size_t len, struct err *e)
 	return 0;
 }
 
-int
-put_write(struct put *p, const void *data, size_t len, struct err *e)
+static int
+add_bytes(struct put *p, const void *data, size_t len, bool lent, struct err *e)
 {
 	int rc;
 
@@ -319,10 +321,30 @@ put_write(struct put *p, const void *data, size_t len, struct err *e)
 	if (p->expected != UINT64_MAX && len > p->expected - p->total)
 		rc = err_set(e, ERR_INVALID, "more bytes than announced");
 	else
-		rc = write_bytes(p, data, len, e);
+		rc = write_bytes(p, data, len, lent, e);
 	if (rc < 0)
 		p->is_failed = true;
 	return rc;
+}
+
+int
+put_write(struct put *p, const void *data, size_t len, struct err *e)
+{
+	return add_bytes(p, data, len, false, e);
+}
+
+int
+put_lend(struct put *p, const void *data, size_t len, struct err *e)
+{
+	return add_bytes(p, data, len, true, e);
+}
+
+void
+put_settle(struct put *p)
+{
+	OBJ_CHECK(p, PUT_MAGIC);
+	if (p->cur != NULL)
+		blob_put_settle(p->cur);
 }
 
 int

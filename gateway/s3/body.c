@@ -209,6 +209,12 @@ s3_body_add(struct s3_body *b, unsigned mask)
 
 /* --- digests --- */
 
+/* What a thread of its own is for. The others are made of bytes that have just
+ * come, and still are in the worker's cache. */
+#define HEAVY                                                                  \
+	(HASH_BIT(HASH_MD5) | HASH_BIT(HASH_SHA1) | HASH_BIT(HASH_SHA256) |    \
+	    HASH_BIT(HASH_SHA512))
+
 static void
 hand_over(struct s3_body *b)
 {
@@ -224,6 +230,7 @@ digest(struct s3_body *b, const char *p, size_t n)
 		hashes_update(&b->hashes, p, n);
 		return;
 	}
+	hashes_update(&b->light, p, n);
 	if (b->to_hash.len > 0 && b->to_hash.p + b->to_hash.len != p)
 		hand_over(b);
 	if (b->to_hash.len == 0)
@@ -234,8 +241,12 @@ digest(struct s3_body *b, const char *p, size_t n)
 void
 s3_body_parallel(struct s3_body *b)
 {
-	MUST(b->hasher == NULL);
+	MUST(b->hasher == NULL && b->got == 0);
 	b->hasher = hasher_start(&b->hashes);
+	if (b->hasher == NULL)
+		return;
+	hashes_init(&b->hashes, b->mask & HEAVY);
+	hashes_init(&b->light, b->mask & ~HEAVY);
 }
 
 void
@@ -313,6 +324,18 @@ verify_checksum(struct s3_body *b, struct err *e)
 	    checksum_name(b->want.alg));
 }
 
+static void
+take_light(struct s3_body *b)
+{
+	struct hash_values v;
+
+	hashes_final(&b->light, &v);
+	for (unsigned i = 0; i < HASH_ALGS; i++)
+		if ((v.mask & HASH_BIT(i)) != 0)
+			memcpy(b->values.v[i], v.v[i], sizeof(v.v[i]));
+	b->values.mask |= v.mask;
+}
+
 static int
 verify(struct s3_body *b, struct err *e)
 {
@@ -325,6 +348,8 @@ verify(struct s3_body *b, struct err *e)
 		hasher_wait(b->hasher, hasher_mark(b->hasher));
 	}
 	hashes_final(&b->hashes, &b->values);
+	if (b->hasher != NULL)
+		take_light(b);
 	rc = verify_hash(b, e);
 	if (rc == 0)
 		rc = verify_md5(b, e);

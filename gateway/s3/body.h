@@ -22,6 +22,8 @@ struct s3_body {
 	struct hasher *hasher; /* NULL: digests are made while reading */
 	struct str to_hash;    /* read, not given to the hasher yet */
 	struct hashes hashes;
+	struct hashes
+	    light; /* with a hasher: what costs less than handing over */
 	unsigned mask;
 	bool is_ended;
 	bool has_md5;
@@ -44,8 +46,8 @@ int s3_body_open(struct s3_req *r, uint64_t max, unsigned flags, unsigned mask,
 void s3_body_add(struct s3_body *b, unsigned mask);
 int s3_body_read(struct s3_body *b, void *p, size_t len, size_t *ret_len,
     struct err *e);
-/* Digests on a thread of their own from here on, if there is one to be had.
- * Then what s3_body_fill() reads must stay as it is until hasher_wait(), and
+/* Before the first read: digests on a thread of their own, if there is one to be
+ * had. Then what s3_body_fill() reads must stay as it is until hasher_wait(), and
  * s3_body_alone() comes before the bytes or @b go. */
 void s3_body_parallel(struct s3_body *b);
 void s3_body_alone(struct s3_body *b);

@@ -11,7 +11,7 @@
 #define HASHER_MAGIC 0x4a511e7au
 
 enum {
-	QUEUE = 8
+	QUEUE = 16
 };
 
 struct hasher {
@@ -21,7 +21,8 @@ struct hasher {
 	struct cond more, less; /* for the thread; for the worker */
 	struct str queue[QUEUE];
 	uint64_t added, done; /* pieces */
-	bool is_idle, is_waited, is_stopped;
+	uint64_t wanted;      /* the worker sleeps until that many are done */
+	bool is_idle, is_stopped;
 	pthread_t thread;
 };
 
@@ -48,7 +49,7 @@ run(void *arg)
 		hashes_update(x->h, s.p, s.len);
 		lock_take(&x->lock);
 		x->done++;
-		if (x->is_waited)
+		if (x->done == x->wanted)
 			cond_signal(&x->less);
 	}
 	lock_drop(&x->lock);
@@ -98,11 +99,10 @@ hasher_start(struct hashes *h)
 static void
 wait_done(struct hasher *x, uint64_t mark)
 {
-	while (x->done < mark) {
-		x->is_waited = true;
+	x->wanted = mark;
+	while (x->done < mark)
 		cond_wait(&x->less, &x->lock);
-		x->is_waited = false;
-	}
+	x->wanted = 0;
 }
 
 void
@@ -126,13 +126,20 @@ hasher_mark(const struct hasher *x)
 }
 
 void
-hasher_wait(struct hasher *x, uint64_t mark)
+hasher_wait_far(struct hasher *x, uint64_t mark, uint64_t later)
 {
 	OBJ_CHECK(x, HASHER_MAGIC);
-	MUST(mark <= x->added);
+	MUST(mark <= later && later <= x->added);
 	lock_take(&x->lock);
-	wait_done(x, mark);
+	if (x->done < mark)
+		wait_done(x, later);
 	lock_drop(&x->lock);
+}
+
+void
+hasher_wait(struct hasher *x, uint64_t mark)
+{
+	hasher_wait_far(x, mark, mark);
 }
 
 void

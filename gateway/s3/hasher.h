@@ -5,8 +5,8 @@
  * processors: beyond that nothing would be gained, and the worker digests by
  * itself.
  *
- * A1  Bytes that were added are not changed before hasher_wait() has passed
- *     them; the digests belong to the hasher until hasher_wait() for all. */
+ * A1  Bytes that were added are not changed before a wait has passed them; the
+ *     digests belong to the hasher until hasher_wait() for all. */
 #ifndef GATEWAY_S3_HASHER_H
 #define GATEWAY_S3_HASHER_H
 
@@ -20,6 +20,9 @@ void hasher_add(struct hasher *x, const void *p, size_t len);
 /* How much was added so far, for hasher_wait(). */
 uint64_t hasher_mark(const struct hasher *x);
 void hasher_wait(struct hasher *x, uint64_t mark);
+/* Returns at once when @mark is passed, else once @later is: who has to sleep
+ * sleeps for longer, and is woken less often. */
+void hasher_wait_far(struct hasher *x, uint64_t mark, uint64_t later);
 /* What was not waited for may be left out. NULL in *xp is fine. */
 void hasher_stop(struct hasher **xp);
 

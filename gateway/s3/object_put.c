@@ -9,7 +9,7 @@
 #include "gateway/s3/headers.h"
 
 enum {
-	RING = 4,
+	RING = 8,
 	PARALLEL_MIN = 2 * 1024 * 1024 /* below, a thread costs what it gains */
 };
 
@@ -91,6 +91,7 @@ store_stream(struct s3_body *b, struct str key, struct put **ret, struct err *e)
 {
 	struct ring g = { 0 };
 	struct put *p = NULL;
+	bool lend;
 	size_t n;
 	int rc;
 
@@ -99,21 +100,26 @@ store_stream(struct s3_body *b, struct str key, struct put **ret, struct err *e)
 		return rc;
 	rc =
 	    put_begin(b->r->s3->conf.store, &b->r->bucket, key, b->size, &p, e);
+	lend = g.n > PUT_LENT;
 	for (unsigned i = 0; rc == 0; i = (i + 1) % g.n) {
 		if (b->hasher != NULL)
-			hasher_wait(b->hasher, g.mark[i]);
+			hasher_wait_far(b->hasher, g.mark[i],
+			    g.mark[(i + (g.n - 1) / 2) % g.n]);
 		rc = s3_body_fill(b, g.buf[i], S3_IO_SIZE, &n, e);
 		if (b->hasher != NULL)
 			g.mark[i] = hasher_mark(b->hasher);
 		if (rc == 0 && n > 0)
-			rc = put_write(p, g.buf[i], n, e);
+			rc = lend ? put_lend(p, g.buf[i], n, e)
+			          : put_write(p, g.buf[i], n, e);
 		if (rc == 0 && n < S3_IO_SIZE)
 			break;
 	}
-	ring_put(b, &g);
 	if (rc < 0)
 		put_abort(&p);
 	else
+		put_settle(p);
+	ring_put(b, &g);
+	if (rc == 0)
 		*ret = p;
 	return rc;
 }

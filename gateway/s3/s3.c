@@ -74,7 +74,9 @@ s3_mem_get(struct s3 *s, size_t size, void **ret, struct err *e)
 			p = s->pool[--s->n_pool];
 		lock_drop(&s->lock);
 	}
-	if (p == NULL)
+	if (p == NULL && size == S3_IO_SIZE)
+		p = mem_alloc_aligned(BLOB_LEND_ALIGN, size);
+	else if (p == NULL)
 		p = mem_alloc(size);
 	if (p == NULL) {
 		atomic_fetch_sub(&s->memory, size);

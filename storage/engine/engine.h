@@ -98,6 +98,15 @@ int engine_upload_begin(struct engine *g, const struct engine_owner *owner,
     uint64_t size_hint, struct engine_upload **ret, struct err *e);
 int engine_upload_write(struct engine_upload *u, const void *p, size_t len,
     struct err *e);
+/* Without a copy, where @p and @len are multiples of ENGINE_LEND_ALIGN: the bytes
+ * stay as they are until ENGINE_LENT more of these calls have returned, or
+ * engine_upload_settle(), or @u has ended. An error may be of bytes before. */
+#define ENGINE_LENT 4
+#define ENGINE_LEND_ALIGN 4096
+int engine_upload_lend(struct engine_upload *u, const void *p, size_t len,
+    struct err *e);
+/* Failures are kept for the commit. */
+void engine_upload_settle(struct engine_upload *u);
 /* Durable on 0 (E1). Frees @u either way. @ext: file ID extension, may be "". */
 int engine_upload_commit(struct engine_upload **up, const char *ext,
     struct engine_file_info *ret, struct err *e);

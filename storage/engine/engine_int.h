@@ -364,6 +364,10 @@ int large_begin(struct path *p, uint64_t size_hint, struct large_writer **ret,
     struct err *e);
 int large_write(struct large_writer *w, const void *p, size_t len,
     struct err *e);
+/* As engine_upload_lend(); large_settle() as engine_upload_settle(). */
+int large_lend(struct large_writer *w, const void *p, size_t len,
+    struct err *e);
+void large_settle(struct large_writer *w);
 /* Before large_crc32() and large_finish(): all is written. */
 int large_drain(struct large_writer *w, struct err *e);
 uint64_t large_size(const struct large_writer *w);
@@ -410,15 +414,25 @@ void zero_end(struct path *p);
 
 struct io_job {
 	struct io_job *next;
-	void (*fn)(struct io_job *j);
+	/* What was submitted, one or more pieces in order; not after it has
+	 * failed. */
+	int (
+	    *fn)(struct io_job *j, const struct iovec *v, int n, struct err *e);
+	struct iovec v[ENGINE_LENT];
+	unsigned n; /* pieces that are not done */
 	bool is_queued;
+	int rc; /* the first failure */
+	struct err why;
 };
 struct large_io;
 int large_io_start(struct path *p, struct err *e);
 void large_io_stop(struct path *p);
-void large_io_submit(struct path *p, struct io_job *j);
-/* Returns at once for one that was never submitted. */
-void large_io_wait(struct path *p, struct io_job *j);
+/* One more piece, which stays until it was waited for. Waits for a place. */
+void large_io_submit(struct path *p, struct io_job *j, struct str data);
+/* Until no more than the last @left pieces are to be done; whether any has
+ * failed so far. */
+int large_io_wait(struct path *p, struct io_job *j, unsigned left,
+    struct err *e);
 /* LARGE_IO_BUF bytes, aligned for O_DIRECT; NULL when all are lent. */
 void *large_io_buf_get(struct path *p);
 void large_io_buf_put(struct path *p, void *b);

@@ -36,9 +36,7 @@ enum {
 /* From here on a file goes to the disk directly and by way of largeio.c: the
  * page cache would cost more than the checksums. */
 #define DIRECT_MIN ((uint64_t)8 << 20)
-enum {
-	SECTOR = 4096
-};
+#define SECTOR ENGINE_LEND_ALIGN
 
 struct large_writer {
 	struct path *p;
@@ -50,13 +48,11 @@ struct large_writer {
 	uint32_t *blocks;
 	size_t n_blocks, cap_blocks;
 	/* by way of largeio.c; all above but accepted is then the job's while
-	 * it is queued */
-	uint8_t *bufs[2];
-	size_t fill; /* of bufs[0] */
+	 * it has pieces to do */
+	bool is_async;
+	uint8_t *bufs[2]; /* NULL until something has to be copied */
+	size_t fill;      /* of bufs[0] */
 	struct io_job job;
-	struct str job_data;
-	int job_rc;
-	struct err job_err;
 	char tmp[PATH_MAX], name[PATH_MAX]; /* name: "" until it is given */
 };
 
@@ -157,16 +153,15 @@ open_tmp(struct large_writer *w, uint64_t size_hint, struct err *e)
 		rc = fs_allocate(w->fd, 0, size_hint, e);
 	if (rc < 0)
 		return rc;
-	w->bufs[0] = large_io_buf_get(w->p);
-	w->bufs[1] = large_io_buf_get(w->p);
+	w->is_async = true;
 	/* Not every file system has it. */
-	if (w->bufs[0] != NULL && w->bufs[1] != NULL &&
-	    fs_open(w->tmp, O_WRONLY | O_DIRECT, &w->direct, NULL) < 0)
+	if (fs_open(w->tmp, O_WRONLY | O_DIRECT, &w->direct, NULL) < 0)
 		w->direct = -1;
 	return 0;
 }
 
-static void run_job(struct io_job *j);
+static int run_job(struct io_job *j, const struct iovec *v, int n,
+    struct err *e);
 
 int
 large_begin(struct path *p, uint64_t size_hint, struct large_writer **ret,
@@ -257,13 +252,12 @@ write_bytes(struct large_writer *w, struct str data, struct err *e)
 	return rc;
 }
 
+/* What was written behind the rest. */
 static int
-write_now(struct large_writer *w, struct str data, struct err *e)
+add_up(struct large_writer *w, struct str data, struct err *e)
 {
-	int rc = write_bytes(w, data, e);
+	int rc;
 
-	if (rc < 0)
-		return rc;
 	w->crc32 = hash_crc32(w->crc32, data.p, data.len);
 	while (data.len > 0) {
 		size_t left = ENGINE_BLOCK - (size_t)(w->size % ENGINE_BLOCK);
@@ -279,40 +273,85 @@ write_now(struct large_writer *w, struct str data, struct err *e)
 	return 0;
 }
 
-static void
-run_job(struct io_job *j)
+static int
+write_now(struct large_writer *w, struct str data, struct err *e)
+{
+	int rc = write_bytes(w, data, e);
+
+	return rc < 0 ? rc : add_up(w, data, e);
+}
+
+/* 1: it cannot be done at once. */
+static int
+write_together(struct large_writer *w, const struct iovec *v, int n,
+    struct err *e)
+{
+	struct err why = ERR_INIT;
+	int rc;
+
+	if (w->direct < 0 || n == 1)
+		return 1;
+	for (int i = 0; i < n; i++)
+		if (v[i].iov_len % SECTOR != 0)
+			return 1;
+	rc = fs_pwritev_all(w->direct, v, n, w->size, &why);
+	if (rc < 0 && why.sys_errno == EINVAL)
+		return 1; /* write_bytes() knows what to do */
+	if (rc < 0 && e != NULL)
+		*e = why;
+	return rc;
+}
+
+static int
+run_job(struct io_job *j, const struct iovec *v, int n, struct err *e)
 {
 	struct large_writer *w =
 	    (struct large_writer *)((char *)j -
 				    offsetof(struct large_writer, job));
+	int rc = write_together(w, v, n, e);
+	bool is_written = rc == 0;
 
-	w->job_rc = write_now(w, w->job_data, &w->job_err);
-}
+	for (int i = 0; i < n && rc >= 0; i++) {
+		struct str data = str_mem(v[i].iov_base, v[i].iov_len);
 
-/* Result of what was given to largeio.c last. */
-static int
-wait_job(struct large_writer *w, struct err *e)
-{
-	large_io_wait(w->p, &w->job);
-	if (w->job_rc < 0 && e != NULL)
-		*e = w->job_err;
-	return w->job_rc;
+		rc = is_written ? add_up(w, data, e) : write_now(w, data, e);
+	}
+	return rc;
 }
 
 static int
 push(struct large_writer *w, struct err *e)
 {
 	uint8_t *b = w->bufs[0];
-	int rc = wait_job(w, e);
 
-	if (rc < 0)
-		return rc;
-	w->job_data = str_mem(b, w->fill);
+	large_io_submit(w->p, &w->job, str_mem(b, w->fill));
 	w->bufs[0] = w->bufs[1];
 	w->bufs[1] = b;
 	w->fill = 0;
-	large_io_submit(w->p, &w->job);
-	return 0;
+	/* The one before it is free then. */
+	return large_io_wait(w->p, &w->job, 1, e);
+}
+
+/* Buffers to copy into; where there are none, all goes by way of the page cache
+ * from here on. */
+static int
+need_bufs(struct large_writer *w, struct err *e)
+{
+	int rc;
+
+	if (w->bufs[1] != NULL)
+		return 0;
+	w->bufs[0] = large_io_buf_get(w->p);
+	if (w->bufs[0] != NULL)
+		w->bufs[1] = large_io_buf_get(w->p);
+	if (w->bufs[1] != NULL)
+		return 0;
+	large_io_buf_put(w->p, w->bufs[0]);
+	w->bufs[0] = NULL;
+	rc = large_io_wait(w->p, &w->job, 0, e);
+	fs_close(&w->direct);
+	w->is_async = false;
+	return rc;
 }
 
 int
@@ -324,7 +363,9 @@ large_write(struct large_writer *w, const void *p, size_t len, struct err *e)
 	if (len > MAX_SIZE - w->accepted)
 		return err_set(e, ERR_TOO_BIG, "file over 256 GiB");
 	w->accepted += len;
-	if (w->bufs[1] == NULL)
+	if (w->is_async)
+		rc = need_bufs(w, e);
+	if (rc == 0 && !w->is_async)
 		return write_now(w, data, e);
 	while (data.len > 0 && rc == 0) {
 		size_t n = LARGE_IO_BUF - w->fill;
@@ -341,15 +382,38 @@ large_write(struct large_writer *w, const void *p, size_t len, struct err *e)
 }
 
 int
+large_lend(struct large_writer *w, const void *p, size_t len, struct err *e)
+{
+	int rc;
+
+	if (!w->is_async || w->fill > 0 || len % SECTOR != 0 ||
+	    (uintptr_t)p % SECTOR != 0) {
+		rc = large_write(w, p, len, e);
+		/* Those before, as if this one had been lent. */
+		large_settle(w);
+		return rc;
+	}
+	if (len > MAX_SIZE - w->accepted)
+		return err_set(e, ERR_TOO_BIG, "file over 256 GiB");
+	w->accepted += len;
+	large_io_submit(w->p, &w->job, str_mem(p, len));
+	return large_io_wait(w->p, &w->job, ENGINE_LENT, e);
+}
+
+void
+large_settle(struct large_writer *w)
+{
+	(void)large_io_wait(w->p, &w->job, 0, NULL);
+}
+
+int
 large_drain(struct large_writer *w, struct err *e)
 {
 	int rc = 0;
 
-	if (w->bufs[1] == NULL)
-		return 0;
 	if (w->fill > 0)
 		rc = push(w, e);
-	return rc < 0 ? rc : wait_job(w, e);
+	return rc < 0 ? rc : large_io_wait(w->p, &w->job, 0, e);
 }
 
 static int
@@ -491,7 +555,7 @@ large_end(struct large_writer **wp, bool keep)
 	*wp = NULL;
 	if (w == NULL)
 		return;
-	large_io_wait(w->p, &w->job);
+	large_settle(w);
 	fs_close(&w->fd);
 	fs_close(&w->direct);
 	if (!keep && w->name[0] != '\0')

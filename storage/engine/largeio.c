@@ -1,6 +1,9 @@
 /* storage/engine/largeio.c - threads that write large files while the uploader
  * receives and hashes the next bytes, and the buffers in between.
  *
+ * What comes while a thread writes for a job is its next turn's, all in one call:
+ * threads sleep and are woken less often the busier they are.
+ *
  * B1  Buffers are lent: at most MAX_BUFS per path. Who gets none writes itself.
  * Threads: two per path; the rest any. */
 #include "storage/engine/engine_int.h"
@@ -11,20 +14,57 @@
 enum {
 	IO_THREADS = 2,
 	MAX_BUFS = 64,
-	KEPT_BUFS = 4,
-	BUF_ALIGN = 4096
+	KEPT_BUFS = 4
 };
 
 struct large_io {
 	struct lock lock; /* LEAF */
 	struct cond more, done;
 	struct io_job *head, **tail;
+	unsigned n_waiting;
 	bool stop;
 	pthread_t threads[IO_THREADS];
 	unsigned n_threads;
 	void *bufs[KEPT_BUFS]; /* idle ones */
 	unsigned n_idle, n_lent;
 };
+
+static void
+enqueue(struct large_io *io, struct io_job *j)
+{
+	j->is_queued = true;
+	j->next = NULL;
+	*io->tail = j;
+	io->tail = &j->next;
+}
+
+/* All that @j has by now. Locked; not while it is written. */
+static void
+take_turn(struct large_io *io, struct io_job *j)
+{
+	struct iovec v[ENGINE_LENT];
+	struct err why = ERR_INIT;
+	unsigned n = j->n;
+	int rc = j->rc;
+
+	memcpy(v, j->v, n * sizeof(*v));
+	lock_drop(&io->lock);
+	if (rc == 0)
+		rc = j->fn(j, v, (int)n, &why);
+	lock_take(&io->lock);
+	if (j->rc == 0 && rc < 0) {
+		j->rc = rc;
+		j->why = why;
+	}
+	j->n -= n;
+	memmove(j->v, j->v + n, j->n * sizeof(*v));
+	if (j->n > 0)
+		enqueue(io, j); /* behind the others */
+	else
+		j->is_queued = false;
+	if (io->n_waiting > 0)
+		cond_broadcast(&io->done);
+}
 
 static void *
 io_main(void *arg)
@@ -43,11 +83,7 @@ io_main(void *arg)
 		io->head = j->next;
 		if (io->head == NULL)
 			io->tail = &io->head;
-		lock_drop(&io->lock);
-		j->fn(j);
-		lock_take(&io->lock);
-		j->is_queued = false;
-		cond_broadcast(&io->done);
+		take_turn(io, j);
 	}
 	lock_drop(&io->lock);
 	return NULL;
@@ -98,30 +134,43 @@ large_io_stop(struct path *p)
 	free(io);
 }
 
-void
-large_io_submit(struct path *p, struct io_job *j)
+static void
+wait_left(struct large_io *io, const struct io_job *j, unsigned left)
 {
-	struct large_io *io = p->io;
-
-	lock_take(&io->lock);
-	MUST(!j->is_queued);
-	j->is_queued = true;
-	j->next = NULL;
-	*io->tail = j;
-	io->tail = &j->next;
-	cond_signal(&io->more);
-	lock_drop(&io->lock);
+	io->n_waiting++;
+	while (j->n > left)
+		cond_wait(&io->done, &io->lock);
+	io->n_waiting--;
 }
 
 void
-large_io_wait(struct path *p, struct io_job *j)
+large_io_submit(struct path *p, struct io_job *j, struct str data)
 {
 	struct large_io *io = p->io;
 
 	lock_take(&io->lock);
-	while (j->is_queued)
-		cond_wait(&io->done, &io->lock);
+	wait_left(io, j, ENGINE_LENT - 1);
+	j->v[j->n++] = (struct iovec){ (void *)(uintptr_t)data.p, data.len };
+	if (!j->is_queued) {
+		enqueue(io, j);
+		cond_signal(&io->more);
+	}
 	lock_drop(&io->lock);
+}
+
+int
+large_io_wait(struct path *p, struct io_job *j, unsigned left, struct err *e)
+{
+	struct large_io *io = p->io;
+	int rc;
+
+	lock_take(&io->lock);
+	wait_left(io, j, left);
+	rc = j->rc;
+	if (rc < 0 && e != NULL)
+		*e = j->why;
+	lock_drop(&io->lock);
+	return rc;
 }
 
 void *
@@ -135,8 +184,8 @@ large_io_buf_get(struct path *p)
 		io->n_lent++;
 		if (io->n_idle > 0)
 			b = io->bufs[--io->n_idle];
-		else if (posix_memalign(&b, BUF_ALIGN, LARGE_IO_BUF) != 0)
-			b = NULL;
+		else
+			b = mem_alloc_aligned(ENGINE_LEND_ALIGN, LARGE_IO_BUF);
 		if (b == NULL)
 			io->n_lent--;
 	}

@@ -469,8 +469,8 @@ become_large(struct engine_upload *u, struct err *e)
 	return rc;
 }
 
-int
-engine_upload_write(struct engine_upload *u, const void *p, size_t len,
+static int
+add_bytes(struct engine_upload *u, const void *p, size_t len, bool lent,
     struct err *e)
 {
 	struct err why = ERR_INIT;
@@ -485,7 +485,8 @@ engine_upload_write(struct engine_upload *u, const void *p, size_t len,
 	if (u->large == NULL && len > u->g->c.small_limit - u->body.len)
 		rc = become_large(u, &why);
 	if (rc == 0 && u->large != NULL) {
-		rc = large_write(u->large, p, len, &why);
+		rc = lent ? large_lend(u->large, p, len, &why)
+		          : large_write(u->large, p, len, &why);
 		io_count(u->g, IO_WRITE, rc);
 	} else if (rc == 0) {
 		rc = buf_add(&u->body, p, len);
@@ -499,6 +500,28 @@ engine_upload_write(struct engine_upload *u, const void *p, size_t len,
 			*e = why;
 	}
 	return rc;
+}
+
+int
+engine_upload_write(struct engine_upload *u, const void *p, size_t len,
+    struct err *e)
+{
+	return add_bytes(u, p, len, false, e);
+}
+
+int
+engine_upload_lend(struct engine_upload *u, const void *p, size_t len,
+    struct err *e)
+{
+	return add_bytes(u, p, len, true, e);
+}
+
+void
+engine_upload_settle(struct engine_upload *u)
+{
+	OBJ_CHECK(u, UPLOAD_MAGIC);
+	if (u->large != NULL)
+		large_settle(u->large);
 }
 
 static int

@@ -246,12 +246,21 @@ test_streams(void **state)
 	engine_close(&g);
 }
 
+enum how {
+	WRITE,
+	LEND,    /* in pieces as they should be, but for the last */
+	LEND_ODD /* and some that cannot be taken as they are */
+};
+
+/* What was lent is overwritten as soon as it may be. */
 static int
-stream(struct engine *g, uint64_t seed, size_t size, uint64_t hint,
-    struct engine_file_info *ret)
+stream(struct engine *g, enum how how, uint64_t seed, size_t size,
+    uint64_t hint, struct engine_file_info *ret)
 {
-	static const size_t chunks[] = { 262144, 10007, 1, 524288, 4096 };
-	static char part[524288];
+	static const size_t odd[] = { 262144, 10007, 1, 524288, 4096 };
+	static const size_t even[] = { 262144, 8192, 524288, 262144, 4096 };
+	static _Alignas(ENGINE_LEND_ALIGN) char part[ENGINE_LENT + 1][524288];
+	const size_t *chunks = how == LEND ? even : odd;
 	struct engine_owner o = test_owner(seed);
 	struct engine_upload *u;
 	int rc = engine_upload_begin(g, &o, hint, &u, NULL);
@@ -259,23 +268,29 @@ stream(struct engine *g, uint64_t seed, size_t size, uint64_t hint,
 	if (rc < 0)
 		return rc;
 	for (size_t at = 0, k = 0; at < size && rc == 0; k++) {
-		size_t n =
-		    chunks[k % 5] < size - at ? chunks[k % 5] : size - at;
+		char *p = part[k % (ENGINE_LENT + 1)];
+		size_t n = chunks[k % 5];
 
-		test_fill(part, seed, at, n);
-		rc = engine_upload_write(u, part, n, NULL);
+		if (how == LEND_ODD && at < size / 2)
+			n = even[k % 5];
+		if (n > size - at)
+			n = size - at;
+		test_fill(p, seed, at, n);
+		rc = how == WRITE ? engine_upload_write(u, p, n, NULL)
+		                  : engine_upload_lend(u, p, n, NULL);
 		at += n;
 	}
-	if (rc < 0) {
+	if (rc == 0 && how != WRITE)
+		engine_upload_settle(u);
+	if (rc < 0)
 		engine_upload_abort(&u);
-		return rc;
-	}
-	return engine_upload_commit(&u, "", ret, NULL);
+	memset(part, 0xee, sizeof(part));
+	return rc < 0 ? rc : engine_upload_commit(&u, "", ret, NULL);
 }
 
 /* Written directly, by other threads; on a real file system if there is one. */
 static void
-test_direct(void **state)
+walk_direct(enum how how)
 {
 	static const size_t big[] = { (9 << 20) + 123, 8 << 20,
 		(8 << 20) + 4096 };
@@ -285,28 +300,31 @@ test_direct(void **state)
 	struct engine_file_info i, f[6];
 	struct engine *g;
 
-	(void)state;
 	test_remove_dir();
 	setenv("TMPDIR", "/tmp", 0);
 	test_make_dir();
 	g = test_open(&c);
 	for (uint64_t k = 0; k < 6; k++) {
-		assert_int_equal(stream(g, k, big[k / 2],
+		assert_int_equal(stream(g, how, k, big[k / 2],
 				     k % 2 ? UINT64_MAX : big[k / 2], &f[k]),
 		    0);
 		test_reads(g, f[k].id, k, big[k / 2]);
 	}
 	/* It may be less than was said, or more. */
-	assert_int_equal(stream(g, 50, 300000, 9 << 20, &i), 0);
+	assert_int_equal(stream(g, how, 50, 300000, 9 << 20, &i), 0);
 	test_reads(g, i.id, 50, 300000);
-	assert_int_equal(stream(g, 51, 9 << 20, 8 << 20, &i), 0);
+	assert_int_equal(stream(g, how, 51, 9 << 20, 8 << 20, &i), 0);
 	test_reads(g, i.id, 51, 9 << 20);
+	/* One that is small at first. */
+	assert_int_equal(stream(g, how, 52, 3 << 20, 1, &i), 0);
+	test_reads(g, i.id, 52, 3 << 20);
 	for (uint64_t k = 0; k < 25; k++) {
 		struct id128 w = test_owner(100 + k).write_id;
 		int rc;
 
 		fault_arm(kinds[k % 5], 1 + k / 5 * 4, EIO, k % 2 == 1);
-		rc = stream(g, 100 + k, (8 << 20) + 99, (8 << 20) + 99, &i);
+		rc =
+		    stream(g, how, 100 + k, (8 << 20) + 99, (8 << 20) + 99, &i);
 		fault_disarm();
 		if (rc == 0)
 			test_reads(g, i.id, 100 + k, (8 << 20) + 99);
@@ -322,6 +340,52 @@ test_direct(void **state)
 		test_reads(g, f[k].id, k, big[k / 2]);
 	engine_close(&g);
 	unsetenv("TMPDIR");
+}
+
+static void
+test_direct(void **state)
+{
+	(void)state;
+	walk_direct(WRITE);
+}
+
+static void
+test_lent(void **state)
+{
+	(void)state;
+	walk_direct(LEND);
+}
+
+static void
+test_lent_odd(void **state)
+{
+	(void)state;
+	walk_direct(LEND_ODD);
+}
+
+/* Memory for the copies that an odd piece needs. */
+static void
+test_lent_no_memory(void **state)
+{
+	struct engine_conf c = test_conf(1);
+	struct engine *g = test_open(&c);
+	struct engine_file_info i;
+	unsigned failed = 0;
+
+	(void)state;
+	for (unsigned long k = 1; k < 20; k++) {
+		int rc;
+
+		fault_arm(FAULT_ALLOC, k, ENOMEM, k % 2 == 0);
+		rc = stream(g, LEND_ODD, k, (8 << 20) + 99, (8 << 20) + 99, &i);
+		fault_disarm();
+		failed += rc < 0;
+		assert_true(rc == 0 || rc == ERR_NO_MEMORY);
+		if (rc == 0)
+			test_reads(g, i.id, k, (8 << 20) + 99);
+	}
+	assert_in_range(failed, 1, 18);
+	engine_close(&g);
 }
 
 static int
@@ -365,7 +429,8 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, test_setup, test_teardown)
 	const struct CMUnitTest tests[] = { T(test_put_read_reopen),
 		T(test_ranges), T(test_deleting), T(test_write_id),
-		T(test_streams), T(test_direct), T(test_each) };
+		T(test_streams), T(test_direct), T(test_lent), T(test_lent_odd),
+		T(test_lent_no_memory), T(test_each) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -74,6 +74,38 @@ test_stop(void **state)
 	hasher_stop(&x);
 }
 
+/* Who has to wait for the oldest of eight waits for half of them. */
+static void
+test_far(void **state)
+{
+	struct hash_values a, b;
+	struct hashes alone, beside;
+	struct hasher *x;
+	uint64_t mark[8] = { 0 };
+	static unsigned char ring[8][SIZE];
+
+	(void)state;
+	hashes_init(&alone, MASK);
+	hashes_init(&beside, MASK);
+	x = hasher_start(&beside);
+	if (x == NULL)
+		return; /* one processor */
+	for (unsigned i = 0; i < PIECES; i++) {
+		hasher_wait_far(x, mark[i % 8], mark[(i + 3) % 8]);
+		fill(ring[i % 8], i);
+		hashes_update(&alone, ring[i % 8], SIZE);
+		hasher_add(x, ring[i % 8], SIZE);
+		mark[i % 8] = hasher_mark(x);
+	}
+	hasher_wait(x, hasher_mark(x));
+	hasher_wait_far(x, 0, hasher_mark(x));
+	hasher_stop(&x);
+	hashes_final(&alone, &a);
+	hashes_final(&beside, &b);
+	assert_memory_equal(a.v[HASH_MD5], b.v[HASH_MD5], 16);
+	assert_memory_equal(a.v[HASH_SHA256], b.v[HASH_SHA256], 32);
+}
+
 /* As many as there are processors, and again once they have gone. */
 static void
 test_limit(void **state)
@@ -103,6 +135,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_same),
+		cmocka_unit_test(test_far),
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_limit),
 	};
