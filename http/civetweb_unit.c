@@ -8,7 +8,8 @@
  * U2  accept() is ours: the acceptor knows every connection from its first
  *     moment, and never blocks (see server.c).
  * U3  recv() is used for headers only (bodies are read by body.c); it takes
- *     8 KiB at most, so that the buffers of idle threads stay small.
+ *     8 KiB at most, so that the buffers of idle threads stay small, and keeps
+ *     in mind whether that was all.
  * U4  A wait is not cut into quanta: server.c shuts sockets down to wake
  *     their threads, so that 1,000 idle ones do not wake up all the time.
  * U5  A worker's request buffer is a mapping: not one page of it is touched
@@ -18,8 +19,9 @@
  * U7  The scan of a header block asks isprint() and tolower() for each byte:
  *     ASCII's, inline, instead of the locale's by a call. (We never leave the
  *     C locale, where they are the same.)
- * U8  poll() for the next request of a plain connection is ours: the worker may
- *     come out of it with another connection (pool.h). What a connection is
+ * U8  poll() for the next request of a plain connection is ours, and the recv()
+ *     behind it: the worker may come out of them with another connection
+ *     (pool.h). What a connection is
  *     between two requests is its socket and how many requests it has had; all
  *     else civetweb sets anew for each request.
  * U9  The search for a header block's end is ours, a word at a time: theirs
@@ -252,15 +254,38 @@ unit_serves_none(void)
 	served = NULL;
 }
 
+static __thread bool is_drained;
+static __thread int wait_ms; /* of the wait for the next request */
+
+void
+unit_set_drained(bool is)
+{
+	is_drained = is;
+}
+
+bool
+unit_is_drained(void)
+{
+	return is_drained;
+}
+
+/* @c has had a request, and nothing of the next one. */
+static bool
+is_between(const struct mg_connection *c, int fd)
+{
+	return c != NULL && fd == c->client.sock && c->data_len == 0 &&
+	       c->handled_requests > 0 && !c->must_close;
+}
+
 static int
 unit_poll(struct pollfd *p, nfds_t n, int ms)
 {
 	struct mg_connection *c = served;
 
-	if (c != NULL && n == 1 && p->fd == c->client.sock && ms > 0 &&
-	    (p->events & (POLLIN | POLLOUT)) == POLLIN && c->data_len == 0 &&
-	    c->handled_requests > 0 && !c->must_close) {
-		switch (unit_on_wait(c)) {
+	if (n == 1 && ms > 0 && is_between(c, p->fd) &&
+	    (p->events & (POLLIN | POLLOUT)) == POLLIN) {
+		wait_ms = ms;
+		switch (unit_on_wait(c, false)) {
 		case UNIT_READS:
 			p->revents = POLLIN;
 			return 1;
@@ -278,10 +303,43 @@ unit_poll(struct pollfd *p, nfds_t n, int ms)
 	return poll(p, n, ms);
 }
 
+/* Waits for what the pool, mistaken, said was there. */
+static bool
+wait_again(struct mg_connection *c)
+{
+	struct pollfd pfd = { .events = POLLIN };
+
+	switch (unit_on_wait(c, true)) {
+	case UNIT_READS:
+		return true;
+	case UNIT_CLOSES:
+		return false;
+	case UNIT_WAITS:
+		break;
+	}
+	pfd.fd = c->client.sock;
+	thread_blocks();
+	return poll(&pfd, 1, wait_ms) == 1;
+}
+
 static ssize_t
 unit_recv(int fd, void *p, size_t len, int flags)
 {
-	return recv(fd, p, len < 8192 ? len : 8192, flags);
+	struct mg_connection *c = served;
+	ssize_t n;
+
+	if (len > 8192)
+		len = 8192;
+	while ((n = recv(fd, p, len, flags)) < 0 && errno == EAGAIN &&
+	       is_between(c, fd)) {
+		if (!wait_again(c)) {
+			errno = ECONNABORTED;
+			break;
+		}
+		fd = c->client.sock;
+	}
+	is_drained = n < (ssize_t)len;
+	return n;
 }
 
 static int

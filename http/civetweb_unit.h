@@ -59,14 +59,18 @@ unsigned unit_n_workers(const struct mg_context *ctx);  /* really started */
 void unit_wake_listeners(const struct mg_context *ctx); /* and refuse */
 
 /* Called where @conn, a plain connection that has had a request, would wait for
- * the next one. Implemented in server.c. */
+ * the next one. @is_empty: it was said to have something to read, and has not.
+ * Implemented in server.c. */
 enum unit_wait {
 	UNIT_READS,  /* there is something to read, of whatever connection @conn
 	                is now (unit_load()) */
 	UNIT_CLOSES, /* what it is now is to be closed */
 	UNIT_WAITS   /* as ever, for what it is now */
 };
-enum unit_wait unit_on_wait(struct mg_connection *conn);
+enum unit_wait unit_on_wait(struct mg_connection *conn, bool is_empty);
+/* The last recv(2) of this worker, here or in io.c, took all there was. */
+void unit_set_drained(bool is_drained);
+bool unit_is_drained(void);
 /* What @conn is between two requests, to the end of a worker's service of it. */
 #define UNIT_PARKED 96
 void unit_save(const struct mg_connection *conn, void *dst);

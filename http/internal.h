@@ -69,10 +69,13 @@ struct slot {
 	int fd;
 	_Atomic int64_t since_ns; /* begin of WAIT */
 	struct ip_addr ip;
-	bool is_trusted; /* a proxy whose X-Forwarded-* we believe */
-	int seen;        /* requests that reached us; its worker only */
-	bool is_known;   /* to epoll; its worker only */
-	_Atomic bool is_parked;
+	bool is_trusted;  /* a proxy whose X-Forwarded-* we believe */
+	int seen;         /* requests that reached us; its worker only */
+	_Atomic int park; /* pool.c */
+	bool is_known;    /* to epoll; these four: its owner only */
+	bool is_quiet;    /* no events until it is parked */
+	bool is_drained;  /* the last read took all there was */
+	bool is_unsure;   /* unless an end has come behind it */
 	char parked[UNIT_PARKED];
 	struct slot *next_ready; /* pool.c */
 	struct http_req *later;  /* to be gone on with; its owner only */

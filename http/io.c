@@ -4,6 +4,8 @@
  * time spent waiting for the peer counts for the minimal rate, over windows of
  * five minutes. http_server_cut() shuts the socket down, which ends a wait.
  * Threads: the connection's worker. */
+#include "http/pool.h"
+
 #include "http/internal.h"
 #include "lib/clock.h"
 #include "lib/thread.h"
@@ -36,6 +38,8 @@ wait_for(struct http_req *r, short events, int ms, struct err *e)
 	int n;
 
 	thread_blocks();
+	if (events == POLLIN && r->ssl == NULL)
+		pool_quiet(r->s->pool, r->slot, r->s->slots);
 	do {
 		n = poll(&pfd, 1, ms);
 	} while (n < 0 && errno == EINTR);
@@ -92,6 +96,7 @@ http_io_read(struct http_req *r, void *p, size_t len, int idle_ms,
 			}
 		} else {
 			n = recv(r->fd, p, len, MSG_DONTWAIT);
+			unit_set_drained(n < 0 || (size_t)n < len);
 			if (n == 0) {
 				*ret_len = 0;
 				return 0;

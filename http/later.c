@@ -186,6 +186,7 @@ http_later_leave(struct http_req *r)
 	r->keeps_alive = unit_keeps_alive(r->conn);
 	r->buf = r->raw.buf;
 	r->buf_size = (size_t)r->raw.buf_size;
+	r->slot->is_drained = unit_is_drained();
 	unit_detach(r->conn, r->slot->parked, other->buf);
 	other->buf = NULL;
 	r->conn = NULL;

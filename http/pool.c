@@ -19,8 +19,17 @@ enum {
 	WATCH_MS = 2,
 	ENOUGH = 8,      /* events in WATCH_MS to judge by */
 	WATCH_IDLE = 50, /* looks without need until the watcher sleeps */
-	ACTIVE_MAX = 64
+	ACTIVE_MAX = 64,
+	EVENTS_MAX = 16
 };
+
+/* slot->park */
+enum {
+	PARK_OWNED,
+	PARK_EVENT, /* owned, and an event has come */
+	PARK_PARKED
+};
+
 #define KICK UINT32_MAX /* an event of p->kick, not of a slot */
 
 struct sleeper {
@@ -29,7 +38,7 @@ struct sleeper {
 };
 
 struct pool {
-	int fd; /* epoll: each parked connection, one event each */
+	int fd; /* epoll: each connection that was parked once */
 	int narrow, wide;
 	_Atomic int n; /* active threads wanted: one of both (watch()) */
 	pthread_mutex_t m;
@@ -113,18 +122,26 @@ watch_on(struct pool *p)
 		futex_wake(&p->wanted);
 }
 
+static void
+add_ready(struct pool *p, struct slot *const *slots, unsigned n)
+{
+	pthread_mutex_lock(&p->ready_m);
+	for (unsigned i = 0; i < n; i++) {
+		slots[i]->next_ready = NULL;
+		*p->ready_end = slots[i];
+		p->ready_end = &slots[i]->next_ready;
+	}
+	atomic_fetch_add(&p->n_ready, n);
+	pthread_mutex_unlock(&p->ready_m);
+}
+
 void
 pool_ready(struct pool *p, struct slot *slot)
 {
 	/* The last request of all may have ended, and the pool with it, before
 	 * this thread has returned. */
 	atomic_fetch_add(&p->callers, 1);
-	pthread_mutex_lock(&p->ready_m);
-	slot->next_ready = NULL;
-	*p->ready_end = slot;
-	p->ready_end = &slot->next_ready;
-	atomic_fetch_add(&p->n_ready, 1);
-	pthread_mutex_unlock(&p->ready_m);
+	add_ready(p, &slot, 1);
 	kick(p);
 	atomic_fetch_sub(&p->callers, 1);
 }
@@ -212,33 +229,139 @@ sleep_until_active(struct pool *p)
 	step_in(p);
 }
 
-/* The owner of what @ev tells of. */
+/* --- connections --- */
+
+void
+pool_forget(struct slot *slot)
+{
+	atomic_store(&slot->park, PARK_OWNED);
+	slot->is_known = slot->is_quiet = false;
+}
+
+bool
+pool_has(struct slot *slot)
+{
+	return atomic_load(&slot->park) == PARK_PARKED;
+}
+
+void
+pool_was_empty(struct slot *slot)
+{
+	unit_set_drained(true);
+	slot->is_unsure = false;
+}
+
+/* False: no memory in the kernel. It looks at what is there: nothing is lost. */
+static bool
+listen_to(struct pool *p, struct slot *slot, struct slot *slots,
+    uint32_t events)
+{
+	struct epoll_event ev = { .events = events,
+		.data = { .u32 = (uint32_t)(slot - slots) } };
+
+	if (epoll_ctl(p->fd, slot->is_known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD,
+		slot->fd, &ev) != 0)
+		return false;
+	slot->is_known = true;
+	return true;
+}
+
+void
+pool_quiet(struct pool *p, struct slot *slot, struct slot *slots)
+{
+	if (slot->is_known && !slot->is_quiet && listen_to(p, slot, slots, 0))
+		slot->is_quiet = true;
+}
+
+/* True: it is parked, and may be another's already. */
+static bool
+park(struct pool *p, struct slot *slot, struct slot *slots,
+    enum unit_wait *ret_else)
+{
+	int park = PARK_OWNED;
+
+	if (!slot->is_known || slot->is_quiet) {
+		if (!listen_to(p, slot, slots,
+			EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET)) {
+			*ret_else = UNIT_WAITS;
+			return false;
+		}
+		slot->is_quiet = slot->is_unsure = false;
+	} else if (!slot->is_drained || slot->is_unsure) {
+		*ret_else = UNIT_READS;
+		return false;
+	}
+	if (!atomic_compare_exchange_strong(&slot->park, &park, PARK_PARKED)) {
+		/* What the event told of may have been read already, but for
+		 * an end. */
+		atomic_store(&slot->park, PARK_OWNED);
+		slot->is_unsure = true;
+		*ret_else = UNIT_READS;
+		return false;
+	}
+	if (mine != NULL && atomic_load(&p->active) > p->n)
+		step_out();
+	return true;
+}
+
+/* The caller is the owner of what @ev tells of; NULL: somebody else. */
 static struct slot *
-own(struct pool *p, const struct epoll_event *ev, struct slot *slots)
+own(const struct epoll_event *ev, struct slot *slots)
 {
 	struct slot *slot = &slots[ev->data.u32];
+	int park = PARK_PARKED;
 
-	atomic_fetch_add_explicit(&p->taken, 1, memory_order_relaxed);
-	MUST(atomic_exchange(&slot->is_parked, false)); /* Q2 */
+	while (!atomic_compare_exchange_weak(&slot->park, &park,
+	    park == PARK_PARKED ? PARK_OWNED : PARK_EVENT))
+		;
+	if (park != PARK_PARKED)
+		return NULL;
+	/* A read ends at urgent data too, which is more than it takes. */
+	slot->is_unsure = (ev->events & ~(uint32_t)EPOLLIN) != 0;
 	return slot;
 }
 
-/* One event of epoll within @ms; NULL: none, or a kick. */
-static struct slot *
-take_event(struct pool *p, struct slot *slots, int ms)
+/* Events within @ms. */
+static unsigned
+take_events(struct pool *p, struct slot *slots, struct slot **ret, int max,
+    int ms)
 {
-	struct epoll_event ev;
-	int n = epoll_wait(p->fd, &ev, 1, ms);
+	struct epoll_event ev[EVENTS_MAX];
+	int n = epoll_wait(p->fd, ev, max, ms);
+	unsigned got = 0;
 
 	MUST(n >= 0 || errno == EINTR);
-	if (n <= 0)
-		return NULL;
-	if (ev.data.u32 == KICK) {
-		/* Before the list is looked at. */
-		atomic_store(&p->is_kicked, false);
-		return NULL;
+	for (int i = 0; i < n; i++) {
+		struct slot *slot = NULL;
+
+		if (ev[i].data.u32 == KICK)
+			atomic_store(&p->is_kicked, false);
+		else
+			slot = own(&ev[i], slots);
+		if (slot != NULL)
+			ret[got++] = slot;
 	}
-	return own(p, &ev, slots);
+	return got;
+}
+
+/* A thread that comes from a wait (a PUT, above all) takes what is there before
+ * it goes to sleep, since the next one that waits would have to wake it again. */
+static struct slot *
+take_one(struct pool *p, struct slot *slots)
+{
+	struct slot *slot = take_ready(p);
+
+	if (slot != NULL)
+		return slot;
+	if (take_events(p, slots, &slot, 1, 0) == 0) {
+		/* It may have been a kick, which was for an active one. */
+		slot = take_ready(p);
+		if (atomic_load(&p->n_ready) > 0)
+			kick(p);
+		return slot;
+	}
+	atomic_fetch_add_explicit(&p->taken, 1, memory_order_relaxed);
+	return slot;
 }
 
 /* The next that is ready or can be read, which is the caller's now. */
@@ -247,60 +370,47 @@ next(struct pool *p, struct slot *slots)
 {
 	struct slot *slot;
 
-	/* A thread that comes from a wait (a PUT, above all) takes what is
-	 * there before it goes to sleep, since the next one that waits would
-	 * have to wake it again. */
 	if (mine == NULL && atomic_load(&p->active) >= p->n) {
-		slot = take_ready(p);
-		if (slot == NULL)
-			slot = take_event(p, slots, 0);
+		slot = take_one(p, slots);
 		if (slot != NULL)
 			return slot;
 	}
 	if (mine == NULL)
 		sleep_until_active(p);
 	while ((slot = take_ready(p)) == NULL) {
-		atomic_fetch_add(&p->polling, 1);
+		struct slot *got[EVENTS_MAX];
+		int polling = atomic_fetch_add(&p->polling, 1);
+		unsigned n = 0;
+
 		if (atomic_load(&p->n_ready) == 0)
-			slot = take_event(p, slots, -1);
-		if (atomic_fetch_sub(&p->polling, 1) == 1)
+			n = take_events(p, slots, got,
+			    polling == 0 ? EVENTS_MAX : 1, -1);
+		polling = atomic_fetch_sub(&p->polling, 1);
+		if (polling == 1)
 			watch_on(p);
-		if (slot != NULL)
-			return slot;
+		if (n == 0)
+			continue;
+		atomic_fetch_add_explicit(&p->taken, 1, memory_order_relaxed);
+		if (n > 1) {
+			add_ready(p, got + 1, n - 1);
+			kick(p);
+		}
+		return got[0];
 	}
 	return slot;
-}
-
-/* False: no memory in the kernel. Else @slot may be another's from here on. */
-static bool
-park(struct pool *p, struct slot *slot, struct slot *slots)
-{
-	struct epoll_event ev = { .events = EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
-		.data = { .u32 = (uint32_t)(slot - slots) } };
-	int op = slot->is_known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-
-	slot->is_known = true;
-	atomic_store(&slot->is_parked, true);
-	if (epoll_ctl(p->fd, op, slot->fd, &ev) != 0) {
-		atomic_store(&slot->is_parked, false);
-		slot->is_known = op == EPOLL_CTL_MOD;
-		return false;
-	}
-	if (mine != NULL && atomic_load(&p->active) > p->n)
-		step_out();
-	return true;
 }
 
 enum unit_wait
 pool_wait(struct pool *p, struct mg_connection *conn, struct slot *slot,
     struct slot *slots)
 {
-	enum unit_wait what = UNIT_READS;
+	enum unit_wait what;
 
 	if (slot != NULL) {
+		slot->is_drained = unit_is_drained();
 		unit_save(conn, slot->parked);
-		if (!park(p, slot, slots))
-			return UNIT_WAITS;
+		if (!park(p, slot, slots, &what))
+			return what;
 	}
 	for (;;) {
 		struct http_req *r;
@@ -308,6 +418,7 @@ pool_wait(struct pool *p, struct mg_connection *conn, struct slot *slot,
 		slot = next(p, slots);
 		r = slot->later;
 		slot->later = NULL;
+		what = UNIT_READS;
 		if (r == NULL)
 			break;
 		/* What unit_detach() has saved is what it is now. */
@@ -315,10 +426,8 @@ pool_wait(struct pool *p, struct mg_connection *conn, struct slot *slot,
 			what = UNIT_CLOSES;
 			break;
 		}
-		if (!park(p, slot, slots)) {
-			what = UNIT_WAITS;
+		if (!park(p, slot, slots, &what))
 			break;
-		}
 	}
 	unit_load(conn, slot->parked);
 	return what;

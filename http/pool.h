@@ -11,7 +11,8 @@
  *     a deferred request.
  * Q2  A connection is parked by its owner and taken by one thread; who has it
  *     from pool_wait() owns it. With a deferred request it is nobody's until
- *     pool_ready(), then of the thread that takes it from the list.
+ *     pool_ready(), then of the thread that takes it from the list. Parking and
+ *     taking are compare-and-swaps of slot->park.
  * Q3  Some `active` threads take events (two for each processor, more while most
  *     requests sleep); a thread is active until it is about to sleep
  *     (thread_blocks()) or its connection closes, then another one takes its
@@ -20,7 +21,14 @@
  *     them are made, within 2 * WATCH_MS.
  * Q5  While something is ready, a thread that waits in epoll has been woken, or
  *     some active one is on its way to the list. One is woken for many; when that
- *     one is held up, the next (Q3, Q4).
+ *     one is held up, the next (Q3, Q4). What one epoll_wait() told of, beyond
+ *     the first, is ready too; as much is taken only when no other thread waits.
+ * Q6  A connection is told to epoll once, edge-triggered: an event tells of new
+ *     bytes or an end. So its owner parks it only after a read that found less
+ *     than it asked for, since when no event has come, and whose event told of
+ *     no end; else it reads on. An event may be late, or of a connection that
+ *     had the slot before: what is taken may have nothing to read, and its owner
+ *     parks it again (unit_recv()).
  * Threads: workers; pool_start() and pool_stop() before and after them. */
 #ifndef HTTP_POOL_H
 #define HTTP_POOL_H
@@ -44,5 +52,13 @@ enum unit_wait pool_wait(struct pool *p, struct mg_connection *conn,
 void pool_ready(struct pool *p, struct slot *slot);
 /* This thread's connection closes. */
 void pool_leave(void);
+
+/* A slot's new connection. */
+void pool_forget(struct slot *slot);
+bool pool_has(struct slot *slot); /* it is parked, at this moment */
+/* Its owner, told to read, found nothing. */
+void pool_was_empty(struct slot *slot);
+/* Its owner waits for more of a request: no events of it until it is parked. */
+void pool_quiet(struct pool *p, struct slot *slot, struct slot *slots);
 
 #endif

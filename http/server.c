@@ -55,7 +55,7 @@ slot_new(struct http_server *s, int fd)
 			s->free_hint = i + 1;
 			s->slots[i].fd = fd;
 			s->slots[i].seen = 0;
-			s->slots[i].is_known = false;
+			pool_forget(&s->slots[i]);
 			s->slot_of_fd[fd] = (int32_t)i;
 			return &s->slots[i];
 		}
@@ -136,7 +136,7 @@ shut_expired(struct http_server *s)
 		struct slot *k = &s->slots[i];
 		int state = SLOT_WAIT, pending = 0;
 
-		if (atomic_load(&k->is_parked) &&
+		if (pool_has(k) &&
 		    atomic_load_explicit(&k->since_ns, memory_order_relaxed) <
 			oldest &&
 		    (ioctl(k->fd, FIONREAD, &pending) != 0 || pending == 0) &&
@@ -410,13 +410,15 @@ on_close(const struct mg_connection *c)
 }
 
 enum unit_wait
-unit_on_wait(struct mg_connection *conn)
+unit_on_wait(struct mg_connection *conn, bool is_empty)
 {
 	struct http_server *s = mg_get_user_data(mg_get_context(conn));
 	struct slot *slot = slot_of(s, unit_fd(conn));
 
 	if (slot == NULL && unit_fd(conn) >= 0)
 		return UNIT_WAITS;
+	if (is_empty)
+		pool_was_empty(slot);
 	return pool_wait(s->pool, conn, slot, s->slots);
 }
 
