@@ -51,4 +51,5 @@ X(GATE_ANNOUNCE, 62, GATE)
 X(TRACKER_ANNOUNCE, 63, TRACKER)
 X(FOUND, 64, NODE)           /* may this blank node found its group? */
 X(FORGET, 65, ADMIN)         /* a node or group that will not come back */
+X(HOME, 66, GATE)            /* a group for what is to stay together */
 /* clang-format on */

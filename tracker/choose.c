@@ -299,6 +299,30 @@ tcore_store(struct tcore *t, struct tcore_now now, const struct tcore_ask *a,
 	return 0;
 }
 
+int
+tcore_home(struct tcore *t, struct tcore_now now, char ret[FDFS_GROUP_LEN + 1],
+    struct err *e)
+{
+	struct tcore_ask anybody = { .form = FDFS_WIDE };
+	struct pick p;
+	int rc;
+
+	OBJ_CHECK(t, TCORE_MAGIC);
+	if (t->c.o.store_lookup == TCORE_LOOKUP_GROUP) {
+		p.g = tcore_group(t, str_of(t->c.o.store_group));
+		if (p.g == NULL)
+			return tcore_no_group(t, now,
+			    str_of(t->c.o.store_group), e);
+	} else {
+		rc = find_group(t, now, &anybody, &p, e);
+		if (rc < 0)
+			return rc;
+		p.g->stored = ++t->turn;
+	}
+	memcpy(ret, p.g->name, sizeof(p.g->name));
+	return 0;
+}
+
 /* --- downloads and changes --- */
 
 static uint32_t

@@ -129,6 +129,10 @@ struct tcore_ask {
 int tcore_store(struct tcore *t, struct tcore_now now,
     const struct tcore_ask *a, struct str group, bool all,
     struct fdfs_servers *ret, struct err *e);
+/* A group for a bucket, as store_lookup has it for an upload; that of
+ * store_group also when it takes none at present. */
+int tcore_home(struct tcore *t, struct tcore_now now,
+    char ret[FDFS_GROUP_LEN + 1], struct err *e);
 /* @command: FDFS_FETCH_ONE, _UPDATE, _ALL. Creel's nodes pass a change on to
  * the one that orders them: any is right for it, the source is preferred. */
 int tcore_fetch(struct tcore *t, struct tcore_now now,

@@ -277,6 +277,18 @@ on_forget(struct tracker *t, struct str args, struct err *e)
 }
 
 static int
+on_home(struct tracker *t, struct rpc_answer *a, struct err *e)
+{
+	char name[FDFS_GROUP_LEN + 1];
+	int rc;
+
+	lock_take(&t->lock);
+	rc = tcore_home(t->core, now(), name, e);
+	lock_drop(&t->lock);
+	return rc == 0 ? pack_str(&a->args, str_of(name)) : rc;
+}
+
+static int
 on_rpc(void *arg, const struct rpc_from *from, const struct rpc_request *q,
     struct rpc_answer *a, struct err *e)
 {
@@ -298,6 +310,8 @@ on_rpc(void *arg, const struct rpc_from *from, const struct rpc_request *q,
 		    from->server_id, e);
 		lock_drop(&t->lock);
 		return rc;
+	case RPC_HOME:
+		return on_home(t, a, e);
 	case RPC_FORGET:
 		return on_forget(t, q->args, e);
 	default:

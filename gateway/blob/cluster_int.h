@@ -67,12 +67,12 @@ struct cluster {
 	_Atomic int64_t end_ns; /* blob_cluster_hurry(); 0: no end in sight */
 	_Atomic uint32_t turn;  /* spreads calls over nodes */
 	struct ahead *ahead;
+	_Atomic int64_t tracker_bad_ns[FDFS_MAX_TRACKERS];
 	pthread_t thread;
 	bool has_thread;
 
 	/* the refresher's */
 	size_t tracker; /* that answered last */
-	int64_t tracker_bad_ns[FDFS_MAX_TRACKERS];
 	bool was_bad;
 	uint32_t round;
 };

@@ -320,20 +320,79 @@ order_write(struct cluster *c, const struct view *v, struct str group,
 	return n;
 }
 
+static int
+ask_home(struct cluster *c, size_t i, char ret[FDFS_GROUP_LEN + 1],
+    struct err *e)
+{
+	struct rpc_request q = { .op = RPC_HOME };
+	struct rpc_reply r;
+	struct unpack u;
+	struct str name;
+	int rc;
+
+	rpc_reply_init(&r);
+	rc = rpc_call(c->rpc, &c->trackers[i], &q, ASK_MS, &r, e);
+	if (rc == 0) {
+		u = unpack_of(buf_str(&r.args));
+		name = unpack_str(&u, FDFS_GROUP_LEN);
+		rc = unpack_end(&u, e);
+	}
+	if (rc == 0 && name.len > 0) {
+		memset(ret, 0, FDFS_GROUP_LEN + 1);
+		memcpy(ret, name.p, name.len);
+	}
+	rpc_reply_fini(&r);
+	return rc;
+}
+
+/* What a tracker would choose (its store_lookup); NULL: none says, or none that
+ * is known here. */
+static const struct view_group *
+home_of_trackers(struct cluster *c, const struct view *v)
+{
+	char name[FDFS_GROUP_LEN + 1] = "";
+	size_t n = c->conf.n_trackers;
+	struct err e = ERR_INIT;
+	int rc = -1;
+
+	/* First those that answered lately. */
+	for (size_t k = 0; rc < 0 && k < 2 * n; k++) {
+		_Atomic int64_t *bad_ns = &c->tracker_bad_ns[k % n];
+
+		if ((atomic_load(bad_ns) > clock_mono_ns()) != (k >= n))
+			continue;
+		rc = ask_home(c, k % n, name, &e);
+		if (rc == ERR_DISCONNECTED)
+			atomic_store(bad_ns,
+			    clock_mono_ns() + TRACKER_BAD_MS * MS);
+	}
+	return rc < 0 ? NULL : view_group(v, str_of(name));
+}
+
+static const struct view_group *
+roomiest(const struct view *v)
+{
+	const struct view_group *g = NULL;
+
+	for (size_t i = 0; i < v->n_groups; i++) {
+		const struct view_group *o = &v->groups[i];
+
+		if (o->can_write && (g == NULL || o->avail > g->avail))
+			g = o;
+	}
+	return g;
+}
+
 void
 cluster_choose_group(void *impl, struct str wish, char dst[BLOB_GROUP_MAX + 1])
 {
 	struct view *v = view_get(impl);
 	const struct view_group *g = view_group(v, wish);
 
-	for (size_t i = 0; i < v->n_groups; i++) {
-		const struct view_group *o = &v->groups[i];
-
-		if (g != NULL && str_eqz(wish, g->name))
-			break;
-		if (o->can_write && (g == NULL || o->avail > g->avail))
-			g = o;
-	}
+	if (g == NULL)
+		g = home_of_trackers(impl, v);
+	if (g == NULL)
+		g = roomiest(v);
 	if (g != NULL)
 		memcpy(dst, g->name, BLOB_GROUP_MAX + 1);
 	view_put(v);

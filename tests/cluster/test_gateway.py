@@ -722,6 +722,23 @@ def test_two_groups():
         at = s3.get_bucket_location(Bucket="anywhere")["LocationConstraint"]
         assert at == "eu-central-1"
         s3.put_object(Bucket="anywhere", Key="k", Body=SMALL)
+        # In turn, if trackers have it so.
+        c.trackers[0].words += ["--store-lookup", "round_robin"]
+        c.trackers[0].stop()
+        c.trackers[0].start()
+        c.wait_active(60)
+        time.sleep(1.5)  # a map in which all are heard
+        before = {g: files_of(c, g) for g in c.groups}
+        for i in range(6):
+            s3.create_bucket(Bucket="turn%d" % i)
+            for k in range(5):
+                s3.put_object(Bucket="turn%d" % i, Key="k%d" % k, Body=SMALL)
+        for group in c.groups:  # three of them each, two nodes, and the index
+            wait_for(
+                "files in " + group,
+                lambda: files_of(c, group) >= before[group] + 30,
+                20,
+            )
         # One of two is too few in group1: its bucket goes on in group2.
         c.storages[0].kill()
         for i in range(40):

@@ -74,8 +74,9 @@ struct fake_node {
 };
 
 struct fake {
-	int slow_ms;      /* how long FAKE_SLOW takes */
-	struct lock lock; /* LEAF */
+	char home[FDFS_GROUP_LEN + 1]; /* what the tracker would choose */
+	int slow_ms;                   /* how long FAKE_SLOW takes */
+	struct lock lock;              /* LEAF */
 	struct fake_node node[FAKE_NODES];
 	unsigned n_nodes;
 	struct fake_file *files;
@@ -442,6 +443,8 @@ fake_track(void *arg, const struct rpc_from *from, const struct rpc_request *q,
 		f->gates++;
 		return 0;
 	}
+	if (q->op == RPC_HOME && f->home[0] != '\0')
+		return pack_str(&a->args, str_of(f->home));
 	if (q->op != RPC_MAP)
 		return err_set(e, ERR_NOT_IMPLEMENTED, NULL);
 	f->maps++;

@@ -381,6 +381,16 @@ test_choose_group(void **state)
 	assert_string_equal(group, "group2");
 	blob_choose_group(blob, STR_LIT(""), group);
 	assert_string_equal(group, "group2");
+	/* Trackers have a say, as for uploads; not against a wish. */
+	memcpy(fake.home, "group1", 7);
+	blob_choose_group(blob, STR_LIT(""), group);
+	assert_string_equal(group, "group1");
+	blob_choose_group(blob, STR_LIT("group2"), group);
+	assert_string_equal(group, "group2");
+	memcpy(fake.home, "unheard", 8);
+	blob_choose_group(blob, STR_LIT(""), group);
+	assert_string_equal(group, "group2");
+	fake.home[0] = '\0';
 	fake.node[2].cannot_write = fake.node[3].cannot_write = true;
 	settle();
 	blob_choose_group(blob, STR_LIT(""), group);

@@ -237,6 +237,45 @@ test_lookup(void **state)
 	tcore_free(&t);
 }
 
+/* A bucket's, by the same rules; one group's also while it takes none. */
+static void
+test_home(void **state)
+{
+	struct tcore_opts o = kit_opts();
+	struct tcore *t = kit_new_with(&o, 0);
+	char name[FDFS_GROUP_LEN + 1];
+	unsigned seen[3] = { 0 };
+	struct err e = ERR_INIT;
+	struct cmap_node n;
+
+	(void)state;
+	assert_true(tcore_home(t, at(10000), name, &e) < 0);
+	kit_group(t, 10000, 1, 2);
+	kit_group(t, 10000, 2, 2);
+	for (int i = 0; i < 10; i++) {
+		assert_int_equal(tcore_home(t, at(10000), name, &e), 0);
+		seen[name[5] - '0']++;
+		/* Turns are one with those of uploads. */
+		assert_int_equal(kit_store(t, 10000, "") / 1000,
+		    3 - (name[5] - '0'));
+	}
+	assert_int_equal(seen[1], 10);
+	o.store_lookup = TCORE_LOOKUP_BALANCE;
+	tcore_tune(t, &o);
+	n = kit_node(1, 1, 1, 2, 2);
+	n.paths[0].avail = 50 * GIB;
+	kit_hear(t, 10000, n);
+	assert_int_equal(tcore_home(t, at(10000), name, &e), 0);
+	assert_string_equal(name, "group2");
+	o.store_lookup = TCORE_LOOKUP_GROUP;
+	tcore_tune(t, &o);
+	assert_int_equal(tcore_home(t, at(10000), name, &e), 0);
+	assert_string_equal(name, "group1");
+	assert_int_equal(tcore_home(t, at(60000), name, &e), 0); /* away */
+	assert_string_equal(name, "group1");
+	tcore_free(&t);
+}
+
 /* A group with all its copies is preferred to one that lacks them. */
 static void
 test_copies(void **state)
@@ -769,6 +808,7 @@ main(void)
 		cmocka_unit_test(test_two_groups),
 		cmocka_unit_test(test_round_robin),
 		cmocka_unit_test(test_lookup),
+		cmocka_unit_test(test_home),
 		cmocka_unit_test(test_copies),
 		cmocka_unit_test(test_servers),
 		cmocka_unit_test(test_paths),
