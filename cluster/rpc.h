@@ -61,6 +61,16 @@ struct rpc_request {
 	/* A second piece of the body, so that a header and bytes that lie
 	 * elsewhere need no copy. Sending only. */
 	struct str body2;
+	/* Who asks may find out elsewhere that no answer will come; may be
+	 * NULL. Sending only. */
+	const struct rpc_watch *watch;
+};
+struct rpc_watch {
+	/* Asked every 100 ms while the answer is waited for; true ends the call
+	 * with ERR_DISCONNECTED. May be NULL. */
+	bool (*is_over)(void *arg);
+	void *arg;
+	int open_ms; /* for connecting and greeting each; 0: the client's */
 };
 
 struct rpc_reply {

@@ -440,6 +440,7 @@ ask(struct rpc_client *c, const struct fdfs_addr *to,
 		.cluster = c->self.cluster,
 		.args = q->args };
 	struct str pieces[3] = { q->args, q->body, q->body2 };
+	const struct rpc_watch *w = q->watch;
 	uint8_t raw[FDFS_HEADER + RPC_HEAD];
 	struct fdfs_header fh = { RPC_HEAD + q->args.len + q->body.len +
 				      q->body2.len,
@@ -449,9 +450,11 @@ ask(struct rpc_client *c, const struct fdfs_addr *to,
 	fdfs_header_put(raw, &fh);
 	rpc_head_put(raw + FDFS_HEADER, &h);
 	rc = fdfs_call_open_within(c->fdfs, to, str_mem(raw, sizeof(raw)),
-	    timeout_ms, ret, e);
+	    w != NULL && w->open_ms > 0 ? w->open_ms : timeout_ms, ret, e);
 	if (rc == 0)
 		rc = fdfs_call_write_pieces(*ret, pieces, 3, e);
+	if (rc == 0 && w != NULL)
+		fdfs_call_watch(*ret, timeout_ms, w->is_over, w->arg);
 	return rc;
 }
 

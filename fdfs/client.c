@@ -40,6 +40,8 @@ struct fdfs_call {
 	struct fdfs_call *next, *prev; /* under c->lock, while fd >= 0 */
 	int fd;                        /* changed under c->lock */
 	int io_ms;
+	bool (*is_over)(void *arg); /* fdfs_call_watch(); may be NULL */
+	void *over_arg;
 	bool from_pool; /* and nothing was sent on it yet */
 	bool was_sent;
 	bool broken;      /* L2 */
@@ -351,6 +353,24 @@ get_connection(struct fdfs_call *call, struct err *e)
 	return connect_new(call, e);
 }
 
+/* Until something comes, as far as somebody watches. */
+static int
+wait_watched(struct fdfs_call *call, struct err *e)
+{
+	int left = call->io_ms;
+
+	if (call->is_over == NULL)
+		return 0;
+	while (fdfs_net_stays_quiet(call->fd, least(left, FDFS_WATCH_MS))) {
+		left -= FDFS_WATCH_MS;
+		if (left <= 0 || call->is_over(call->over_arg))
+			return err_set(e, ERR_DISCONNECTED,
+			    "%s port %u does not answer", call->to.ip,
+			    call->to.port);
+	}
+	return 0;
+}
+
 /* The answer's header. */
 static int
 read_header(struct fdfs_call *call, struct fdfs_header *ret, struct err *e)
@@ -359,6 +379,9 @@ read_header(struct fdfs_call *call, struct fdfs_header *ret, struct err *e)
 	int rc;
 
 	call->in_pos = call->in_len = 0;
+	rc = wait_watched(call, e);
+	if (rc < 0)
+		return rc;
 	while (call->in_len < FDFS_HEADER) {
 		rc = fdfs_net_recv(call->fd, call->in + call->in_len,
 		    sizeof(call->in) - call->in_len, call->io_ms, &n, e);
@@ -479,6 +502,8 @@ fdfs_call_open_within(struct fdfs_client *c, const struct fdfs_addr *to,
 	call->to = *to;
 	call->fd = -1;
 	call->io_ms = timeout_ms > 0 ? timeout_ms : c->o.io_ms;
+	call->is_over = NULL;
+	call->over_arg = NULL;
 	call->from_pool = call->was_sent = false;
 	call->broken = call->has_answer = false;
 	call->content = h.len - (head.len - FDFS_HEADER);
@@ -528,6 +553,16 @@ fdfs_call_write_pieces(struct fdfs_call *call, const struct str *v, size_t n,
 	else
 		call->content -= len;
 	return rc;
+}
+
+void
+fdfs_call_watch(struct fdfs_call *call, int io_ms, bool (*is_over)(void *arg),
+    void *arg)
+{
+	OBJ_CHECK(call, CALL_MAGIC);
+	call->io_ms = io_ms > 0 ? io_ms : call->c->o.io_ms;
+	call->is_over = is_over;
+	call->over_arg = arg;
 }
 
 int

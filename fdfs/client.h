@@ -66,6 +66,12 @@ int fdfs_call_write(struct fdfs_call *call, const void *p, size_t len,
 #define FDFS_PIECES 4
 int fdfs_call_write_pieces(struct fdfs_call *call, const struct str *v,
     size_t n, struct err *e);
+/* Before the answer, which then is waited for up to @io_ms, and only until
+ * @is_over, which is asked every FDFS_WATCH_MS, says that it will not come:
+ * ERR_DISCONNECTED. */
+#define FDFS_WATCH_MS 100
+void fdfs_call_watch(struct fdfs_call *call, int io_ms,
+    bool (*is_over)(void *arg), void *arg);
 /* After all of the content. A status other than 0 is returned as its code with
  * the status in e->sys_errno. An answer of over @max bytes is ERR_TOO_BIG. */
 int fdfs_call_answer(struct fdfs_call *call, uint64_t max, uint64_t *ret_len,

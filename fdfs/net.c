@@ -276,9 +276,15 @@ fdfs_net_recv(int fd, void *p, size_t len, int timeout_ms, size_t *ret,
 }
 
 bool
-fdfs_net_is_quiet(int fd)
+fdfs_net_stays_quiet(int fd, int ms)
 {
 	short got;
 
-	return wait_for(fd, POLLIN | POLLRDHUP, 0, &got) == 0;
+	return wait_for(fd, POLLIN | POLLRDHUP, ms, &got) == 0;
+}
+
+bool
+fdfs_net_is_quiet(int fd)
+{
+	return fdfs_net_stays_quiet(fd, 0);
 }

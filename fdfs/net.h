@@ -32,5 +32,7 @@ int fdfs_net_recv(int fd, void *p, size_t len, int timeout_ms, size_t *ret,
     struct err *e);
 /* True when nothing is to be read and the peer has not closed. */
 bool fdfs_net_is_quiet(int fd);
+/* The same after @ms, or sooner when that is over. */
+bool fdfs_net_stays_quiet(int fd, int ms);
 
 #endif

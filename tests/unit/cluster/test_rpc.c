@@ -290,6 +290,63 @@ test_timeouts(void **state)
 }
 
 /* Connections that the server closed while they rested: nobody notices. */
+struct watch {
+	int asked, enough;
+};
+
+static bool
+has_enough(void *arg)
+{
+	struct watch *w = arg;
+
+	return ++w->asked >= w->enough;
+}
+
+/* A call that is watched: ends when the watcher says so; else as ever. */
+static void
+test_watch(void **state)
+{
+	struct rpc_client *c = client_of(RPC_ADMIN, "", SECRET);
+	struct watch w = { .enough = 3 };
+	struct rpc_watch rw = { has_enough, &w, 500 };
+	struct rpc_request q = { .op = RPC_NODE_STATUS, .watch = &rw };
+	struct fdfs_addr deaf = { .ip = "127.0.0.1" };
+	int64_t start = clock_mono_ns();
+	struct err e = ERR_INIT;
+	struct rpc_reply r;
+	struct rpc_test t;
+	int fd;
+
+	(void)state;
+	rpc_test_open(&t, handle, 0, NULL);
+	rpc_reply_init(&r);
+	assert_int_equal(rpc_call(c, &t.addr, &q, 5000, &r, &e),
+	    ERR_DISCONNECTED);
+	assert_true(r.was_sent);
+	assert_int_equal(w.asked, 3);
+	assert_true(clock_mono_ns() - start < SLOW_MS * INT64_C(1000000));
+	/* never enough: the answer, or the time-out, which is the call's */
+	w.enough = INT32_MAX;
+	OK(rpc_call(c, &t.addr, &q, 5000, &r, &e));
+	assert_int_equal(rpc_call(c, &t.addr, &q, 300, &r, &e),
+	    ERR_DISCONNECTED);
+	/* an answer of a connection that was not given up */
+	q.op = RPC_STORE;
+	assert_int_equal(rpc_call(c, &t.addr, &q, 5000, &r, &e),
+	    ERR_ACCESS_DENIED);
+	/* where only the kernel takes connections: soon over */
+	OK(fdfs_net_listen("127.0.0.1", 0, &fd, &deaf.port, &e));
+	start = clock_mono_ns();
+	assert_int_equal(rpc_call(c, &deaf, &q, 9000, &r, &e),
+	    ERR_DISCONNECTED);
+	assert_false(r.was_sent);
+	close(fd);
+	assert_true(clock_mono_ns() - start < INT64_C(4000000000));
+	rpc_reply_fini(&r);
+	rpc_client_close(&c);
+	rpc_test_close(&t);
+}
+
 static void
 test_idle_closed(void **state)
 {
@@ -510,6 +567,7 @@ main(void)
 		cmocka_unit_test(test_too_big),
 		cmocka_unit_test(test_budget),
 		cmocka_unit_test(test_timeouts),
+		cmocka_unit_test(test_watch),
 		cmocka_unit_test(test_idle_closed),
 		cmocka_unit_test(test_restart),
 		cmocka_unit_test(test_not_again),

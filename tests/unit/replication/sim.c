@@ -619,6 +619,22 @@ take_answer(struct msg *m, struct rpc_reply *r, struct err *e)
 	return m->rc == 0 ? 0 : err_set(e, m->rc, "%s", m->e.msg);
 }
 
+/* Until @limit; who watches is asked whether it is over. */
+static void
+wait_answer(const struct node_env *ne, struct msg *m, const struct rpc_watch *w,
+    int64_t limit)
+{
+	struct sim *s = ne->s;
+
+	while (w != NULL && w->is_over != NULL && s->now + 100 < limit) {
+		wait_until(s, &m->done, s->now + 100);
+		if (m->done.is_open || !s->nodes[ne->node].is_up ||
+		    w->is_over(w->arg))
+			return;
+	}
+	wait_until(s, &m->done, limit);
+}
+
 static int
 env_call(void *env, const struct fdfs_addr *to, const struct rpc_request *q,
     int timeout_ms, struct rpc_reply *r, struct err *e)
@@ -651,13 +667,14 @@ env_call(void *env, const struct fdfs_addr *to, const struct rpc_request *q,
 	MUST(buf_adds(&m->body, q->body) == 0);
 	MUST(buf_adds(&m->body, q->body2) == 0);
 	sim_spawn(s, SIM_OUTSIDE, carry, m);
-	wait_until(s, &m->done, s->now + (timeout_ms == 0 ? 5000 : timeout_ms));
+	wait_answer(ne, m, q->watch,
+	    s->now + (timeout_ms == 0 ? 5000 : timeout_ms));
 	if (!s->nodes[ne->node].is_up) {
 		rc = err_set(e, ERR_CLOSED, "stopped");
 	} else if (!m->done.is_open) {
 		rc = err_set(e, ERR_DISCONNECTED, "node %d: time-out", dst);
 		if (r != NULL)
-			r->was_sent = m->was_sent;
+			r->was_sent = true; /* S2 */
 	} else {
 		rc = take_answer(m, r, e);
 	}
