@@ -12,17 +12,36 @@
 
 /* --- the class of a name --- */
 
+/* A name that can come again after a delete. */
+static bool
+is_slave(struct str name)
+{
+	enum fdfs_kind kind;
+
+	return !fdfs_name_kind(name, &kind) || kind == FDFS_SLAVE ||
+	       name.len != FILES_NAME_PLAIN;
+}
+
 static int
-look(struct files *f, const char *id, uint8_t *ret_class, struct err *e)
+look(struct files *f, struct str name, const char *id, uint8_t *ret_class,
+    struct err *e)
 {
 	struct engine_file_info info;
 	struct rep_file *file = NULL;
-	int rc = rep_file_open(f->rep, str_of(id), &file, e);
+	int rc;
 
+	/* Of what comes again the tombstone that is here may be older. */
+	if (is_slave(name)) {
+		rc = rep_read_newest(f->rep, str_of(id), &info, NULL, e);
+	} else {
+		rc = rep_file_open(f->rep, str_of(id), &file, e);
+	}
+	if (file != NULL) {
+		rep_file_info(file, &info);
+		rep_file_close(&file);
+	}
 	if (rc < 0)
 		return rc;
-	rep_file_info(file, &info);
-	rep_file_close(&file);
 	if (info.class != ENGINE_CLASS_FASTDFS &&
 	    info.class != ENGINE_CLASS_LIST)
 		return err_set(e, ERR_NOT_FOUND, NULL); /* F1 */
@@ -357,7 +376,7 @@ set_meta(struct files *f, const struct files_op *op, struct err *e)
 	int rc = files_id(f, op->name, id, e);
 
 	if (rc == 0)
-		rc = look(f, id, &class, e);
+		rc = look(f, op->name, id, &class, e);
 	if (rc == 0)
 		rc = files_meta_id(f, op->name, meta, e);
 	if (rc < 0)
@@ -378,7 +397,7 @@ get_meta(struct files *f, const struct files_op *op, struct buf *ret,
 	int rc = files_id(f, op->name, id, e);
 
 	if (rc == 0)
-		rc = look(f, id, &class, e);
+		rc = look(f, op->name, id, &class, e);
 	if (rc == 0 && files_meta_id(f, op->name, meta, NULL) < 0)
 		rc = err_set(e, ERR_NOT_FOUND, NULL);
 	if (rc == 0)
@@ -428,17 +447,15 @@ delete_both(struct files *f, struct str name, const char *id, struct draft *d,
     struct err *e)
 {
 	struct str s = str_of(id);
-	enum fdfs_kind kind;
-	bool is_slave = !fdfs_name_kind(name, &kind) || kind == FDFS_SLAVE ||
-	                name.len != FILES_NAME_PLAIN;
+	bool again = is_slave(name);
 	int rc = 0;
 
-	if (is_slave)
+	if (again)
 		rc = delete_meta(f, name, e);
 	if (rc == 0)
 		rc = d != NULL ? delete_list(f, d, e)
 		               : rep_delete_many(f->rep, &s, 1, e);
-	if (rc == 0 && !is_slave)
+	if (rc == 0 && !again)
 		(void)delete_meta(f, name, NULL);
 	return rc;
 }
@@ -452,7 +469,7 @@ delete_once(struct files *f, const struct files_op *op, struct err *e)
 	int rc = files_id(f, op->name, id, e);
 
 	if (rc == 0)
-		rc = look(f, id, &class, e);
+		rc = look(f, op->name, id, &class, e);
 	if (rc < 0)
 		return rc;
 	if (class != ENGINE_CLASS_LIST)
@@ -572,6 +589,61 @@ get_list(struct files *f, const struct files_op *op, struct buf *ret,
 	return rc;
 }
 
+/* --- once (F5) --- */
+
+static bool
+is_done(struct files *f, uint64_t change)
+{
+	const struct files_done *d = &f->done[change % FILES_DONE];
+	bool is = false;
+
+	lock_take(&f->lock);
+	for (size_t i = 0; i < 7; i++)
+		is |= change != 0 && d->change[i] == change;
+	lock_drop(&f->lock);
+	return is;
+}
+
+static void
+note_done(struct files *f, uint64_t change)
+{
+	struct files_done *d = &f->done[change % FILES_DONE];
+
+	lock_take(&f->lock);
+	d->change[d->at++ % 7] = change;
+	lock_drop(&f->lock);
+}
+
+/* With the name's turn. */
+static int
+apply(struct files *f, const struct files_op *op, struct files_result *ret,
+    struct err *e)
+{
+	int rc;
+
+	if (op->kind == FILES_REGENERATE) /* never asked for again */
+		return regenerate(f, op, &ret->info, e);
+	if (is_done(f, op->change))
+		return 0;
+	switch (op->kind) {
+	case FILES_CREATE:
+		rc = create(f, op, e);
+		break;
+	case FILES_SET_META:
+		rc = set_meta(f, op, e);
+		break;
+	case FILES_DELETE:
+		rc = delete_file(f, op, e);
+		break;
+	default:
+		rc = change(f, op, e);
+		break;
+	}
+	if (rc == 0)
+		note_done(f, op->change);
+	return rc;
+}
+
 int
 files_apply(struct files *f, const struct files_op *op,
     struct files_result *ret, struct err *e)
@@ -586,23 +658,7 @@ files_apply(struct files *f, const struct files_op *op,
 	rc = files_turn_take(f, op->name, &t, e);
 	if (rc < 0)
 		return rc;
-	switch (op->kind) {
-	case FILES_CREATE:
-		rc = create(f, op, e);
-		break;
-	case FILES_SET_META:
-		rc = set_meta(f, op, e);
-		break;
-	case FILES_DELETE:
-		rc = delete_file(f, op, e);
-		break;
-	case FILES_REGENERATE:
-		rc = regenerate(f, op, &ret->info, e);
-		break;
-	default:
-		rc = change(f, op, e);
-		break;
-	}
+	rc = apply(f, op, ret, e);
 	files_turn_give(f, &t);
 	return rc;
 }

@@ -30,8 +30,12 @@ files_open(const struct files_conf *c, struct files **ret, struct err *e)
 	                           ? c->sweep_interval_s * 1000
 	                           : SWEEP_INTERVAL_MS;
 	f->wait_ms = c->wait_ms > 0 ? c->wait_ms : FILES_WAIT_MS;
+	f->done = mem_zalloc(FILES_DONE * sizeof(*f->done));
+	if (f->done == NULL) {
+		mem_free(&f);
+		return err_set(e, ERR_NO_MEMORY, NULL);
+	}
 	lock_init(&f->lock, LOCK_RANK_LEAF);
-	cond_init(&f->gone);
 	rc = files_tasks_start(f, e);
 	if (rc < 0) {
 		files_close(&f);
@@ -45,21 +49,24 @@ void
 files_close(struct files **fp)
 {
 	struct files *f = *fp;
+	bool is_over = false;
 
 	if (f == NULL)
 		return;
 	*fp = NULL;
 	OBJ_CHECK(f, FILES_MAGIC);
-	lock_take(&f->lock);
-	f->stopped = true;
-	while (f->tasks > 0)
-		cond_wait(&f->gone, &f->lock);
+	while (!is_over) {
+		lock_take(&f->lock);
+		is_over = f->tasks == 0;
+		lock_drop(&f->lock);
+		if (!is_over)
+			(void)f->env.ops->sleep(f->env.env, 5);
+	}
 	MUST(f->turns == NULL);
-	lock_drop(&f->lock);
-	cond_fini(&f->gone);
 	lock_fini(&f->lock);
 	mem_free(&f->drops);
 	suspects_free(f);
+	mem_free(&f->done);
 	f->magic = 0;
 	mem_free(&f);
 }
@@ -255,7 +262,7 @@ create(struct files *f, struct str name, const struct content *c,
 	struct files_result r = { .body = BUF_CAP(0) };
 
 	*op = (struct files_op){ .kind = FILES_CREATE,
-		.change = rand_u64(),
+		.change = f->env.ops->random(f->env.env),
 		.name = name,
 		.piece = c->piece };
 	return files_ask_leader(f, op, &r, e);
@@ -312,6 +319,20 @@ files_upload(struct files *f, int path_no, bool is_appender, struct str ext,
 	return files_write(f, &o, path_no, size, fn, arg, ext_text, ret, e);
 }
 
+/* As the leader has it; here it may be gone, or back, already. */
+static int
+check_free(struct files *f, struct str name, struct err *e)
+{
+	struct files_op op = { .kind = FILES_GET_LIST, .name = name };
+	struct files_result r = { .body = BUF_CAP(RPC_BODY_MAX) };
+	int rc = files_ask_leader(f, &op, &r, e);
+
+	buf_fini(&r.body);
+	if (rc == 0)
+		return err_set(e, ERR_EXISTS, "a slave of this name is there");
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
 int
 files_upload_slave(struct files *f, struct str master, struct str prefix,
     struct str ext, uint64_t size, files_source *fn, void *arg,
@@ -338,7 +359,7 @@ files_upload_slave(struct files *f, struct str master, struct str prefix,
 	s = str_of(id);
 	rc = f->env.store_ops->lookup_many(f->env.store, &s, 1, &v, e);
 	if (rc == 0 && v.known == ENGINE_LIVE)
-		rc = err_set(e, ERR_EXISTS, "a slave of this name is there");
+		rc = check_free(f, str_mem(name, len), e);
 	if (rc == 0)
 		rc = take_content(f, str_mem(name, len), size,
 		    LIST_CREATE_INLINE, -1, fn, arg, &c, e);
@@ -358,7 +379,7 @@ change(struct files *f, enum files_op_kind kind, struct str name, uint64_t off,
     uint64_t size, files_source *fn, void *arg, struct err *e)
 {
 	struct files_op op = { .kind = kind,
-		.change = rand_u64(),
+		.change = f->env.ops->random(f->env.env),
 		.name = name,
 		.off = off };
 	struct files_result r = { .body = BUF_CAP(0) };
@@ -403,7 +424,7 @@ files_regenerate(struct files *f, struct str name, struct engine_file_info *ret,
     struct err *e)
 {
 	struct files_op op = { .kind = FILES_REGENERATE,
-		.change = rand_u64(),
+		.change = f->env.ops->random(f->env.env),
 		.name = name };
 	struct files_result r = { .body = BUF_CAP(0) };
 	int rc = files_must_be_appender(name, e);
@@ -420,7 +441,7 @@ int
 files_delete(struct files *f, struct str name, struct err *e)
 {
 	struct files_op op = { .kind = FILES_DELETE,
-		.change = rand_u64(),
+		.change = f->env.ops->random(f->env.env),
 		.name = name };
 	struct files_result r = { .body = BUF_CAP(0) };
 
@@ -433,7 +454,7 @@ files_set_meta(struct files *f, struct str name, char flag, struct str meta,
     struct err *e)
 {
 	struct files_op op = { .kind = FILES_SET_META,
-		.change = rand_u64(),
+		.change = f->env.ops->random(f->env.env),
 		.name = name,
 		.flag = flag,
 		.meta = meta };

@@ -19,7 +19,8 @@
  *     count from when its sweep first met it so (suspects.c); one that a list
  *     names never does.
  * F5  A change is made once, however often it has to be tried: each carries an
- *     ID, and a list remembers those of the last two minutes (256 at most).
+ *     ID, a list remembers those of the last two minutes (256 at most), and the
+ *     leader those that it made of late: one that arrives late, too.
  * Errors are those that fdfs_status_of() maps as FASTDFS.md says; ERR_RETRY where
  * nothing is known for sure, or no leader was found in FILES_WAIT_MS.
  * Threads: any. */

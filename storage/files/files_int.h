@@ -20,13 +20,22 @@ struct files_turn { /* a name that is being changed; waiters in order */
 };
 struct files_waiter {
 	struct files_waiter *next;
-	struct cond cond;
+	void *gate;
+	unsigned refs; /* who waits, and who rings: under the lock */
 	bool granted;
 };
 
 struct files_drop { /* a segment that is to go */
 	char id[ENGINE_FILE_ID_MAX];
 	int64_t due_ms;
+};
+
+/* The changes that were made here of late, so that one that comes twice is made
+ * once: the first asker may have given up a call that arrives all the same, when
+ * what was made since must not be undone. By their IDs, which are random. */
+#define FILES_DONE 1024
+struct files_done {
+	uint64_t change[7], at;
 };
 
 struct files {
@@ -43,9 +52,8 @@ struct files {
 	struct files_drop *drops;
 	size_t n_drops, drops_room;
 	struct suspects *suspects; /* the sweep's */
+	struct files_done *done;   /* FILES_DONE of them */
 	unsigned tasks;
-	bool stopped;
-	struct cond gone;
 };
 
 /* --- names (files.c) --- */

@@ -418,7 +418,6 @@ task(void *arg)
 	mem_free(&room);
 	lock_take(&f->lock);
 	f->tasks--;
-	cond_broadcast(&f->gone);
 	lock_drop(&f->lock);
 }
 

@@ -30,41 +30,101 @@ turn_new(struct str name)
 	return t;
 }
 
+static struct files_waiter *
+waiter_new(struct files *f)
+{
+	struct files_waiter *w = mem_zalloc(sizeof(*w));
+
+	if (w == NULL)
+		return NULL;
+	w->refs = 1;
+	w->gate = f->env.ops->gate_new(f->env.env);
+	if (w->gate == NULL)
+		mem_free(&w);
+	return w;
+}
+
+static void
+waiter_unref(struct files *f, struct files_waiter *w)
+{
+	bool is_last;
+
+	lock_take(&f->lock);
+	is_last = --w->refs == 0;
+	lock_drop(&f->lock);
+	if (!is_last)
+		return;
+	f->env.ops->gate_free(f->env.env, w->gate);
+	mem_free(&w);
+}
+
+/* True: it is ours, the turn being @fresh; else @w, if there is one, stands in the
+ * line of *ret. */
+static bool
+take_or_queue(struct files *f, struct files_turn *fresh, struct files_waiter *w,
+    struct files_turn **ret)
+{
+	struct files_turn *t;
+
+	lock_take(&f->lock);
+	t = find(f, str_of(fresh->name));
+	if (t == NULL) {
+		fresh->next = f->turns;
+		f->turns = fresh;
+	} else if (w != NULL) {
+		*t->last = w;
+		t->last = &w->next;
+	}
+	lock_drop(&f->lock);
+	*ret = t == NULL ? fresh : t;
+	return t == NULL;
+}
+
+/* False: it does not come. */
+static bool
+wait_in_line(struct files *f, struct files_turn *t, struct files_waiter *w)
+{
+	struct files_waiter **at;
+	bool granted;
+
+	(void)f->env.ops->gate_wait(f->env.env, w->gate, TURN_MS);
+	lock_take(&f->lock);
+	granted = w->granted;
+	if (!granted) {
+		for (at = &t->first; *at != w; at = &(*at)->next)
+			continue;
+		*at = w->next;
+		if (t->last == &w->next)
+			t->last = at;
+	}
+	lock_drop(&f->lock);
+	return granted;
+}
+
 int
 files_turn_take(struct files *f, struct str name, struct files_turn **ret,
     struct err *e)
 {
 	struct files_turn *fresh = turn_new(name), *t;
-	struct files_waiter w = { 0 }, **at;
-	int64_t limit = files_now_ms(f) + TURN_MS;
+	struct files_waiter *w;
+	bool is_ours;
 
 	if (fresh == NULL)
 		return err_set(e, ERR_NO_MEMORY, NULL);
-	lock_take(&f->lock);
-	t = find(f, name);
-	if (t == NULL) {
-		fresh->next = f->turns;
-		f->turns = fresh;
-		lock_drop(&f->lock);
-		*ret = fresh;
+	if (take_or_queue(f, fresh, NULL, ret))
 		return 0;
+	w = waiter_new(f);
+	if (w == NULL) {
+		mem_free(&fresh);
+		return err_set(e, ERR_NO_MEMORY, NULL);
 	}
-	cond_init(&w.cond);
-	*t->last = &w;
-	t->last = &w.next;
-	while (!w.granted && !f->stopped && files_now_ms(f) < limit)
-		cond_wait_ms(&w.cond, &f->lock, 100);
-	if (!w.granted) {
-		for (at = &t->first; *at != &w; at = &(*at)->next)
-			continue;
-		*at = w.next;
-		if (t->last == &w.next)
-			t->last = at;
+	is_ours = take_or_queue(f, fresh, w, &t);
+	if (!is_ours) {
+		mem_free(&fresh);
+		is_ours = wait_in_line(f, t, w);
 	}
-	lock_drop(&f->lock);
-	cond_fini(&w.cond);
-	mem_free(&fresh);
-	if (!w.granted)
+	waiter_unref(f, w);
+	if (!is_ours)
 		return err_set(e, ERR_RETRY, "too many changes of one file");
 	*ret = t;
 	return 0;
@@ -84,7 +144,7 @@ files_turn_give(struct files *f, struct files_turn **tp)
 		if (t->last == &w->next)
 			t->last = &t->first;
 		w->granted = true;
-		cond_signal(&w->cond);
+		w->refs++;
 		t = NULL;
 	} else {
 		for (at = &f->turns; *at != t; at = &(*at)->next)
@@ -92,5 +152,9 @@ files_turn_give(struct files *f, struct files_turn **tp)
 		*at = t->next;
 	}
 	lock_drop(&f->lock);
+	if (w != NULL) {
+		f->env.ops->gate_signal(f->env.env, w->gate);
+		waiter_unref(f, w);
+	}
 	mem_free(&t);
 }

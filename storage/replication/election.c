@@ -161,7 +161,7 @@ election_lead(struct members *m, const struct rpc_from *from, uint64_t epoch,
 		rc = err_set(e, ERR_RETRY, "two leaders of term %ju",
 		    (uintmax_t)term);
 	} else {
-		m->leader = from->id;
+		m->leader = m->heard = from->id;
 		m->heard_ms = now;
 		m->elect_ms = now + wait;
 	}

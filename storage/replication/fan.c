@@ -222,7 +222,12 @@ fan_run(struct job *j)
 	int rc;
 
 	reply_init(&reply);
-	rc = peer_call(j->p, &q, f->timeout_ms, &reply, &e);
+	/* Nobody waits for so long: a peer that takes nothing must not have
+	 * them pile up. */
+	if (start - j->born_ms > 2 * (int64_t)r->c.peer_ms)
+		rc = ERR_DISCONNECTED;
+	else
+		rc = peer_call(j->p, &q, f->timeout_ms, &reply, &e);
 	s->args = reply.args; /* nobody else looks at it before it is done */
 	s->body = reply.body;
 	s->took_ms = r->eo->now_ms(r->env) - start;

@@ -235,6 +235,7 @@ members_get(struct members *m, struct member_view *ret)
 	}
 	ret->self = mship_find(&m->s.now, &m->c.node);
 	ret->leader = -1;
+	ret->heard = mship_find(&m->s.now, &m->heard);
 	ret->is_leader = election_is_leader(m, now);
 	if (ret->is_leader)
 		ret->leader = ret->self;
@@ -248,6 +249,22 @@ members_get(struct members *m, struct member_view *ret)
 		    ret->is_removed ? "was removed from its group"
 				    : m->waiting);
 	lock_drop(&m->lock);
+}
+
+bool
+members_hears(struct members *m, const struct id128 *leader)
+{
+	int64_t now;
+	bool yes;
+
+	OBJ_CHECK(m, MEMBERS_MAGIC);
+	now = member_now(m);
+	lock_take(&m->lock);
+	yes = !m->leads && !is_nobody(&m->leader) &&
+	      (leader == NULL || is_same_node(&m->leader, leader)) &&
+	      now - m->heard_ms < m->c.election_ms;
+	lock_drop(&m->lock);
+	return yes;
 }
 
 uint64_t

@@ -35,6 +35,7 @@ struct member_view {
 	                                 again (its disks lost or put back) */
 	int self;                     /* position; -1: joining, or removed */
 	int leader;                   /* position, -1: not known at present */
+	int heard; /* who was last heard as the leader, however long ago; -1 */
 	bool
 	    is_leader; /* of `term`, and heard by a majority within the lease */
 	bool is_removed;
@@ -79,6 +80,10 @@ int members_check(struct members *m, const struct rpc_from *from,
 /* A peer's epoch seen in an answer: learns what is newer. */
 void members_saw(struct members *m, const struct fdfs_addr *peer,
     uint64_t epoch);
+/* Whether @leader (NULL: anybody) leads, as far as is known here, and has been
+ * heard lately (a leader speaks three times in that time). Without it another may lead by now,
+ * or only this node is cut off from it. */
+bool members_hears(struct members *m, const struct id128 *leader);
 /* Where the nodes are, from a tracker's map. */
 void members_hear(struct members *m, const struct cmap *map);
 /* As rep_remove() has found it to be right in @epoch: ERR_RETRY when that is

@@ -122,6 +122,7 @@ struct members {
 	bool leads;          /* in s.term */
 	struct id128 leader; /* of s.term; zero: not known */
 	int64_t heard_ms;    /* the leader */
+	struct id128 heard;  /* which then was this one */
 	int64_t elect_ms;    /* when to try oneself */
 	int64_t led_ms;      /* when a majority was last with us */
 	int64_t beat_ms;     /* next heartbeat */

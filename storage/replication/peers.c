@@ -95,6 +95,22 @@ peer_is_reachable(const struct rep_peer *p)
 	return p->ok_ms > p->fail_ms;
 }
 
+bool
+rep_reaches(struct rep *r, const struct id128 *node)
+{
+	struct rep_peer *p;
+	bool yes = true;
+
+	OBJ_CHECK(r, REP_MAGIC);
+	lock_take(&r->lock);
+	for (p = r->peers; p != NULL; p = p->next) {
+		if (id128_eq(&p->node, node))
+			yes = p->fail_ms <= p->ok_ms;
+	}
+	lock_drop(&r->lock);
+	return yes;
+}
+
 /* An answer of any kind shows that it is there. */
 static void
 note_call(struct rep_peer *p, int rc)

@@ -135,6 +135,8 @@ struct rep_status {
 	int64_t in_last_s; /* when the last ones came; 0: never */
 };
 void rep_status(struct rep *r, struct rep_status *ret);
+/* The last call to that member was answered, or none was made. */
+bool rep_reaches(struct rep *r, const struct id128 *node);
 /* Compares with every peer now and fetches what is missing; *ret_diff: entries
  * that differed. For `creel admin verify`. */
 int rep_compare_now(struct rep *r, uint64_t *ret_diff, struct err *e);

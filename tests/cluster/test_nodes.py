@@ -29,6 +29,15 @@ def put_files(client, n, at=None, size=2000, seed=1):
     return files
 
 
+def leader_of(cluster):
+    """The one node that orders changes."""
+    leader = kit.wait_for(
+        "one leader", lambda: [i for i, n in cluster.nodes().items() if n["leader"]]
+    )
+    assert len(leader) == 1
+    return cluster.storages[leader[0] - 1]
+
+
 def everywhere(cluster, files, deleted=()):
     """Each node by itself has all of it."""
     for p in cluster.storages:
@@ -144,10 +153,7 @@ def test_stopped_leader(cluster, change):
     """What only the leader can say or do waits for the next one, no longer."""
     client = cluster.client()
     name = client.upload(b"begin;", ext="log", appender=True)
-    leader = kit.wait_for(
-        "one leader", lambda: [i for i, n in cluster.nodes().items() if n["leader"]]
-    )
-    p = cluster.storages[leader[0] - 1]
+    p = leader_of(cluster)
     other = [s for s in cluster.storages if s is not p][0]
     # Connections and leader are known there.
     client.append(name, b"1;", at=other.address)
@@ -159,7 +165,7 @@ def test_stopped_leader(cluster, change):
         assert client.download(name, at=other.address) == b"begin;1;"
     took = time.monotonic() - begin
     p.thaw()
-    assert took < 8
+    assert took < 5
     want = b"begin;1;2;" if change else b"begin;1;"
     for s in cluster.storages:
         assert client.download(name, at=s.address) == want
@@ -281,11 +287,7 @@ def test_appender_and_meta(cluster):
     for p in cluster.storages:
         assert client.download(name, at=p.address) == want
         assert client.get_meta(name, at=p.address) == {"n": "5"}
-    leader = kit.wait_for(
-        "one leader", lambda: [i for i, n in cluster.nodes().items() if n["leader"]]
-    )
-    assert len(leader) == 1
-    p = cluster.storages[leader[0] - 1]
+    p = leader_of(cluster)
     p.kill()
 
     def append():
@@ -446,6 +448,39 @@ def test_two_nodes_apart(apart):
         time.sleep(8)
         apart.net.heal("s1", "s2")
         time.sleep(1)
+    apart.verify()
+
+
+def test_cut_from_the_leader(apart):
+    """A node that reaches the third one alone has that pass its changes on: within
+    2 s of the cut, and then at once."""
+    client, leader = apart.client(), leader_of(apart)
+    cut_off = next(s for s in apart.storages if s is not leader)
+    name = client.upload(b"begin;", ext="log", appender=True, at=cut_off.address)
+    gone = client.upload(b"gone", at=cut_off.address)
+    want, took = b"begin;", []
+    apart.net.cut(leader.name, cut_off.name)
+    end = time.monotonic() + 8
+    while time.monotonic() < end:
+        begin = time.monotonic()
+        client.append(name, b"%d;" % len(took), at=cut_off.address)
+        took.append(time.monotonic() - begin)
+        want += b"%d;" % (len(took) - 1)
+        assert client.download(name, at=cut_off.address) == want
+    client.set_meta(name, {"n": "1"}, at=cut_off.address)
+    assert client.get_meta(name, at=cut_off.address) == {"n": "1"}
+    client.delete(gone, at=cut_off.address)
+    print("%d appends, the slowest %.2f s" % (len(took), max(took)))
+    assert max(took) < 2.5 and len([t for t in took if t > 1]) <= 2, took
+    assert leader_of(apart) is leader
+    apart.net.heal(leader.name, cut_off.name)
+    time.sleep(2)
+    for s in apart.storages:
+        assert client.download(name, at=s.address) == want
+        assert client.get_meta(name, at=s.address) == {"n": "1"}
+        with pytest.raises(fdfs.FdfsError) as e:
+            client.download(gone, at=s.address)
+        assert e.value.status == fdfs.ENOENT
     apart.verify()
 
 

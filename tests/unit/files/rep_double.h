@@ -30,6 +30,13 @@ struct rep { /* and members */
 	/* What is to fail, and what was done. */
 	int fail_change, fail_change_after; /* rc, before or after it is done */
 	bool no_leader;
+	/* With n_members > 0: of that group this is node 1. */
+	size_t n_members;
+	uint8_t leader, unreached; /* node, 0: none */
+	bool is_deaf;              /* the leader is not heard */
+	/* Calls to others go here. */
+	int (*call)(int to, const struct rpc_request *q, int timeout_ms,
+	    struct rpc_reply *r, struct err *e);
 	size_t small_limit;
 	uint64_t written; /* bytes */
 	size_t changes;
@@ -362,7 +369,21 @@ rep_status(struct rep *r, struct rep_status *ret)
 	*ret = (struct rep_status){ .state = FDFS_STATE_ACTIVE };
 }
 
+bool
+rep_reaches(struct rep *r, const struct id128 *node)
+{
+	return r->unreached == 0 || node->b[0] != r->unreached;
+}
+
 /* --- member.h --- */
+
+bool
+members_hears(struct members *m, const struct id128 *leader)
+{
+	(void)m;
+	return !world.is_deaf && world.leader != 0 &&
+	       (leader == NULL || leader->b[0] == world.leader);
+}
 
 void
 members_get(struct members *m, struct member_view *ret)
@@ -371,6 +392,15 @@ members_get(struct members *m, struct member_view *ret)
 	*ret = (struct member_view){ .n = 1, .self = 0, .term = 1, .epoch = 1 };
 	ret->is_leader = !world.no_leader;
 	ret->leader = world.no_leader ? -1 : 0;
+	if (world.n_members == 0)
+		return;
+	ret->n = world.n_members;
+	for (size_t i = 0; i < ret->n; i++) {
+		ret->m[i].node.b[0] = (uint8_t)(i + 1);
+		ret->m[i].inner.port = (uint16_t)(i + 1);
+	}
+	ret->heard = ret->leader = world.leader - 1;
+	ret->is_leader = ret->leader == ret->self;
 }
 
 int
@@ -507,10 +537,8 @@ dbl_call(void *env, const struct fdfs_addr *to, const struct rpc_request *q,
     int timeout_ms, struct rpc_reply *r, struct err *e)
 {
 	(void)env;
-	(void)to;
-	(void)q;
-	(void)timeout_ms;
-	(void)r;
+	if (world.call != NULL)
+		return world.call(to->port, q, timeout_ms, r, e);
 	return err_set(e, ERR_DISCONNECTED, NULL);
 }
 
@@ -565,6 +593,69 @@ dbl_spawn(void *env, void (*fn)(void *arg), void *arg, struct err *e)
 	return thread_start(&dbl_thread, "task", dbl_run, t, e);
 }
 
+static uint64_t
+dbl_random(void *env)
+{
+	(void)env;
+	return rand_u64();
+}
+
+struct dbl_gate {
+	struct lock lock;
+	struct cond cond;
+	bool is_open;
+};
+
+static void *
+dbl_gate_new(void *env)
+{
+	struct dbl_gate *g = calloc(1, sizeof(*g));
+
+	(void)env;
+	MUST(g != NULL);
+	lock_init(&g->lock, LOCK_RANK_LEAF);
+	cond_init(&g->cond);
+	return g;
+}
+
+static void
+dbl_gate_free(void *env, void *gate)
+{
+	struct dbl_gate *g = gate;
+
+	(void)env;
+	cond_fini(&g->cond);
+	lock_fini(&g->lock);
+	free(g);
+}
+
+static void
+dbl_gate_signal(void *env, void *gate)
+{
+	struct dbl_gate *g = gate;
+
+	(void)env;
+	lock_take(&g->lock);
+	g->is_open = true;
+	cond_broadcast(&g->cond);
+	lock_drop(&g->lock);
+}
+
+static bool
+dbl_gate_wait(void *env, void *gate, int64_t ms)
+{
+	struct dbl_gate *g = gate;
+	int64_t end = dbl_now_ms(env) + ms;
+	bool is_open;
+
+	lock_take(&g->lock);
+	while (!g->is_open && !world.stopped && dbl_now_ms(env) < end)
+		cond_wait_ms(&g->cond, &g->lock, 20);
+	is_open = g->is_open;
+	lock_drop(&g->lock);
+	return is_open;
+}
+
 static void
 dbl_event(void *env, int level, const char *text)
 {
@@ -577,7 +668,12 @@ static const struct rep_env_ops dbl_env_ops = {
 	.call = dbl_call,
 	.now_ms = dbl_now_ms,
 	.real_s = dbl_real_s,
+	.random = dbl_random,
 	.sleep = dbl_sleep,
 	.spawn = dbl_spawn,
+	.gate_new = dbl_gate_new,
+	.gate_free = dbl_gate_free,
+	.gate_signal = dbl_gate_signal,
+	.gate_wait = dbl_gate_wait,
 	.event = dbl_event,
 };

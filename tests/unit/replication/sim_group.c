@@ -14,6 +14,8 @@ serve(void *arg, const struct rpc_from *from, const struct rpc_request *q,
 	if (q->op >= RPC_MEMBERS && q->op <= RPC_LEAD)
 		return v->m == NULL ? err_set(e, ERR_BUSY, "starting")
 		                    : members_serve(v->m, from, q, a, e);
+	if (q->op == RPC_FILE_OP && v->g->file_op != NULL)
+		return v->g->file_op(v, from, q, a, e);
 	return v->r == NULL ? err_set(e, ERR_BUSY, "starting")
 	                    : rep_serve(v->r, from, q, a, e);
 }
@@ -143,6 +145,8 @@ sim_group_start(struct sim_group *g, int node, struct err *e)
 	rc.members = v->m;
 	if (code == 0)
 		code = rep_open(&rc, &v->r, e);
+	if (code == 0 && g->opened != NULL)
+		g->opened(v);
 	v->is_open = code == 0;
 	if (code < 0) {
 		sim_trace(g->s, "node %d can't start: %s", node, e->msg);
@@ -160,6 +164,8 @@ sim_group_stop(struct sim_group *g, int node)
 
 	sim_stop(g->s, node);
 	v->is_open = false;
+	if (v->more != NULL)
+		g->closing(v);
 	r = v->r;
 	v->r = NULL;
 	rep_close(&r);

@@ -17,8 +17,14 @@ struct sim_group {
 		int node;
 		struct members *m;
 		struct rep *r;
+		void *more; /* of who uses the hooks */
 		bool is_open;
 	} v[SIM_NODES];
+	/* What stands on top of replication; each may be NULL. @arg of file_op is
+	 * the struct sim_member. */
+	void (*opened)(struct sim_member *v);
+	void (*closing)(struct sim_member *v);
+	rpc_handler *file_op;
 };
 
 /* Nodes 0 to n - 1 with server IDs 1 to n, not started; the last node of the

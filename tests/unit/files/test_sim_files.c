@@ -1,0 +1,615 @@
+/* tests/unit/files/test_sim_files.c - what FastDFS's clients do to the files of a
+ * group in the simulation, while two of its nodes do not reach each other.
+ *
+ * Each client has files of its own, which it changes through whatever node, one
+ * change after the other. Checked over all histories:
+ * K1  What was acknowledged is there once, in its order, and nothing that was
+ *     done later is undone by an earlier call that arrives late; what failed is
+ *     there at most once.
+ * K2  While all nodes are up and no more than one pair of a group of three or
+ *     more is cut, every change and every read of every node succeeds, within
+ *     WITHIN_MS.
+ * Tame schedules cut one pair at a time; wild ones kill and restart nodes, and
+ * lose and delay messages, too: K1 alone.
+ * CREEL_SIM_SEED=N runs one schedule (CREEL_SIM_TRACE=1 tells it), CREEL_SIM_RUNS=N
+ * so many; CREEL_FULL=1 some hundred. */
+#include "storage/files/files.h"
+#include "tests/unit/replication/sim_group.h"
+
+#include "lib/mem.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum {
+	CLIENTS = 4,
+	PIECES = 2000,
+	PIECE = 10,
+	WITHIN_MS = 2500, /* 1 s of silence, and what the change itself takes */
+};
+
+struct log { /* an appender */
+	char name[FDFS_REMOTE_MAX + 1];
+	size_t n;
+	bool acked[PIECES];
+};
+
+struct chaos;
+
+struct client {
+	struct chaos *c;
+	int no;
+	struct log log;
+	unsigned meta, meta_acked; /* the last that was tried; acknowledged */
+	char slave[FDFS_REMOTE_MAX + 1];
+	unsigned slaves;
+	bool slave_is_there;
+};
+
+struct chaos {
+	struct sim *s;
+	struct sim_group g;
+	struct client clients[CLIENTS];
+	bool is_wild, is_over, clients_stop;
+	int clients_left;
+	int64_t slowest;
+	unsigned changes, refused, reads;
+};
+
+static _Noreturn void fail_seed(struct chaos *c, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+static _Noreturn void
+fail_seed(struct chaos *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(stderr,
+	    "\nCREEL_SIM_SEED=%ju at %jd ms: ", (uintmax_t)sim_seed(c->s),
+	    (intmax_t)sim_now(c->s));
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	abort(); /* on a fiber: no way back to cmocka */
+}
+
+/* --- the files of a node --- */
+
+static void
+opened(struct sim_member *v)
+{
+	struct rep_env env;
+	struct files_conf c = { .rep = v->r,
+		.members = v->m,
+		.group = "group1",
+		.small_limit = 1024 * 1024 };
+	struct files *f = NULL;
+
+	sim_env(v->g->s, v->node, &env);
+	c.env = env;
+	MUST(files_open(&c, &f, NULL) == 0);
+	v->more = f;
+}
+
+static void
+closing(struct sim_member *v)
+{
+	struct files *f = v->more;
+
+	v->more = NULL;
+	files_close(&f);
+}
+
+static int
+file_op(void *arg, const struct rpc_from *from, const struct rpc_request *q,
+    struct rpc_answer *a, struct err *e)
+{
+	struct sim_member *v = arg;
+
+	return v->more == NULL ? err_set(e, ERR_BUSY, "starting")
+	                       : files_serve(v->more, from, q, a, e);
+}
+
+/* --- clients --- */
+
+struct call { /* one of a client's, at a node */
+	struct client *cl;
+	struct files *f;
+	const char *what;
+	int node;
+	int64_t begin;
+};
+
+static bool
+call_begin(struct client *cl, const char *what, struct call *ret)
+{
+	struct chaos *c = cl->c;
+	int node = (int)sim_below(c->s, (uint64_t)c->g.n);
+
+	if (!c->g.v[node].is_open || !sim_enter(c->s, node))
+		return false;
+	*ret = (struct call){ .cl = cl,
+		.f = c->g.v[node].more,
+		.what = what,
+		.node = node,
+		.begin = sim_now(c->s) };
+	return true;
+}
+
+/* K2 */
+static void
+call_end(struct call *x, int rc, const struct err *e)
+{
+	struct chaos *c = x->cl->c;
+	int64_t took = sim_now(c->s) - x->begin;
+
+	sim_leave(c->s, x->node);
+	sim_trace(c->s, "client %d: %s at %d: %s %s, %jd ms", x->cl->no,
+	    x->what, x->node, rc == 0 ? "ok" : err_name(rc),
+	    rc == 0 ? "" : e->msg, (intmax_t)took);
+	c->refused += rc != 0;
+	if (c->is_wild)
+		return;
+	if (rc != 0)
+		fail_seed(c, "K2: %s at node %d: %s %s", x->what, x->node,
+		    err_name(rc), e->msg);
+	if (took > c->slowest)
+		c->slowest = took;
+	if (took > WITHIN_MS)
+		fail_seed(c, "K2: %s at node %d took %jd ms", x->what, x->node,
+		    (intmax_t)took);
+}
+
+struct given {
+	const char *p;
+	size_t left;
+};
+
+static int
+give(void *arg, void *p, size_t len, size_t *ret, struct err *e)
+{
+	struct given *g = arg;
+
+	(void)e;
+	*ret = len < g->left ? len : g->left;
+	if (*ret > 0)
+		memcpy(p, g->p, *ret);
+	g->p += *ret;
+	g->left -= *ret;
+	return 0;
+}
+
+static void
+do_append(struct client *cl)
+{
+	struct log *l = &cl->log;
+	struct engine_file_info info;
+	struct given g = { 0 };
+	struct err e = ERR_INIT;
+	char piece[40];
+	struct call x;
+	int rc;
+
+	if (l->n == PIECES || !call_begin(cl, "append", &x))
+		return;
+	if (l->name[0] == '\0') {
+		rc = files_upload(x.f, -1, true, STR_LIT("log"), 0, give, &g,
+		    &info, &e);
+		call_end(&x, rc, &e);
+		if (rc == 0)
+			snprintf(l->name, sizeof(l->name), "%.*s",
+			    (int)sizeof(l->name) - 1, info.id + 7);
+		return;
+	}
+	snprintf(piece, sizeof(piece), "%d:%07zu;", cl->no, l->n);
+	g = (struct given){ piece, PIECE };
+	rc = files_append(x.f, str_of(l->name), PIECE, give, &g, &e);
+	call_end(&x, rc, &e);
+	l->acked[l->n++] = rc == 0;
+	cl->c->changes += rc == 0;
+}
+
+/* The whole of a file, as @node has it. */
+static int
+read_file(struct files *f, const char *name, struct buf *ret, struct err *e)
+{
+	struct files_reader *r = NULL;
+	struct files_info info;
+	size_t n = 0;
+	int rc = files_reader_open(f, str_of(name), &r, &info, e);
+
+	if (rc < 0)
+		return rc;
+	MUST(buf_reserve(ret, (size_t)info.size + 1) == 0);
+	while (rc == 0 && ret->len < info.size) {
+		rc = files_reader_read(r, ret->len, ret->p + ret->len,
+		    (size_t)info.size - ret->len, &n, e);
+		MUST(rc < 0 || n > 0);
+		ret->len += rc == 0 ? n : 0;
+	}
+	files_reader_close(&r);
+	return rc;
+}
+
+/* The number of the piece at @at; -1. */
+static int
+piece_at(const struct client *cl, struct str got, size_t at)
+{
+	char piece[40];
+	uint64_t n;
+
+	if (got.len < at + PIECE ||
+	    !str_to_u64(str_mem(got.p + at + 2, PIECE - 3), PIECES, &n))
+		return -1;
+	snprintf(piece, sizeof(piece), "%d:%07u;", cl->no, (unsigned)n);
+	return memcmp(piece, got.p + at, PIECE) == 0 && n < cl->log.n ? (int)n
+	                                                              : -1;
+}
+
+/* K1 */
+static void
+check_log(struct client *cl, struct str got)
+{
+	struct chaos *c = cl->c;
+	const struct log *l = &cl->log;
+	bool seen[PIECES] = { false };
+	int last = -1, n;
+	size_t at, i;
+
+	for (at = 0; at < got.len; at += PIECE) {
+		n = piece_at(cl, got, at);
+		if (n < 0 || seen[n] || (l->acked[n] && n < last))
+			fail_seed(c,
+			    "K1: piece %d at %zu of client %d's log, after %d",
+			    n, at, cl->no, last);
+		seen[n] = true;
+		last = l->acked[n] ? n : last;
+	}
+	for (i = 0; i < l->n; i++) {
+		if (l->acked[i] && !seen[i])
+			fail_seed(c, "K1: piece %zu of client %d's log is lost",
+			    i, cl->no);
+	}
+}
+
+static void
+do_read(struct client *cl)
+{
+	struct buf b = BUF_CAP(PIECES * PIECE + 1);
+	struct err e = ERR_INIT;
+	struct call x;
+	int rc;
+
+	if (cl->log.name[0] == '\0' || !call_begin(cl, "read", &x))
+		return;
+	rc = read_file(x.f, cl->log.name, &b, &e);
+	call_end(&x, rc, &e);
+	if (rc == 0)
+		check_log(cl, buf_str(&b));
+	cl->c->reads += rc == 0;
+	buf_fini(&b);
+}
+
+static void
+do_set_meta(struct client *cl)
+{
+	struct err e = ERR_INIT;
+	char meta[40];
+	struct call x;
+	int rc;
+
+	if (cl->log.name[0] == '\0' || !call_begin(cl, "set_meta", &x))
+		return;
+	snprintf(meta, sizeof(meta), "n\2%u", ++cl->meta);
+	rc = files_set_meta(x.f, str_of(cl->log.name), 'O', str_of(meta), &e);
+	call_end(&x, rc, &e);
+	if (rc == 0)
+		cl->meta_acked = cl->meta;
+	cl->c->changes += rc == 0;
+}
+
+static void
+do_get_meta(struct client *cl)
+{
+	struct buf b = BUF_CAP(1000);
+	struct err e = ERR_INIT;
+	struct call x;
+	uint64_t n = 0;
+	int rc;
+
+	if (cl->meta_acked == 0 || !call_begin(cl, "get_meta", &x))
+		return;
+	rc = files_get_meta(x.f, str_of(cl->log.name), &b, &e);
+	call_end(&x, rc, &e);
+	if (rc == 0 &&
+	    (b.len < 3 ||
+		!str_to_u64(str_skip(buf_str(&b), 2), UINT32_MAX, &n) ||
+		n < cl->meta_acked || n > cl->meta))
+		fail_seed(cl->c, "K1: metadata %ju, but %u was acknowledged",
+		    (uintmax_t)n, cl->meta_acked);
+	cl->c->reads += rc == 0;
+	buf_fini(&b);
+}
+
+/* A slave's name comes again after its delete: neither must be done late. */
+static void
+do_slave(struct client *cl)
+{
+	struct err e = ERR_INIT;
+	char prefix[17], text[20], name[FDFS_REMOTE_MAX + 1];
+	struct given g = { text, 0 };
+	struct call x;
+	int rc;
+
+	if (cl->log.name[0] == '\0')
+		return;
+	snprintf(prefix, sizeof(prefix), "-s%d", cl->no);
+	if (!call_begin(cl, cl->slave_is_there ? "delete" : "slave", &x))
+		return;
+	if (cl->slave_is_there) {
+		rc = files_delete(x.f, str_of(cl->slave), &e);
+	} else {
+		snprintf(text, sizeof(text), "slave %u", ++cl->slaves);
+		g.left = strlen(text);
+		rc = files_upload_slave(x.f, str_of(cl->log.name),
+		    str_of(prefix), STR_LIT("log"), g.left, give, &g, name, &e);
+		if (rc == 0)
+			snprintf(cl->slave, sizeof(cl->slave), "%s", name);
+	}
+	call_end(&x, rc, &e);
+	cl->c->changes += rc == 0;
+	if (rc == 0)
+		cl->slave_is_there = !cl->slave_is_there;
+	else /* who knows: another file's slave from now on */
+		*cl = (struct client){ .c = cl->c, .no = cl->no };
+}
+
+/* Of a node that has caught up: a slave is read where it lies. */
+static void
+check_slave(struct client *cl)
+{
+	struct buf b = BUF_CAP(1000);
+	struct err e = ERR_INIT;
+	char want[20];
+	struct call x;
+	bool is_there = cl->slave_is_there;
+	int rc;
+
+	if (cl->slave[0] == '\0' || !call_begin(cl, "read slave", &x))
+		return;
+	rc = read_file(x.f, cl->slave, &b, &e);
+	if (!is_there && rc == 0)
+		fail_seed(cl->c, "K1: client %d's deleted slave %s is at %d",
+		    cl->no, cl->slave, x.node);
+	if (is_there && rc == ERR_NOT_FOUND)
+		fail_seed(cl->c, "K1: client %d's slave %s is not at %d",
+		    cl->no, cl->slave, x.node);
+	call_end(&x, rc == ERR_NOT_FOUND ? 0 : rc, &e);
+	snprintf(want, sizeof(want), "slave %u", cl->slaves);
+	if (rc == 0 && !str_eqz(buf_str(&b), want))
+		fail_seed(cl->c, "K1: %s is '" STR_FMT "'", want,
+		    STR_ARG(buf_str(&b)));
+	cl->c->reads += rc == 0;
+	buf_fini(&b);
+}
+
+static void
+client(void *arg)
+{
+	struct client *cl = arg;
+	struct chaos *c = cl->c;
+	uint64_t x;
+
+	while (!c->clients_stop) {
+		x = sim_below(c->s, 100);
+		if (x < 40)
+			do_append(cl);
+		else if (x < 55)
+			do_set_meta(cl);
+		else if (x < 70)
+			do_slave(cl);
+		else if (x < 85)
+			do_read(cl);
+		else
+			do_get_meta(cl);
+		sim_sleep(c->s, (int64_t)sim_below(c->s, 150));
+	}
+	c->clients_left--;
+}
+
+/* --- the director --- */
+
+static void
+start(struct chaos *c, int node)
+{
+	struct err e = ERR_INIT;
+
+	if (!sim_is_up(c->s, node) && sim_group_start(&c->g, node, &e) < 0)
+		fail_seed(c, "node %d can't start: %s", node, e.msg);
+}
+
+/* All know who leads, and have for a while. */
+static void
+settle(struct chaos *c)
+{
+	int64_t limit = sim_now(c->s) + 60000;
+
+	sim_heal(c->s);
+	for (int i = 0; i < c->g.n; i++)
+		start(c, i);
+	while (!sim_group_is_well(&c->g)) {
+		if (sim_now(c->s) >= limit)
+			fail_seed(c, "not ACTIVE");
+		sim_sleep(c->s, 200);
+	}
+	sim_sleep(c->s, 3000);
+}
+
+static void
+run_clients(struct chaos *c)
+{
+	c->clients_stop = false;
+	c->clients_left = CLIENTS;
+	for (int i = 0; i < CLIENTS; i++)
+		sim_spawn(c->s, SIM_OUTSIDE, client, &c->clients[i]);
+}
+
+static void
+end_clients(struct chaos *c)
+{
+	c->clients_stop = true;
+	while (c->clients_left > 0)
+		sim_sleep(c->s, 50);
+}
+
+/* Two nodes, in three of four cases the leader one of them. */
+static void
+draw_pair(struct chaos *c, int *a, int *b)
+{
+	int leader = sim_group_leader(&c->g);
+
+	*a = leader >= 0 && !sim_once_in(c->s, 4)
+	         ? leader
+	         : (int)sim_below(c->s, (uint64_t)c->g.n);
+	do
+		*b = (int)sim_below(c->s, (uint64_t)c->g.n);
+	while (*b == *a);
+}
+
+static void
+harm(struct chaos *c)
+{
+	int node = (int)sim_below(c->s, (uint64_t)c->g.n);
+
+	switch (sim_below(c->s, 4)) {
+	case 0:
+		if (sim_is_up(c->s, node))
+			sim_group_stop(&c->g, node);
+		break;
+	case 1:
+		start(c, node);
+		break;
+	case 2:
+		sim_network(c->s, sim_once_in(c->s, 2) ? 0 : 20,
+		    1 + (int64_t)sim_below(c->s, 300));
+		break;
+	default:
+		sim_slow(c->s, node, (int64_t)sim_below(c->s, 300));
+		break;
+	}
+}
+
+static void
+round_of(struct chaos *c)
+{
+	int a, b;
+
+	settle(c);
+	run_clients(c);
+	for (int i = 0; i < 3; i++) {
+		draw_pair(c, &a, &b);
+		sim_cut(c->s, a, b, true);
+		sim_sleep(c->s, 500 + (int64_t)sim_below(c->s, 8000));
+		for (int k = 0; c->is_wild && k < 3; k++) {
+			harm(c);
+			sim_sleep(c->s, (int64_t)sim_below(c->s, 2000));
+		}
+		sim_cut(c->s, a, b, false);
+		sim_sleep(c->s, (int64_t)sim_below(c->s, 3000));
+	}
+	end_clients(c);
+	settle(c);
+	for (int i = 0; i < CLIENTS; i++) {
+		do_read(&c->clients[i]);
+		do_get_meta(&c->clients[i]);
+		check_slave(&c->clients[i]);
+	}
+}
+
+static void
+director(void *arg)
+{
+	struct chaos *c = arg;
+
+	for (int i = 0; i < c->g.n; i++)
+		start(c, i);
+	for (int i = 0; i < 2; i++)
+		round_of(c);
+	sim_group_stop_all(&c->g);
+	c->is_over = true;
+}
+
+static void
+schedule(uint64_t seed, int64_t *slowest)
+{
+	static const int sizes[] = { 3, 3, 4, 5 };
+	struct chaos *c = mem_zalloc(sizeof(*c));
+
+	MUST(c != NULL);
+	c->s = sim_new(seed);
+	c->is_wild = seed % 3 == 0;
+	if (!c->is_wild)
+		sim_calm(c->s);
+	sim_group_init(&c->g, c->s, sizes[seed / 3 % 4]);
+	c->g.opened = opened;
+	c->g.closing = closing;
+	c->g.file_op = file_op;
+	for (int i = 0; i < CLIENTS; i++)
+		c->clients[i] = (struct client){ .c = c, .no = i };
+	sim_spawn(c->s, SIM_OUTSIDE, director, c);
+	if (!sim_run(c->s, 3600 * 1000) || !c->is_over)
+		fail_seed(c, "it does not end");
+	if (c->changes < 20 || c->reads < 10)
+		fail_seed(c, "only %u changes, %u reads", c->changes, c->reads);
+	if (getenv("CREEL_SIM_SEED") != NULL)
+		printf("%u changes, %u reads, %u refused, slowest %jd ms, "
+		       "history %016jx\n",
+		    c->changes, c->reads, c->refused, (intmax_t)c->slowest,
+		    (uintmax_t)sim_history(c->s));
+	if (c->slowest > *slowest)
+		*slowest = c->slowest;
+	sim_free(&c->s);
+	mem_free(&c);
+}
+
+static uint64_t
+number_of(const char *env, uint64_t otherwise)
+{
+	const char *p = getenv(env);
+	uint64_t v;
+
+	return p != NULL && str_to_u64(str_of(p), UINT64_MAX, &v) ? v
+	                                                          : otherwise;
+}
+
+static void
+test_schedules(void **state)
+{
+	uint64_t first = number_of("CREEL_SIM_SEED", 1);
+	const char *full = getenv("CREEL_FULL");
+	uint64_t n =
+	    number_of("CREEL_SIM_RUNS", getenv("CREEL_SIM_SEED") != NULL  ? 1
+					: full != NULL && full[0] != '\0' ? 400
+									  : 12);
+	int64_t slowest = 0;
+
+	(void)state;
+	for (uint64_t i = 0; i < n; i++)
+		schedule(first + i, &slowest);
+	printf("%ju schedules; the slowest call of a tame one %jd ms\n",
+	    (uintmax_t)n, (intmax_t)slowest);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_schedules),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
