@@ -68,9 +68,7 @@ struct sim_tracker {
 	uint64_t epoch[GROUPS]; /* newest heard of, saved ones too */
 	unsigned founder[GROUPS];
 	int64_t founder_until[GROUPS];
-	bool was_asked[GROUPS]; /* to be founded, since its start */
-	unsigned asker[GROUPS]; /* lowest of late */
-	int64_t asked[GROUPS];
+	int64_t asked[GROUPS][NODES]; /* to found it, when last; 0: never */
 };
 
 struct sim {
@@ -204,8 +202,6 @@ start(struct sim *s, struct sim_tracker *k)
 	k->started = s->now;
 	memset(k->told, 0, sizeof(k->told));
 	memset(k->founder_until, 0, sizeof(k->founder_until));
-	memset(k->was_asked, 0, sizeof(k->was_asked));
-	memset(k->asker, 0xff, sizeof(k->asker));
 	memset(k->asked, 0, sizeof(k->asked));
 }
 
@@ -249,13 +245,21 @@ may_store(const struct sim *s, const struct sim_tracker *k, unsigned gi,
 	return is_there(s, k, gi, ni) && t->can_write && t->avail >= GIB;
 }
 
+/* Of late: who has not asked for longer counts no more. */
 static bool
-is_known(const struct sim_tracker *k, unsigned gi)
+has_asked(const struct sim *s, const struct sim_tracker *k, unsigned gi,
+    unsigned ni)
 {
-	if (k->epoch[gi] > 0 || k->was_asked[gi])
+	return s->now - k->asked[gi][ni] <= 10000;
+}
+
+static bool
+is_known(const struct sim *s, const struct sim_tracker *k, unsigned gi)
+{
+	if (k->epoch[gi] > 0)
 		return true;
 	for (unsigned i = 0; i < NODES; i++)
-		if (k->told[gi][i].was)
+		if (k->told[gi][i].was || has_asked(s, k, gi, i))
 			return true;
 	return false;
 }
@@ -287,7 +291,7 @@ check_group(struct sim *s, struct sim_tracker *k, unsigned gi)
 	}
 	CHECK(s, (writers > 0) == (rc > 0));
 	if (rc == ERR_NOT_FOUND) {
-		CHECK(s, !is_known(k, gi));
+		CHECK(s, !is_known(s, k, gi));
 		CHECK(s, s->now - k->started >= 2 * AWAY);
 	}
 	rc = kit_fetch(k->t, s->now,
@@ -299,7 +303,7 @@ check_group(struct sim *s, struct sim_tracker *k, unsigned gi)
 		s->fetched++;
 	} else {
 		CHECK(s, rc == ERR_RETRY ||
-			     (rc == ERR_NOT_FOUND && !is_known(k, gi)));
+			     (rc == ERR_NOT_FOUND && !is_known(s, k, gi)));
 	}
 }
 
@@ -307,12 +311,13 @@ static bool
 is_not_first(const struct sim *s, const struct sim_tracker *k, unsigned gi,
     unsigned ni)
 {
-	if (k->asker[gi] < ni && s->now - k->asked[gi] <= 10000)
-		return true;
-	for (unsigned i = 0; i < ni; i++)
+	for (unsigned i = 0; i < ni; i++) {
+		if (has_asked(s, k, gi, i))
+			return true;
 		if (k->told[gi][i].was && k->told[gi][i].epoch == 0 &&
 		    s->now - k->told[gi][i].at <= AWAY)
 			return true;
+	}
 	return false;
 }
 
@@ -337,13 +342,7 @@ found(struct sim *s, unsigned gi)
 			continue;
 		rc = tcore_found(k->t, at(s->now), str_of(name), &id, ni + 1,
 		    &e);
-		k->was_asked[gi] = k->was_asked[gi] || rc != ERR_INVALID;
-		if (ni < k->asker[gi] || s->now - k->asked[gi] > 10000) {
-			k->asker[gi] = ni;
-			k->asked[gi] = s->now;
-		} else if (ni == k->asker[gi]) {
-			k->asked[gi] = s->now;
-		}
+		k->asked[gi][ni] = s->now;
 		if (rc == 0) {
 			CHECK(s, k->epoch[gi] == 0);
 			CHECK(s, s->now >= k->founder_until[gi] ||
