@@ -10,6 +10,7 @@
 #include "lib/fs.h"
 #include "lib/hash.h"
 #include "lib/lmdb_guard.h"
+#include "lib/lmdb_make.h"
 #include "lib/lmdb_trim.h"
 #include "lib/mem.h"
 
@@ -205,6 +206,9 @@ tree_open(const char *path, uint64_t map_size, bool create,
 
 	if (!create && !fs_exists(path))
 		return err_set(e, ERR_NOT_FOUND, "no index at %s", path);
+	rc = lmdb_make(path, e);
+	if (rc < 0)
+		return rc;
 	t = mem_zalloc(sizeof(*t));
 	if (t == NULL)
 		return err_set(e, ERR_NO_MEMORY, NULL);

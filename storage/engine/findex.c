@@ -14,6 +14,7 @@
 #include "lib/fs.h"
 #include "lib/hash.h"
 #include "lib/lmdb_guard.h"
+#include "lib/lmdb_make.h"
 #include "lib/mem.h"
 
 #include <errno.h>
@@ -179,8 +180,13 @@ findex_open(const char *dir, size_t table_max, struct findex **ret,
     struct err *e)
 {
 	struct findex *f;
+	char file[PATH_MAX];
 	int rc = fs_mkdir(dir, e);
 
+	if (rc == 0)
+		rc = fs_join(file, sizeof(file), dir, "data.mdb", e);
+	if (rc == 0)
+		rc = lmdb_make(file, e);
 	if (rc < 0)
 		return rc;
 	f = mem_zalloc(sizeof(*f));

@@ -170,6 +170,20 @@ def test_power_cut(folder):
         assert not bad, "cut %s: %s" % (cut, "\n".join(bad[:8]))
 
 
+def test_power_cut_of_the_first_start(folder):
+    """Each moment of it: what is made then is whole, or is made again."""
+    recording = Recording(folder, SETTINGS)
+    rng = random.Random(5)
+    kinds = [(0.5, 1), (0.5, 0.5), (0, 1), (0.9, 0.9)]
+    cuts = []
+    for i, pos in enumerate(p for p in recording.positions if p <= recording.start):
+        for chances in kinds if FULL else [kinds[i % len(kinds)]]:
+            cuts.append((pos + 1,) + chances + (rng.random(),))
+    assert len(cuts) > 50
+    for cut, bad in recording.try_cuts(cuts):
+        assert not bad, "cut %s: %s" % (cut, "\n".join(bad[:8]))
+
+
 # Functions that only pass a sync on; the call site is who called them.
 PASSING = {"fs_fdatasync", "fs_fsync", "fs_sync_dir", "fdatasync", "fsync"}
 
