@@ -481,6 +481,17 @@ engine_path_stat(struct engine *g, size_t i, struct engine_path_stat *ret)
 }
 
 bool
+engine_has_failed(const struct engine *g)
+{
+	bool any = false;
+
+	OBJ_CHECK(g, ENGINE_MAGIC);
+	for (size_t i = 0; i < g->n_paths; i++)
+		any |= g->paths[i]->is_failed;
+	return any;
+}
+
+bool
 engine_can_write(struct engine *g)
 {
 	for (size_t i = 0; i < g->n_paths; i++) {

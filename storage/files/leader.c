@@ -186,12 +186,14 @@ ask(struct files *f, const struct files_op *op, const struct member_view *v,
 }
 
 /* What may be asked again: nothing was done, or F5 keeps it from being done
- * twice. */
+ * twice. A leader whose disk has failed is soon another one, if there is one. */
 static bool
-may_ask_again(const struct files_op *op, int rc, bool was_sent)
+may_ask_again(const struct files_op *op, int rc, bool was_sent, size_t n)
 {
 	if (rc == ERR_RETRY)
 		return true;
+	if (rc == ERR_FAILED || (rc == ERR_IO && patience(op->kind) == ASK_MS))
+		return n > 2 && op->kind != FILES_REGENERATE;
 	if (rc != ERR_DISCONNECTED && rc != ERR_BUSY)
 		return false;
 	return op->kind != FILES_REGENERATE ||
@@ -224,6 +226,7 @@ struct quest {
 	/* The last try: who was asked (zero: nobody). */
 	struct id128 asked;
 	bool was_sent;
+	size_t n_members;
 };
 
 /* Whom to ask: the leader while it is heard, else another member, in turn; not who
@@ -257,6 +260,7 @@ try_once(struct quest *q, struct err *e)
 	int at;
 
 	members_get(f->members, &v);
+	q->n_members = v.n;
 	q->was_sent = true;
 	q->asked = (struct id128){ 0 };
 	buf_reset(&q->ret->body);
@@ -301,7 +305,7 @@ files_ask_leader(struct files *f, struct files_op *op, struct files_result *ret,
 	for (;;) {
 		asked = files_now_ms(f);
 		rc = try_once(&q, e);
-		if (rc == 0 || !may_ask_again(op, rc, q.was_sent))
+		if (rc == 0 || !may_ask_again(op, rc, q.was_sent, q.n_members))
 			break;
 		if (q.was_sent && rc != ERR_RETRY)
 			op->is_again = true;

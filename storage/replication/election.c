@@ -6,8 +6,14 @@
  *     election_ms: a node that was cut off disturbs nobody, and a leader whose
  *     heartbeats a majority has confirmed is the only one for election_ms after
  *     they left (its lease). A start counts as having heard one.
- * V3  Votes of an epoch count in that epoch alone. */
+ * V3  Votes of an epoch count in that epoch alone.
+ * V4  A member one of whose store paths has failed can't order what belongs
+ *     there: it stands for election only when the others have had their time, and
+ *     a leader gives up when it hears one that is well; no more than once in
+ *     YIELD_MS, since the others' troubles are not known here. */
 #include "storage/replication/member_int.h"
+
+#define YIELD_MS 60000
 
 static int64_t
 election_ms(const struct members *m)
@@ -238,6 +244,8 @@ beat_task(void *arg)
 		p->is_calling = false;
 		if (a.epoch > p->epoch)
 			p->epoch = a.epoch;
+		if (rc == 0)
+			p->is_ailing = (a.flags & MSG_AILING) != 0;
 		if (rc == 0 && m->leads && m->s.term == b->term &&
 		    left > p->acked_ms)
 			p->acked_ms = left;
@@ -410,13 +418,43 @@ campaign(struct members *m)
 
 /* --- from time to time --- */
 
+/* V4, with the lock. */
+static bool
+should_yield(struct members *m, int64_t now)
+{
+	if (!m->is_ailing || !election_is_leader(m, now) ||
+	    (m->yielded_ms != 0 && now - m->yielded_ms < YIELD_MS))
+		return false;
+	for (size_t i = 0; i < m->n_peers; i++) {
+		if (!m->peers[i].is_ailing &&
+		    now - m->peers[i].acked_ms < election_ms(m))
+			return m->s.now.n > 2; /* of two both are needed */
+	}
+	return false;
+}
+
+/* When it may stand for election. */
+static int64_t
+stand_ms(const struct members *m)
+{
+	return m->elect_ms + (m->is_ailing ? 2 * election_ms(m) : 0);
+}
+
 void
 election_step(struct members *m)
 {
 	int64_t now = member_now(m), wait = draw_wait(m);
-	bool beat, run, finish;
+	bool beat, run, finish, yield, ailing = m->so->has_failed(m->st);
 
 	lock_take(&m->lock);
+	m->is_ailing = ailing;
+	yield = should_yield(m, now);
+	if (yield) {
+		m->leads = false;
+		m->leader = (struct id128){ 0 };
+		m->yielded_ms = now;
+		m->elect_ms = now + wait;
+	}
 	if (m->leads && election_is_leader(m, now))
 		m->led_ms = now;
 	if (m->leads &&
@@ -426,12 +464,17 @@ election_step(struct members *m)
 	if (beat)
 		m->beat_ms = now + election_ms(m) / 3;
 	run = !m->leads && takes_part(m) && m->is_ready &&
-	      (now >= m->elect_ms || m->s.now.n == 1);
+	      (now >= stand_ms(m) || m->s.now.n == 1);
 	finish = m->s.has_accepted && m->is_ready &&
 	         now - m->accepted_ms > election_ms(m) / 2;
 	if (finish) /* once more only after a while */
 		m->accepted_ms = now;
 	lock_drop(&m->lock);
+	if (yield)
+		member_event(m, LOG_WARN,
+		    "group %s: a store path has failed; another node is to "
+		    "order changes",
+		    m->c.group);
 	if (finish)
 		member_finish_later(m);
 	if (run) {

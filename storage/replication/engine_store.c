@@ -199,6 +199,12 @@ saved_path(const struct rep_engine_store *s, const char *name,
 	return fs_join(dst, PATH_MAX, s->dir, name, e);
 }
 
+static bool
+st_has_failed(void *st)
+{
+	return engine_has_failed(engine_of(st));
+}
+
 static int
 st_each_bad(void *st, int (*fn)(void *arg, const char *id), void *arg)
 {
@@ -250,6 +256,7 @@ const struct rep_store_ops rep_engine_ops = {
 	.digest = st_digest,
 	.range = st_range,
 	.paths_id = st_paths_id,
+	.has_failed = st_has_failed,
 	.each_bad = st_each_bad,
 	.save = st_save,
 	.load = st_load,

@@ -60,6 +60,7 @@ struct rep_store_ops {
 		const struct engine_version *v),
 	    void *arg, struct err *e);
 	void (*paths_id)(void *st, struct id128 *ret);
+	bool (*has_failed)(void *st); /* one of its store paths has */
 	int (*each_bad)(void *st, int (*fn)(void *arg, const char *id),
 	    void *arg);
 	/* A small file of this node's own, replaced durably and atomically

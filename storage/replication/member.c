@@ -553,7 +553,7 @@ serve_node(struct members *m, const struct rpc_from *from,
 	if (rc == 0)
 		rc = serve_op(m, from, q, &h, &u, &tail, e);
 	msg_fill(m, q->epoch, &h);
-	h.flags = flags;
+	h.flags |= flags;
 	h.your_life = life;
 	lock_take(&m->lock);
 	a->epoch = m->s.now.epoch;

@@ -93,6 +93,7 @@ struct member_peer { /* another member, as the leader sees it */
 	uint64_t epoch;   /* that it knows */
 	int64_t acked_ms; /* when a heartbeat left that it has confirmed */
 	bool is_calling;
+	bool is_ailing; /* said so in its last answer */
 };
 
 struct members {
@@ -126,6 +127,8 @@ struct members {
 	int64_t elect_ms;    /* when to try oneself */
 	int64_t led_ms;      /* when a majority was last with us */
 	int64_t beat_ms;     /* next heartbeat */
+	bool is_ailing;      /* V4 of election.c */
+	int64_t yielded_ms;  /* when it gave up leading for that; 0: never */
 	struct member_peer peers[CMAP_MEMBERS];
 	size_t n_peers;
 	int64_t last_leader; /* as told last by changed() */
@@ -168,7 +171,8 @@ void addr_note(struct members *m, const struct member_addr *a);
 /* --- member_wire.c --- */
 
 enum {
-	MSG_PUT_BACK = 1 /* an answer: you have lived later than you know */
+	MSG_PUT_BACK = 1, /* an answer: you have lived later than you know */
+	MSG_AILING = 2    /* a store path of the sender has failed */
 };
 struct mmsg { /* what each request and answer between nodes begins with */
 	struct id128 node, group_id;
@@ -193,6 +197,7 @@ int life_note(struct members *m, const struct id128 *node, uint64_t life,
 struct answer { /* of one node */
 	struct id128 node;
 	uint64_t epoch, term;
+	uint8_t flags;
 	struct buf tail; /* behind what all answers begin with */
 };
 void answer_fini(struct answer *a);

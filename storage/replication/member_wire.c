@@ -3,7 +3,7 @@
  *
  * Arguments and answers of the operations MEMBERS to LEAD begin with:
  *   u8 1; id node; id group (zero: none); u64 term; u64 floor; address inner,
- *   address outer; u64 life, u64 nonce; u8 flags (1: put back); u64 life of
+ *   address outer; u64 life, u64 nonce; u8 flags (1: put back, 2: ailing); u64 life of
  *   yours as known here; text membership (empty: left out)
  * then follow, request / answer:
  *   MEMBERS   - / u32 n, n times: id, address inner, address outer; promise
@@ -44,6 +44,7 @@ msg_fill(struct members *m, uint64_t other, struct mmsg *ret)
 	ret->floor = m->s.floor;
 	ret->life = m->s.life;
 	ret->nonce = m->nonce;
+	ret->flags = m->is_ailing ? MSG_AILING : 0;
 	if (other < m->s.now.epoch)
 		ret->mship = m->s.now;
 	lock_drop(&m->lock);
@@ -276,6 +277,7 @@ take_answer(struct members *m, struct rpc_reply *r, struct answer *ret,
 		return rc;
 	ret->node = h.node;
 	ret->term = h.term;
+	ret->flags = h.flags;
 	lock_take(&m->lock);
 	if ((h.flags & MSG_PUT_BACK) != 0 && h.your_life >= m->s.life) {
 		m->put_back_life = h.your_life;

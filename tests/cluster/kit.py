@@ -527,7 +527,9 @@ def load(cluster, threads=3, most_outage=5, **more):
             sum(x.reads for x in loads),
             len(errors),
             outage,
-        )
+        ),
+        *errors[:10],
+        sep="\n  "
     )
     assert outage <= most_outage, (outage, errors[:3], errors[-3:])
 

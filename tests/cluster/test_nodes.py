@@ -3,6 +3,7 @@ something happens to it."""
 
 import os
 import random
+import shutil
 import struct
 import time
 
@@ -31,11 +32,12 @@ def put_files(client, n, at=None, size=2000, seed=1):
 
 def leader_of(cluster):
     """The one node that orders changes."""
-    leader = kit.wait_for(
-        "one leader", lambda: [i for i, n in cluster.nodes().items() if n["leader"]]
-    )
-    assert len(leader) == 1
-    return cluster.storages[leader[0] - 1]
+
+    def one():
+        found = [i for i, n in cluster.nodes().items() if n["leader"]]
+        return found if len(found) == 1 else None
+
+    return cluster.storages[kit.wait_for("one leader", one)[0] - 1]
 
 
 def everywhere(cluster, files, deleted=()):
@@ -511,6 +513,38 @@ def test_one_alone(apart):
 
 
 # --- disks ---
+
+
+def test_leaders_disk_fails(cluster):
+    """The folder of the leader's store path is gone (its disk was unmounted): it can't
+    begin another volume, and another node orders changes."""
+    client, leader = cluster.client(timeout=5), leader_of(cluster)
+    others = [s for s in cluster.storages if s is not leader]
+    name = client.upload(b"", ext="log", appender=True, at=others[0].address)
+    os.rename(leader.dir, leader.dir + ".gone")
+    r, want = random.Random(5), b""
+    end = time.monotonic() + 60
+    while leader_of(cluster) is leader:
+        assert time.monotonic() < end
+        for s in others:
+            client.upload(r.randbytes(1 << 20), at=s.address)
+        for s in others:
+            piece = r.randbytes(1000)
+            client.append(name, piece, at=s.address)  # never an error
+            want += piece
+    assert "another node is to order changes" in leader.tail()
+    for s in cluster.storages:
+        client.append(name, b"on;", at=s.address)
+        want += b"on;"
+        assert client.download(name, at=s.address) == want
+    leader.kill()
+    shutil.rmtree(leader.dir, ignore_errors=True)
+    os.rename(leader.dir + ".gone", leader.dir)
+    leader.start()
+    cluster.wait_active()
+    for s in cluster.storages:
+        assert client.download(name, at=s.address) == want
+    cluster.verify()
 
 
 def test_full_disk_on_one(cluster):

@@ -9,7 +9,9 @@
  * K2  While all nodes are up and no more than one pair of a group of three or
  *     more is cut, every change and every read of every node succeeds, within
  *     WITHIN_MS.
- * Tame schedules cut one pair at a time; wild ones kill and restart nodes, and
+ * K3  A leader whose disk has failed is followed by another one, within FOLLOW_MS
+ *     for those who ask other nodes.
+ * Tame schedules cut one pair at a time, or have the leader's disk fail; wild ones kill and restart nodes, and
  * lose and delay messages, too: K1 alone.
  * CREEL_SIM_SEED=N runs one schedule (CREEL_SIM_TRACE=1 tells it), CREEL_SIM_RUNS=N
  * so many; CREEL_FULL=1 some hundred. */
@@ -30,6 +32,7 @@ enum {
 	PIECES = 2000,
 	PIECE = 10,
 	WITHIN_MS = 2500, /* 1 s of silence, and what the change itself takes */
+	FOLLOW_MS = 5000, /* an election */
 };
 
 struct log { /* an appender */
@@ -56,7 +59,8 @@ struct chaos {
 	struct client clients[CLIENTS];
 	bool is_wild, is_over, clients_stop;
 	int clients_left;
-	int64_t slowest;
+	int ailing; /* the node whose disk has failed; -1: none */
+	int64_t slowest, slowest_follow;
 	unsigned changes, refused, reads;
 };
 
@@ -130,7 +134,8 @@ call_begin(struct client *cl, const char *what, struct call *ret)
 	struct chaos *c = cl->c;
 	int node = (int)sim_below(c->s, (uint64_t)c->g.n);
 
-	if (!c->g.v[node].is_open || !sim_enter(c->s, node))
+	if (node == c->ailing || !c->g.v[node].is_open ||
+	    !sim_enter(c->s, node))
 		return false;
 	*ret = (struct call){ .cl = cl,
 		.f = c->g.v[node].more,
@@ -157,10 +162,13 @@ call_end(struct call *x, int rc, const struct err *e)
 	if (rc != 0)
 		fail_seed(c, "K2: %s at node %d: %s %s", x->what, x->node,
 		    err_name(rc), e->msg);
-	if (took > c->slowest)
+	if (c->ailing >= 0 && took > c->slowest_follow)
+		c->slowest_follow = took;
+	else if (c->ailing < 0 && took > c->slowest)
 		c->slowest = took;
-	if (took > WITHIN_MS)
-		fail_seed(c, "K2: %s at node %d took %jd ms", x->what, x->node,
+	if (took > (c->ailing >= 0 ? FOLLOW_MS : WITHIN_MS))
+		fail_seed(c, "%s: %s at node %d took %jd ms",
+		    c->ailing >= 0 ? "K3" : "K2", x->what, x->node,
 		    (intmax_t)took);
 }
 
@@ -503,11 +511,33 @@ harm(struct chaos *c)
 	}
 }
 
+/* K3 */
+static void
+fail_leader(struct chaos *c)
+{
+	int node;
+
+	settle(c);
+	node = sim_group_leader(&c->g);
+	c->ailing = node;
+	run_clients(c);
+	sim_trace(c->s, "disk of %d fails", node);
+	sim_disk_fail(sim_disk(c->s, node), true);
+	sim_sleep(c->s, 8000);
+	if (sim_group_leader(&c->g) == node || sim_group_leader(&c->g) < 0)
+		fail_seed(c, "K3: node %d leads still", node);
+	end_clients(c);
+	c->ailing = -1;
+	settle(c);
+}
+
 static void
 round_of(struct chaos *c)
 {
 	int a, b;
 
+	if (!c->is_wild)
+		fail_leader(c);
 	settle(c);
 	run_clients(c);
 	for (int i = 0; i < 3; i++) {
@@ -544,7 +574,7 @@ director(void *arg)
 }
 
 static void
-schedule(uint64_t seed, int64_t *slowest)
+schedule(uint64_t seed, int64_t *slowest, int64_t *follow)
 {
 	static const int sizes[] = { 3, 3, 4, 5 };
 	struct chaos *c = mem_zalloc(sizeof(*c));
@@ -552,6 +582,7 @@ schedule(uint64_t seed, int64_t *slowest)
 	MUST(c != NULL);
 	c->s = sim_new(seed);
 	c->is_wild = seed % 3 == 0;
+	c->ailing = -1;
 	if (!c->is_wild)
 		sim_calm(c->s);
 	sim_group_init(&c->g, c->s, sizes[seed / 3 % 4]);
@@ -572,6 +603,8 @@ schedule(uint64_t seed, int64_t *slowest)
 		    (uintmax_t)sim_history(c->s));
 	if (c->slowest > *slowest)
 		*slowest = c->slowest;
+	if (c->slowest_follow > *follow)
+		*follow = c->slowest_follow;
 	sim_free(&c->s);
 	mem_free(&c);
 }
@@ -595,13 +628,15 @@ test_schedules(void **state)
 	    number_of("CREEL_SIM_RUNS", getenv("CREEL_SIM_SEED") != NULL  ? 1
 					: full != NULL && full[0] != '\0' ? 400
 									  : 12);
-	int64_t slowest = 0;
+	int64_t slowest = 0, follow = 0;
 
 	(void)state;
 	for (uint64_t i = 0; i < n; i++)
-		schedule(first + i, &slowest);
-	printf("%ju schedules; the slowest call of a tame one %jd ms\n",
-	    (uintmax_t)n, (intmax_t)slowest);
+		schedule(first + i, &slowest, &follow);
+	printf(
+	    "%ju schedules; the slowest calls %jd ms with a pair cut, %jd ms "
+	    "with the leader's disk failed\n",
+	    (uintmax_t)n, (intmax_t)slowest, (intmax_t)follow);
 }
 
 int

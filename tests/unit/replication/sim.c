@@ -469,6 +469,7 @@ sim_heal(struct sim *s)
 	for (i = 0; i < SIM_NODES; i++) {
 		s->nodes[i].slow_ms = 0;
 		sim_disk_full(s->nodes[i].disk, false);
+		sim_disk_fail(s->nodes[i].disk, false);
 	}
 }
 

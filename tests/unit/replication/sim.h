@@ -68,7 +68,7 @@ void sim_self(struct sim *s, int node, const struct rpc_from *self);
 /* --- network and clocks --- */
 
 void sim_cut(struct sim *s, int a, int b, bool is_cut);
-void sim_heal(struct sim *s); /* cuts, losses, slowness, full disks */
+void sim_heal(struct sim *s); /* cuts, losses, slowness, disks full or failed */
 /* What the disks hold for a small file: 1 MiB, unless told before any is used. */
 void sim_set_small(struct sim *s, size_t len);
 /* No message or disk takes extraordinarily long. */
@@ -95,6 +95,8 @@ void sim_disk_free(struct sim_disk **dp);
 void sim_disk_node_id(const struct sim_disk *d, struct id128 *ret);
 bool sim_disk_is_blank(const struct sim_disk *d);
 void sim_disk_full(struct sim_disk *d, bool is_full);
+/* Takes nothing any more. */
+void sim_disk_fail(struct sim_disk *d, bool has_failed);
 /* Reads of one of its live files, a random one of which there is another copy,
  * fail their checksum. */
 bool sim_disk_damage(struct sim *s, int node);

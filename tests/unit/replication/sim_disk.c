@@ -173,6 +173,12 @@ sim_disk_is_blank(const struct sim_disk *d)
 }
 
 void
+sim_disk_fail(struct sim_disk *d, bool has_failed)
+{
+	d->has_failed = has_failed;
+}
+
+void
 sim_disk_full(struct sim_disk *d, bool is_full)
 {
 	d->is_full = is_full;
@@ -408,6 +414,8 @@ simd_install(struct sim_disk *d, const struct engine_record *r, struct str body,
 	    (body.len != r->info.size ||
 		hash_crc32(0, body.p, body.len) != r->info.crc32))
 		return ERR_INVALID;
+	if (d->has_failed)
+		return ERR_FAILED;
 	if (d->is_full && !r->is_tomb)
 		return ERR_NO_SPACE;
 	simd_key_of(str_of(r->info.id), key);

@@ -35,7 +35,7 @@ struct sim_disk {
 	int node;
 	struct id128 node_id, path, paths_id;
 	uint64_t incarnation, seq, changes;
-	bool is_full;
+	bool is_full, has_failed;
 	size_t small;       /* beyond it: no install_many() */
 	struct item *items; /* by key */
 	size_t n_items, cap_items;

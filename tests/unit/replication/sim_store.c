@@ -129,6 +129,8 @@ st_upload_begin(void *st, const struct engine_owner *o, int path_no,
 	(void)hint;
 	if (!is_up(d))
 		return closed(e);
+	if (d->has_failed)
+		return err_set(e, ERR_FAILED, NULL);
 	if (d->is_full)
 		return err_set(e, ERR_NO_SPACE, NULL);
 	u = mem_zalloc(sizeof(*u));
@@ -461,6 +463,14 @@ st_paths_id(void *st, struct id128 *ret)
 }
 
 /* As if a scrub were always just done. */
+static bool
+st_has_failed(void *st)
+{
+	struct sim_disk *d = st;
+
+	return d->has_failed;
+}
+
 static int
 st_each_bad(void *st, int (*fn)(void *arg, const char *id), void *arg)
 {
@@ -556,6 +566,7 @@ const struct rep_store_ops sim_disk_ops = {
 	.digest = st_digest,
 	.range = st_range,
 	.paths_id = st_paths_id,
+	.has_failed = st_has_failed,
 	.each_bad = st_each_bad,
 	.save = st_save,
 	.load = st_load,

@@ -67,9 +67,17 @@ store_digest(void *st, const uint8_t from[ENGINE_KEY],
 	return 0;
 }
 
+static bool
+store_has_failed(void *st)
+{
+	(void)st;
+	return false;
+}
+
 static const struct rep_store_ops store_ops = { .save = store_save,
 	.load = store_load,
-	.digest = store_digest };
+	.digest = store_digest,
+	.has_failed = store_has_failed };
 
 /* --- processes --- */
 
