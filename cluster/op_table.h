@@ -14,7 +14,7 @@ X(STORE_ABORT, 5, GATE)
 X(READ, 6, GATE | PEER | ADMIN)
 X(STAT, 7, GATE | PEER | ADMIN)
 X(DELETE, 8, GATE)           /* many, durable on enough nodes */
-X(FIND_WRITE, 9, GATE)
+X(FIND_WRITE, 9, GATE | PEER)
 X(EACH, 10, GATE)            /* a page of live files of a class */
 X(FENCE, 11, GATE | PEER)    /* from now on only this index epoch writes */
 X(TIDY, 12, GATE | ADMIN)    /* scrub or compact now */

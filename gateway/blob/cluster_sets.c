@@ -108,7 +108,25 @@ find_at(struct cluster *c, struct view_node *n, struct str args,
 	return rc;
 }
 
-/* ERR_NOT_FOUND is every node's word. */
+/* What a group knows: any node's word (storage/server/ops.h). */
+static int
+find_in_group(struct cluster *c, const struct view *v,
+    const struct view_group *g, struct str args, struct blob_info *ret,
+    struct err *e)
+{
+	struct view_node *order[CLUSTER_TRIES];
+	size_t n = order_read(c, v, str_of(g->name), order);
+	int rc = err_set(e, ERR_BUSY, "no node of group %s is known", g->name);
+
+	for (size_t i = 0; i < n; i++) {
+		rc = find_at(c, order[i], args, ret, e);
+		if (rc == 0 || rc == ERR_NOT_FOUND)
+			break;
+	}
+	return rc;
+}
+
+/* ERR_NOT_FOUND is every group's word. */
 int
 cluster_find_write(void *impl, const struct id128 *write_id,
     struct blob_info *ret, struct err *e)
@@ -123,8 +141,9 @@ cluster_find_write(void *impl, const struct id128 *write_id,
 		return err_set(e, rc, NULL);
 	v = view_get(c);
 	rc = ERR_NOT_FOUND;
-	for (size_t i = 0; i < v->n_nodes && rc != 0; i++) {
-		rc = find_at(c, &v->nodes[i], buf_str(&args), ret, &e2);
+	for (size_t i = 0; i < v->n_groups && rc != 0; i++) {
+		rc = find_in_group(c, v, &v->groups[i], buf_str(&args), ret,
+		    &e2);
 		if (rc < 0 && rc != ERR_NOT_FOUND)
 			bad = rc;
 	}
@@ -135,7 +154,7 @@ cluster_find_write(void *impl, const struct id128 *write_id,
 	if (rc == 0)
 		return 0;
 	if (bad < 0)
-		return err_set(e, ERR_BUSY, "not every node can be asked: %s",
+		return err_set(e, ERR_BUSY, "not every group can be asked: %s",
 		    e2.msg);
 	return err_set(e, ERR_NOT_FOUND, "no such write");
 }

@@ -190,8 +190,8 @@ stat_file(struct storage *s, const struct rpc_request *q, struct rpc_answer *a,
 }
 
 static int
-find_write(struct storage *s, const struct rpc_request *q, struct rpc_answer *a,
-    struct err *e)
+find_write(struct storage *s, const struct rpc_from *from,
+    const struct rpc_request *q, struct rpc_answer *a, struct err *e)
 {
 	struct engine_file_info info;
 	struct id128 id;
@@ -199,6 +199,8 @@ find_write(struct storage *s, const struct rpc_request *q, struct rpc_answer *a,
 
 	if (rc == 0)
 		rc = engine_find_write(s->engine, &id, &info, e);
+	if (rc == ERR_NOT_FOUND && from->kind != RPC_PEER)
+		return find_at_peers(s, q->args, a, e);
 	return rc == 0 ? answer_file(&info, a, e) : rc;
 }
 
@@ -336,7 +338,7 @@ serve_gate(struct storage *s, const struct rpc_from *from,
 	case RPC_DELETE:
 		return delete_many(s, q, e);
 	case RPC_FIND_WRITE:
-		return find_write(s, q, a, e);
+		return find_write(s, from, q, a, e);
 	case RPC_EACH:
 		return each(s, q, a, e);
 	case RPC_FENCE:

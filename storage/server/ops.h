@@ -30,9 +30,10 @@
  * DELETE        Args sop_delete: tombstones, durable on enough nodes; names
  *               that nobody knows too. ERR_ACCESS_DENIED, and nothing done, when
  *               one of them is a FastDFS client's.
- * FIND_WRITE    Args: the write ID; answer sop_file. What this node itself
- *               knows: the caller asks every node of a group before it believes
- *               ERR_NOT_FOUND.
+ * FIND_WRITE    Args: the write ID; answer sop_file. A peer is told what this
+ *               node itself knows, others what its group does: ERR_NOT_FOUND is
+ *               the word of so many that any min_copies have one among them;
+ *               with fewer ERR_RETRY.
  * EACH          Args sop_each; answer sop_page and its files, of what this node
  *               itself has. ERR_RETRY while it is not ACTIVE (P5).
  * FENCE         Args and answer sop_fence: from now on an older epoch of this

@@ -164,6 +164,11 @@ uint64_t fence_get(struct storage *s, const struct id128 *index);
 /* fence_tell.c: peers, if there is something that they were not told. */
 void fence_tell(struct storage *s);
 
+/* find.c: the answer of a peer that knows it. ERR_NOT_FOUND is the group's word,
+ * ERR_RETRY: too few could be asked. */
+int find_at_peers(struct storage *s, struct str args, struct rpc_answer *a,
+    struct err *e);
+
 /* status.c */
 int storage_node_of(struct storage *s, struct cmap_node *ret, struct err *e);
 int storage_status_of(struct storage *s, struct sop_status *ret, struct err *e);

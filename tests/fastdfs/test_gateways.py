@@ -4,6 +4,7 @@ packed by hand."""
 import binascii
 import os
 import struct
+import time
 
 import pytest
 import rpc
@@ -212,6 +213,38 @@ def test_each(node):
         assert names <= set(seen) and len(seen) == len(set(seen))
         refused("INVALID", g.call, EACH, struct.pack("<BI", 3, 0) + rpc.pack_text(b""))
         refused("INVALID", g.call, EACH, struct.pack("<BI", 3, 9) + rpc.pack_text(b"short"))
+
+
+def test_find_write():
+    """What a node does not know its group is asked for; "no such write" is the word
+    of enough of them."""
+    write, nobodys = os.urandom(16), os.urandom(16)
+    with Node(3) as n:
+        with Gate(n, at=n.storages[0].address) as g:
+            n.storages[2].kill()
+            name = wait_for("a copy", lambda: g.store(b"of two", write=write).name)
+        n.storages[2].start(wait=0)
+        answers = []
+        end = time.monotonic() + 15
+        while len(answers) < 50 and time.monotonic() < end:
+            try:
+                with Gate(n, at=n.storages[2].address) as g:
+                    while len(answers) < 50:
+                        f = File(rpc.Unpack(g.call(FIND, write)[0]))
+                        answers.append(f.name)
+            except OSError:
+                continue  # not up yet
+            except rpc.RpcError as e:
+                assert e.name in ("RETRY", "BUSY"), e
+        assert set(answers) == {name}
+        n.wait_active()
+        with Gate(n, at=n.storages[2].address) as g:
+            refused("NOT_FOUND", g.call, FIND, nobodys)
+            n.storages[0].kill()
+            refused("NOT_FOUND", g.call, FIND, nobodys)
+            n.storages[1].kill()
+            refused("RETRY", g.call, FIND, nobodys)
+            assert File(rpc.Unpack(g.call(FIND, write)[0])).name == name
 
 
 def test_tidy_and_status(node):

@@ -637,6 +637,10 @@ test_each(void **state)
 	assert_int_equal(blob_each(blob, BLOB_CLASS_S3, count_one, &n, &e),
 	    ERR_BUSY);
 	assert_int_equal(blob_find_write(blob, &index_id, &i, &e), ERR_BUSY);
+	/* One node of it speaks for a group. */
+	fake.node[2].mood = FAKE_FINE;
+	assert_int_equal(blob_find_write(blob, &index_id, &i, &e),
+	    ERR_NOT_FOUND);
 	end();
 }
 
