@@ -79,11 +79,11 @@ def test_uploads_of_an_epoch_that_is_over(cluster):
     kit.wait_for("a group", lambda: cluster.client().upload(b"x"))
     at = cluster.storages[0].address
     with rpc.Rpc(at, cluster.secret.encode(), rpc.GATE) as r:
-        old = [begin(r, 1) for _ in range(70)]
+        old = [begin(r, 1) for _ in range(160)]
         for stream in old[:64]:
             send(r, stream)
         with pytest.raises(rpc.RpcError) as e:
-            send(r, old[64])
+            begin(r, 1)
         assert e.value.name == "BUSY"
         r.call(rpc.FENCE, index + struct.pack("<Q", 2))
         with pytest.raises(rpc.RpcError) as e:
