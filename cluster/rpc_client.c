@@ -171,20 +171,28 @@ name_peer(const struct fdfs_addr *to, int code, struct err *e)
 	return code;
 }
 
-static int
-greet(void *arg, int fd, const struct fdfs_addr *to, int timeout_ms,
-    struct err *e)
+int
+rpc_greet(const struct rpc_self *self, int fd, const struct fdfs_addr *to,
+    int timeout_ms, struct err *e)
 {
-	const struct rpc_client *c = arg;
 	struct err why = ERR_INIT;
 	int rc;
 
-	rc = shake_hands(&c->self, fd, timeout_ms, &why);
+	rc = shake_hands(self, fd, timeout_ms, &why);
 	if (rc == 0)
 		return 0;
 	if (e != NULL)
 		*e = why;
 	return name_peer(to, rc == ERR_INVALID ? ERR_CONFIG : rc, e);
+}
+
+static int
+greet(void *arg, int fd, const struct fdfs_addr *to, int timeout_ms,
+    struct err *e)
+{
+	const struct rpc_client *c = arg;
+
+	return rpc_greet(&c->self, fd, to, timeout_ms, e);
 }
 
 /* --- life --- */

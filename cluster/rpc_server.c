@@ -218,9 +218,16 @@ read_body(struct fdfs_conn *c, void *p, size_t len, struct err *e)
 	return 0;
 }
 
+/* Never waits: answers of many may go out together. */
+static bool
+is_quick(unsigned op)
+{
+	return op == RPC_READ_NOW;
+}
+
 static int
-answer(struct fdfs_conn *c, uint64_t id, int code, const struct err *why,
-    const struct rpc_answer *a, struct err *e)
+answer(struct fdfs_conn *c, unsigned op, uint64_t id, int code,
+    const struct err *why, const struct rpc_answer *a, struct err *e)
 {
 	struct rpc_answer_head h = { .code = code,
 		.text = code < 0 ? str_of(why->msg) : STR_NULL,
@@ -236,6 +243,8 @@ answer(struct fdfs_conn *c, uint64_t id, int code, const struct err *why,
 	pieces[0] = str_mem(raw, rpc_answer_put(raw, &h));
 	pieces[1] = buf_str(&a->args);
 	pieces[2] = code < 0 ? STR_NULL : buf_str(&a->body);
+	if (is_quick(op))
+		return fdfs_conn_reply_along(c, pieces, 3, e);
 	return fdfs_conn_reply_pieces(c, pieces, 3, e);
 }
 
@@ -331,9 +340,11 @@ on_call(void *arg, struct fdfs_conn *c, const struct fdfs_incoming *in,
 		return err_set(e, ERR_TOO_BIG, "body of %ju bytes",
 		    (uintmax_t)in->content);
 	p->answer.epoch = 0;
+	if (!is_quick(h.op) && (rc = fdfs_conn_send_waiting(c, e)) < 0)
+		return rc;
 	rc = serve(s, c, p, &h, (size_t)in->content, &code, &why, e);
 	if (rc == 0)
-		rc = answer(c, h.id, code, &why, &p->answer, e);
+		rc = answer(c, h.op, h.id, code, &why, &p->answer, e);
 	tidy(&p->answer.args);
 	tidy(&p->answer.body);
 	return rc;
@@ -360,6 +371,7 @@ rpc_server_new(const struct rpc_self *self, rpc_handler *fn, void *arg,
 		.fixed = RPC_HEAD_FIXED,
 		.limit = RPC_HEAD + RPC_ARGS_MAX,
 		.is_trusted = true,
+		.goes_along = true,
 		.name = "CALL" };
 	s->hello = (struct fdfs_command){ .number = RPC_HELLO,
 		.servers = FDFS_BOTH,

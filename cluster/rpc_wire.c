@@ -136,6 +136,31 @@ rpc_answer_get(struct str s, struct rpc_answer_head *ret, size_t *ret_len,
 	return 0;
 }
 
+int
+rpc_answer_next(struct str s, size_t max, struct rpc_answer_head *ret,
+    struct str *ret_args, struct str *ret_body, size_t *ret_len)
+{
+	struct fdfs_header fh;
+	struct str all;
+	size_t at;
+
+	if (s.len < FDFS_HEADER)
+		return 0;
+	if (fdfs_header_get((const uint8_t *)s.p, &fh, NULL) < 0 ||
+	    fh.command != FDFS_RESPONSE || fh.status != 0 || fh.len > max)
+		return ERR_INVALID;
+	if (fh.len > s.len - FDFS_HEADER)
+		return 0;
+	all = str_sub(s, FDFS_HEADER, (size_t)fh.len);
+	if (rpc_answer_get(all, ret, &at, NULL) != 0 ||
+	    ret->args > all.len - at)
+		return ERR_INVALID;
+	*ret_args = str_sub(all, at, ret->args);
+	*ret_body = str_skip(all, at + ret->args);
+	*ret_len = FDFS_HEADER + all.len;
+	return 1;
+}
+
 /* --- hello --- */
 
 int

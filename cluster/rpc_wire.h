@@ -40,6 +40,12 @@ size_t rpc_answer_put(uint8_t dst[RPC_ANSWER_HEAD],
 int rpc_answer_get(struct str s, struct rpc_answer_head *ret, size_t *ret_len,
     struct err *e);
 
+/* The answer at the beginning of a stream of them. 1: it is all there, *ret_len
+ * bytes; 0: not yet; ERR_INVALID: none, or with more than @max bytes. A status
+ * other than 0 is ERR_INVALID too: it does not say whom it is for. */
+int rpc_answer_next(struct str s, size_t max, struct rpc_answer_head *ret,
+    struct str *ret_args, struct str *ret_body, size_t *ret_len);
+
 /* Who may ask for @op, bits of enum rpc_kind; 0: no such operation. */
 unsigned rpc_op_who(unsigned op);
 
@@ -70,5 +76,9 @@ int rpc_hello_answer_unpack(struct str s, struct rpc_hello_answer *ret,
 /* @text: all messages before the proof, one behind the other. */
 void rpc_hello_prove(const struct rpc_self *self, bool by_server,
     struct str text, uint8_t dst[SECRET_PROOF]);
+
+/* The client's side of both exchanges, on a new connection (rpc_client.c). */
+int rpc_greet(const struct rpc_self *self, int fd, const struct fdfs_addr *to,
+    int timeout_ms, struct err *e);
 
 #endif

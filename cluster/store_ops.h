@@ -20,6 +20,7 @@
 #define SOP_IDS_MAX 4096  /* of DELETE */
 #define SOP_PAGE_MAX 4096 /* of EACH: files in one answer */
 #define SOP_SIZE_UNKNOWN UINT64_MAX
+#define SOP_NOW_MAX 32768 /* of READ_NOW */
 
 /* A file, as answers have it (storage/engine's engine_file_info). */
 struct sop_file {
@@ -72,6 +73,9 @@ struct sop_read {
 };
 int sop_read_pack(const struct sop_read *r, struct buf *b);
 int sop_read_unpack(struct str args, struct sop_read *ret, struct err *e);
+
+/* READ_NOW, of a small file. Answer: the bytes as body, the seal; or
+ * ERR_RETRY, which says nothing about the file: READ is to be asked. */
 
 struct sop_stat {
 	struct sop_file file;

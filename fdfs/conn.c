@@ -5,6 +5,8 @@
  * K2  Once `answered`, exactly one header was sent or waits in c->header, and
  *     c->answer bytes of its body are owed; the next request is read only
  *     when content and answer are both 0.
+ * K3  Answers in c->waiting go out before any other byte, and before the thread
+ *     waits for a request or in a handler.
  * Threads: its own. */
 #include "fdfs/server_impl.h"
 
@@ -119,16 +121,19 @@ fdfs_conn_read(struct fdfs_conn *c, void *p, size_t len, size_t *ret,
 
 /* --- output --- */
 
-/* The waiting header, if any, and @v. */
+/* What waits, the waiting header, if any, and @v. */
 static int
 send_pieces(struct fdfs_conn *c, const struct str *v, size_t n_v, struct err *e)
 {
-	struct iovec iov[1 + CONN_PIECES];
+	struct iovec iov[2 + CONN_PIECES];
 	int64_t start = clock_mono_ns();
 	size_t sent;
 	bool input;
 	int n = 0, rc;
 
+	if (c->n_waiting > 0)
+		iov[n++] = (struct iovec){ c->waiting, c->n_waiting };
+	c->n_waiting = 0;
 	if (c->has_header)
 		iov[n++] = (struct iovec){ c->header, FDFS_HEADER };
 	for (size_t i = 0; i < n_v; i++) {
@@ -189,6 +194,71 @@ fdfs_conn_reply_pieces(struct fdfs_conn *c, const struct str *v, size_t n,
 	put_header(c, 0, len);
 	c->answer = 0;
 	return send_pieces(c, v, n, e);
+}
+
+/* The whole of the next request. */
+static bool
+has_next(const struct fdfs_conn *c)
+{
+	struct fdfs_header h;
+	struct err e;
+
+	return c->content == 0 && buffered(c) >= FDFS_HEADER &&
+	       fdfs_header_get((const uint8_t *)c->in + c->in_pos, &h, &e) ==
+	           0 &&
+	       h.len <= buffered(c) - FDFS_HEADER;
+}
+
+/* Room for @len more of what waits; NULL: it is better sent now. */
+static char *
+waiting_room(struct fdfs_conn *c, size_t len)
+{
+	char *p;
+
+	if (len > CONN_WAITING - c->n_waiting || !has_next(c))
+		return NULL;
+	if (c->waiting == NULL)
+		c->waiting = mem_alloc(CONN_WAITING);
+	if (c->waiting == NULL)
+		return NULL;
+	p = c->waiting + c->n_waiting;
+	c->n_waiting += len;
+	return p;
+}
+
+int
+fdfs_conn_reply_along(struct fdfs_conn *c, const struct str *v, size_t n,
+    struct err *e)
+{
+	size_t len = 0;
+	char *p;
+
+	OBJ_CHECK(c, CONN_MAGIC);
+	MUST(n <= CONN_PIECES);
+	for (size_t i = 0; i < n; i++)
+		len += v[i].len;
+	put_header(c, 0, len);
+	c->answer = 0;
+	p = len < CONN_WAITING ? waiting_room(c, FDFS_HEADER + len) : NULL;
+	if (p == NULL)
+		return send_pieces(c, v, n, e);
+	memcpy(p, c->header, FDFS_HEADER);
+	p += FDFS_HEADER;
+	for (size_t i = 0; i < n; i++) {
+		if (v[i].len > 0)
+			memcpy(p, v[i].p, v[i].len);
+		p += v[i].len;
+	}
+	c->has_header = false;
+	return 0;
+}
+
+int
+fdfs_conn_send_waiting(struct fdfs_conn *c, struct err *e)
+{
+	OBJ_CHECK(c, CONN_MAGIC);
+	MUST(!c->has_header);
+	return c->n_waiting > 0 ? send_pieces(c, NULL, 0, e) : 0;
 }
 
 int
@@ -366,6 +436,11 @@ run_handler(struct fdfs_conn *c, struct fdfs_incoming *in, int64_t deadline,
 			return rc;
 		}
 	}
+	if (!r->command->goes_along) {
+		rc = fdfs_conn_send_waiting(c, e); /* K3 */
+		if (rc < 0)
+			return rc;
+	}
 	rc = read_head(c, r->command, deadline, in, e);
 	if (rc < 0)
 		return rc;
@@ -468,25 +543,29 @@ void *
 fdfs_conn_run(void *arg)
 {
 	struct fdfs_conn *c = arg;
+	bool more, was_idle;
 	struct err e;
-	bool more;
 
 	OBJ_CHECK(c, CONN_MAGIC);
 	for (;;) {
-		if (buffered(c) == 0) {
+		was_idle = buffered(c) == 0;
+		if (was_idle) {
+			MUST(c->n_waiting == 0); /* K3 */
 			if (!fdfs_conn_set_idle(c, true) ||
 			    fill(c, c->s->o.idle_ms, &more, &e) < 0 || !more)
 				break;
 		}
-		if (!fdfs_conn_set_idle(c, false))
+		if (was_idle && !fdfs_conn_set_idle(c, false))
 			break;
 		if (!serve_one(c)) {
+			fdfs_conn_send_waiting(c, &e);
 			if (c->answered && (c->content > 0 || buffered(c) > 0))
 				linger(c);
 			break;
 		}
 	}
 	fdfs_conn_set_data(c, NULL, NULL);
+	mem_free(&c->waiting);
 	fdfs_conn_leave(c);
 	return NULL;
 }

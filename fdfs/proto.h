@@ -83,6 +83,8 @@ struct fdfs_command {
 	const char *name;
 	/* A head of over 512 bytes is taken after fdfs_conn_trust() only. */
 	bool is_trusted;
+	/* Answers with fdfs_conn_reply_along(). */
+	bool goes_along;
 };
 
 /* NULL when there is none. */

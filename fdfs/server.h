@@ -97,6 +97,13 @@ int fdfs_conn_reply(struct fdfs_conn *c, struct str body, struct err *e);
 /* The same with a body whose pieces lie apart; at most 4. */
 int fdfs_conn_reply_pieces(struct fdfs_conn *c, const struct str *v, size_t n,
     struct err *e);
+/* The same for an answer that was made without waiting for anything: while the
+ * next request is here already, it waits to go out along with that one's. */
+int fdfs_conn_reply_along(struct fdfs_conn *c, const struct str *v, size_t n,
+    struct err *e);
+/* Sends what waits so: for a handler of such a command, before it waits for
+ * something (of other commands the loop does it). */
+int fdfs_conn_send_waiting(struct fdfs_conn *c, struct err *e);
 /* A status that no ERR_* code stands for; not 0. */
 int fdfs_conn_reply_status(struct fdfs_conn *c, uint8_t status, struct err *e);
 /* Status 0 and @len bytes, which fdfs_conn_write() gives. The header waits

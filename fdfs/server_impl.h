@@ -16,6 +16,7 @@ enum {
 	CONN_INPUT = 16384, /* read ahead */
 	CONN_HEAD = 512,    /* heads up to this need no memory of their own */
 	CONN_PIECES = 4,
+	CONN_WAITING = 131072, /* answers that go out together */
 	CONN_DRAIN = 262144 /* unread content that is read past, not cut off */
 };
 
@@ -57,7 +58,9 @@ struct fdfs_conn {
 	bool has_header; /* unsent, in header[] */
 	uint8_t header[FDFS_HEADER];
 	uint64_t answer; /* bytes of the body still to come */
-	void *data;      /* the handlers' */
+	char *waiting;   /* answers not sent yet; NULL: never were any */
+	size_t n_waiting;
+	void *data; /* the handlers' */
 	void (*data_fini)(void *);
 	char *big_head; /* reserved in s->memory */
 	size_t big_size;

@@ -191,6 +191,17 @@ fs_pread_all(int fd, void *p, size_t len, uint64_t off, struct err *e)
 }
 
 int
+fs_pread_now(int fd, void *p, size_t len, uint64_t off, struct err *e)
+{
+	struct iovec v = { p, len };
+
+	if (off > (uint64_t)INT64_MAX || fault_check(FAULT_READ) != 0 ||
+	    preadv2(fd, &v, 1, (off_t)off, RWF_NOWAIT) != (ssize_t)len)
+		return err_set(e, ERR_RETRY, "not at hand");
+	return 0;
+}
+
+int
 fs_fdatasync(int fd, struct err *e)
 {
 	int err = fault_check(FAULT_SYNC);

@@ -27,6 +27,9 @@ int fs_pread(int fd, void *p, size_t len, uint64_t off, size_t *ret_len,
     struct err *e);
 /* Exactly @len, else ERR_END. */
 int fs_pread_all(int fd, void *p, size_t len, uint64_t off, struct err *e);
+/* All of it from the page cache, at once; ERR_RETRY when that can't be, for
+ * whatever reason. */
+int fs_pread_now(int fd, void *p, size_t len, uint64_t off, struct err *e);
 
 int fs_fdatasync(int fd, struct err *e);
 int fs_fsync(int fd, struct err *e);

@@ -26,6 +26,7 @@ enum lock_rank {
 	LOCK_RANK_PATH = 64,     /* engine: one store path's queue */
 	LOCK_RANK_VOLUMES = 68,  /* engine: volume table */
 	LOCK_RANK_FILE_INDEX = 72, /* engine: file index table */
+	LOCK_RANK_MUX = 98,        /* cluster: its table of connections */
 	LOCK_RANK_LEAF = 100       /* takes nothing inside */
 };
 

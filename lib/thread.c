@@ -52,3 +52,55 @@ thread_join(pthread_t t)
 {
 	MUST(pthread_join(t, NULL) == 0);
 }
+
+/* --- what is better done for many at once --- */
+
+__thread bool thread_rests;
+atomic_bool thread_is_put_off;
+
+/* Outside of all ranks: nothing is taken inside but what the functions take. */
+static pthread_rwlock_t rest_lock = PTHREAD_RWLOCK_INITIALIZER;
+static struct thread_rest *rest_list;
+
+void
+thread_rest_add(struct thread_rest *r)
+{
+	pthread_rwlock_wrlock(&rest_lock);
+	r->next = rest_list;
+	rest_list = r;
+	pthread_rwlock_unlock(&rest_lock);
+}
+
+void
+thread_rest_remove(struct thread_rest *r)
+{
+	struct thread_rest **rp = &rest_list;
+
+	pthread_rwlock_wrlock(&rest_lock);
+	while (*rp != r)
+		rp = &(*rp)->next;
+	*rp = r->next;
+	pthread_rwlock_unlock(&rest_lock);
+}
+
+void
+thread_rest(void)
+{
+	if (!atomic_exchange(&thread_is_put_off, false))
+		return;
+	pthread_rwlock_rdlock(&rest_lock);
+	for (struct thread_rest *r = rest_list; r != NULL; r = r->next)
+		r->rest(r);
+	pthread_rwlock_unlock(&rest_lock);
+}
+
+void
+thread_hurry(void)
+{
+	if (!atomic_exchange(&thread_is_put_off, false))
+		return;
+	pthread_rwlock_rdlock(&rest_lock);
+	for (struct thread_rest *r = rest_list; r != NULL; r = r->next)
+		r->hurry(r);
+	pthread_rwlock_unlock(&rest_lock);
+}

@@ -9,6 +9,8 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 
 int thread_start(pthread_t *ret, const char *name, void *(*fn)(void *),
     void *arg, struct err *e);
@@ -25,5 +27,32 @@ thread_blocks(void)
 	if (thread_on_block != NULL)
 		thread_on_block();
 }
+
+/* --- what is better done for many at once --- */
+
+/* A thread that goes from one piece of work to the next, and calls thread_rest()
+ * before it waits for one, can put off what others may add to meanwhile: a send,
+ * for one. When it waits within a piece, thread_hurry(), with any lock held. */
+struct thread_rest {
+	struct thread_rest *next;
+	void (*rest)(struct thread_rest *r); /* do it */
+	/* Have it done by another thread: takes no lock. */
+	void (*hurry)(struct thread_rest *r);
+};
+void thread_rest_add(struct thread_rest *r);
+void thread_rest_remove(struct thread_rest *r); /* its fns run no more */
+extern __thread bool thread_rests; /* this one calls thread_rest() */
+extern atomic_bool thread_is_put_off;
+/* False: do it now. */
+static inline bool
+thread_put_off(void)
+{
+	if (!thread_rests)
+		return false;
+	atomic_store(&thread_is_put_off, true);
+	return true;
+}
+void thread_rest(void);
+void thread_hurry(void);
 
 #endif

@@ -156,6 +156,11 @@ int engine_file_note(struct engine_file *f, struct buf *ret, struct err *e);
 /* Open, read the whole range, close, in one call: for small objects. */
 int engine_read(struct engine *g, struct str id, uint64_t off, void *p,
     size_t len, size_t *ret_len, struct err *e);
+/* The same of a small file whose bytes are in the page cache. ERR_RETRY when
+ * they are not, when it is not small, and when it is not there or damaged: this
+ * says nothing but that engine_read() is to be asked. */
+int engine_read_now(struct engine *g, struct str id, uint64_t off, void *p,
+    size_t len, size_t *ret_len, struct err *e);
 
 /* --- deleting and finding --- */
 

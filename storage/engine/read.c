@@ -343,14 +343,16 @@ engine_file_read(struct engine_file *f, uint64_t off, void *p, size_t len,
 
 static int
 read_small(struct path *p, struct vol *v, const struct loc *l, struct str id,
-    uint64_t off, uint8_t *dst, size_t len, struct err *e)
+    uint64_t off, uint8_t *dst, size_t len, bool now, struct err *e)
 {
 	uint8_t buf[ONE_READ];
 	const uint8_t *body = buf + l->hdr_len;
 	struct needle n;
 	uint64_t seed;
-	int rc =
-	    fs_pread_all(v->fd, buf, l->hdr_len + (size_t)l->size, l->off, e);
+	int rc = now ? fs_pread_now(v->fd, buf, l->hdr_len + (size_t)l->size,
+			   l->off, e)
+	             : fs_pread_all(v->fd, buf, l->hdr_len + (size_t)l->size,
+			   l->off, e);
 
 	if (rc == ERR_END)
 		return err_set(e, ERR_CORRUPT, "volume %016jx is cut off",
@@ -408,7 +410,7 @@ engine_read(struct engine *g, struct str id, uint64_t off, void *p, size_t len,
 			len = 0;
 		else if (len > l.size - off)
 			len = (size_t)(l.size - off);
-		rc = read_small(path, v, &l, id, off, p, len, e);
+		rc = read_small(path, v, &l, id, off, p, len, false, e);
 		vol_put(&v, slot);
 		io_count(g, IO_READ, rc);
 		if (rc < 0)
@@ -422,6 +424,35 @@ engine_read(struct engine *g, struct str id, uint64_t off, void *p, size_t len,
 	rc = engine_file_read(f, off, p, len, ret_len, e);
 	engine_file_close(&f);
 	return rc;
+}
+
+int
+engine_read_now(struct engine *g, struct str id, uint64_t off, void *p,
+    size_t len, size_t *ret_len, struct err *e)
+{
+	struct fkey key;
+	struct vol *v;
+	struct loc l;
+	unsigned no, slot;
+	int rc;
+
+	OBJ_CHECK(g, ENGINE_MAGIC);
+	if (engine_key(g, id, &key, &no, e) < 0 || no >= g->n_paths ||
+	    locate(g->paths[no], &key, &l, &v, &slot, e) != 0)
+		return err_set(e, ERR_RETRY, "not at hand");
+	rc = ERR_RETRY;
+	if (l.type == LOC_PUT && l.hdr_len + l.size <= ONE_READ) {
+		if (off >= l.size)
+			len = 0;
+		else if (len > l.size - off)
+			len = (size_t)(l.size - off);
+		rc = read_small(g->paths[no], v, &l, id, off, p, len, true, e);
+	}
+	vol_put(&v, slot);
+	if (rc < 0)
+		return err_set(e, ERR_RETRY, "not at hand");
+	*ret_len = len;
+	return 0;
 }
 
 /* --- all of them --- */

@@ -168,6 +168,27 @@ read_file(struct storage *s, const struct rpc_request *q, struct rpc_answer *a,
 }
 
 static int
+read_now(struct storage *s, const struct rpc_request *q, struct rpc_answer *a,
+    struct err *e)
+{
+	struct sop_read m;
+	int rc = sop_read_unpack(q->args, &m, e);
+
+	if (rc < 0)
+		return rc;
+	if (m.len > SOP_NOW_MAX)
+		return err_set(e, ERR_RETRY, "not small");
+	rc = buf_reserve(&a->body, m.len);
+	if (rc < 0)
+		return err_set(e, rc, "answer");
+	rc = engine_read_now(s->engine, m.id, m.off, a->body.p, m.len,
+	    &a->body.len, e);
+	if (rc == 0 && pack_seal(&a->args, buf_str(&a->body)) < 0)
+		rc = err_set(e, ERR_NO_MEMORY, "answer");
+	return rc;
+}
+
+static int
 stat_file(struct storage *s, const struct rpc_request *q, struct rpc_answer *a,
     struct err *e)
 {
@@ -333,6 +354,8 @@ serve_gate(struct storage *s, const struct rpc_from *from,
 		return stream_abort(s, from, q, e);
 	case RPC_READ:
 		return read_file(s, q, a, e);
+	case RPC_READ_NOW:
+		return read_now(s, q, a, e);
 	case RPC_STAT:
 		return stat_file(s, q, a, e);
 	case RPC_DELETE:

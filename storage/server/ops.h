@@ -26,6 +26,10 @@
  *               only at the end of the file. What this node lacks comes from
  *               the others (P6). ERR_NOT_FOUND, ERR_RETRY, ERR_CORRUPT. From a
  *               peer it is replication's own READ: rep_serve().
+ * READ_NOW      Args sop_read; answer body and seal, if the file is small, here,
+ *               whole, and its bytes are in the page cache; else ERR_RETRY.
+ *               Never waits for a disk or another node, so that answers of
+ *               many can go out together (fdfs_conn_reply_along()).
  * STAT          Args sop_read; answer sop_stat. Likewise.
  * DELETE        Args sop_delete: tombstones, durable on enough nodes; names
  *               that nobody knows too. ERR_ACCESS_DENIED, and nothing done, when

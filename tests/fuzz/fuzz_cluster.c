@@ -44,6 +44,30 @@ answer(struct str s)
 	     h2.args == h.args && str_eq(h2.text, h.text));
 }
 
+/* Answers one behind the other, as a connection of many calls has them: however
+ * few bytes are there, they are the same ones. */
+static void
+stream(struct str s)
+{
+	struct rpc_answer_head h, h2;
+	struct str args, body, args2, body2;
+	size_t len, len2;
+
+	while (rpc_answer_next(s, 1000, &h, &args, &body, &len) == 1) {
+		MUST(len <= s.len && len >= FDFS_HEADER);
+		MUST(args.len + body.len <= len - FDFS_HEADER);
+		MUST(body.len == 0 || body.p + body.len == s.p + len);
+		MUST(rpc_answer_next(str_sub(s, 0, len), 1000, &h2, &args2,
+			 &body2, &len2) == 1);
+		MUST(len2 == len && h2.id == h.id && h2.code == h.code &&
+		     str_eq(args, args2) && str_eq(body, body2));
+		for (size_t n = 0; n < len; n += 1 + len / 16)
+			MUST(rpc_answer_next(str_sub(s, 0, n), 1000, &h2,
+				 &args2, &body2, &len2) == 0);
+		s = str_skip(s, len);
+	}
+}
+
 static void
 hello(struct str s)
 {
@@ -111,7 +135,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 1)
 		return 0;
 	body = str_mem(data + 1, size - 1);
-	switch (data[0] % 5) {
+	switch (data[0] % 6) {
 	case 0:
 		head(body);
 		break;
@@ -123,6 +147,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 3:
 		node(body);
+		break;
+	case 5:
+		stream(body);
 		break;
 	default:
 		map(body);
