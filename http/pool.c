@@ -179,6 +179,7 @@ step_out(void)
 
 	mine = NULL;
 	thread_on_block = NULL;
+	thread_rests = false;
 	if (atomic_fetch_sub(&p->active, 1) <= p->n &&
 	    atomic_load(&p->sleeping) > 0)
 		wake_one(p, p->n);
@@ -191,6 +192,7 @@ on_block(void)
 {
 	atomic_fetch_add_explicit(&mine->waits, 1, memory_order_relaxed);
 	step_out();
+	thread_hurry();
 }
 
 static void
@@ -198,6 +200,7 @@ step_in(struct pool *p)
 {
 	mine = p;
 	thread_on_block = on_block;
+	thread_rests = true;
 }
 
 void
@@ -205,6 +208,7 @@ pool_leave(void)
 {
 	if (mine != NULL)
 		step_out();
+	thread_hurry();
 }
 
 /* Becomes active, at once if there is need. */
@@ -364,6 +368,22 @@ take_one(struct pool *p, struct slot *slots)
 	return slot;
 }
 
+/* Likewise, with as much time as it takes: what was put off is done first. */
+static unsigned
+take_or_rest(struct pool *p, struct slot *slots, struct slot **ret, int max)
+{
+	unsigned n = 0;
+
+	if (atomic_load(&thread_is_put_off)) {
+		n = take_events(p, slots, ret, max, 0);
+		if (n == 0)
+			thread_rest();
+	}
+	if (n == 0 && atomic_load(&p->n_ready) == 0)
+		n = take_events(p, slots, ret, max, -1);
+	return n;
+}
+
 /* The next that is ready or can be read, which is the caller's now. */
 static struct slot *
 next(struct pool *p, struct slot *slots)
@@ -383,8 +403,8 @@ next(struct pool *p, struct slot *slots)
 		unsigned n = 0;
 
 		if (atomic_load(&p->n_ready) == 0)
-			n = take_events(p, slots, got,
-			    polling == 0 ? EVENTS_MAX : 1, -1);
+			n = take_or_rest(p, slots, got,
+			    polling == 0 ? EVENTS_MAX : 1);
 		polling = atomic_fetch_sub(&p->polling, 1);
 		if (polling == 1)
 			watch_on(p);

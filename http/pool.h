@@ -17,6 +17,7 @@
  *     requests sleep); a thread is active until it is about to sleep
  *     (thread_blocks()) or its connection closes, then another one takes its
  *     place. The others sleep, last come first to be woken.
+ * Q4a An active thread does what was put off (lib/thread.h) before it sleeps.
  * Q4  When the active threads sit in something that did not say so, more of
  *     them are made, within 2 * WATCH_MS.
  * Q5  While something is ready, a thread that waits in epoll has been woken, or

@@ -265,6 +265,22 @@ blob_read_once(struct blob *b, struct str id, uint64_t off, void *p, size_t len,
 	return b->ops->read_once(b->impl, id, off, p, len, ret_len, e);
 }
 
+bool
+blob_may_read_later(struct blob *b)
+{
+	OBJ_CHECK(b, BLOB_MAGIC);
+	return b->ops->read_later != NULL;
+}
+
+bool
+blob_read_later(struct blob *b, struct str id, uint64_t off, void *p,
+    size_t len, struct blob_later *l)
+{
+	OBJ_CHECK(b, BLOB_MAGIC);
+	return b->ops->read_later != NULL &&
+	       b->ops->read_later(b->impl, id, off, p, len, l);
+}
+
 int
 blob_delete_many(struct blob *b, const struct str *ids, size_t n, struct err *e)
 {

@@ -97,6 +97,25 @@ void blob_file_close(struct blob_file **fp);
 int blob_read_once(struct blob *b, struct str id, uint64_t off, void *p,
     size_t len, size_t *ret_len, struct err *e);
 
+/* blob_read_once() that nobody waits for. */
+struct blob_later { /* the caller's, until @fn */
+	/* Once, on any thread, possibly before blob_read_later() returns; must
+	 * not wait. 0: all @len bytes are there; else blob_read_once() is to be
+	 * asked, which knows why. */
+	void (*fn)(void *arg, int rc);
+	void *arg;
+	union { /* the backend's */
+		void *align;
+		char room[128];
+	} impl;
+};
+/* False: it does not begin, because such a read can't be had, or not now. The
+ * request may wait on its way until this thread rests (lib/thread.h). @id is
+ * not looked at later. */
+bool blob_may_read_later(struct blob *b); /* at all */
+bool blob_read_later(struct blob *b, struct str id, uint64_t off, void *p,
+    size_t len, struct blob_later *l);
+
 int blob_delete_many(struct blob *b, const struct str *ids, size_t n,
     struct err *e);
 int blob_find_write(struct blob *b, const struct id128 *write_id,
@@ -154,6 +173,8 @@ struct blob_ops { /* same order and contracts as above */
 	int (*scrub_now)(void *impl, struct err *e);
 	int (*compact_now)(void *impl, struct err *e);
 	/* May be NULL. */
+	bool (*read_later)(void *impl, struct str id, uint64_t off, void *p,
+	    size_t len, struct blob_later *l);
 	size_t (*whole_max)(void *impl);
 	void (*choose_group)(void *impl, struct str wish,
 	    char dst[BLOB_GROUP_MAX + 1]);

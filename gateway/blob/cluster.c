@@ -14,9 +14,12 @@ cluster_free(void *impl)
 
 	if (c->rpc != NULL)
 		rpc_client_stop(c->rpc);
+	if (c->mux != NULL)
+		rpc_mux_stop(c->mux);
 	ahead_free(&c->ahead);
 	cluster_map_stop(c);
 	rpc_client_close(&c->rpc);
+	rpc_mux_close(&c->mux);
 	cond_fini(&c->wake);
 	lock_fini(&c->lock);
 	mem_free(&c);
@@ -97,6 +100,7 @@ static const struct blob_ops cluster_ops = {
 	.note = cluster_note,
 	.file_close = cluster_file_close,
 	.read_once = cluster_read_once,
+	.read_later = cluster_read_later,
 	.delete_many = cluster_delete_many,
 	.find_write = cluster_find_write,
 	.each = cluster_each,
@@ -141,6 +145,7 @@ blob_cluster_new(const struct blob_cluster_conf *conf, struct blob **ret,
 	struct rpc_client_opts o = { .self = conf->self,
 		.max_idle_each = 256,
 		.max_idle = 1024 };
+	struct rpc_mux_opts mo = { .self = conf->self };
 	struct cluster *c;
 	int rc;
 
@@ -158,7 +163,11 @@ blob_cluster_new(const struct blob_cluster_conf *conf, struct blob **ret,
 	cond_init(&c->wake);
 	o.connect_ms = c->conf.connect_ms;
 	o.io_ms = c->conf.slow_ms;
+	mo.connect_ms = c->conf.connect_ms;
+	mo.call_ms = c->conf.read_ms;
 	rc = rpc_client_open(&o, &c->rpc, e);
+	if (rc == 0)
+		rc = rpc_mux_open(&mo, &c->mux, e);
 	if (rc == 0)
 		rc = ahead_new(c, &c->ahead, e);
 	if (rc == 0)

@@ -37,8 +37,8 @@ cluster_event(struct cluster *c, int level, const char *fmt, ...)
 	c->conf.event(c->conf.arg, level, text);
 }
 
-static void
-mark_bad(struct cluster *c, struct view_node *n, const struct err *e)
+void
+cluster_mark_bad(struct cluster *c, struct view_node *n, const struct err *e)
 {
 	uint32_t times = atomic_fetch_add(&n->n->failures, 1);
 	int64_t ms = BAD_MAX_MS;
@@ -61,8 +61,8 @@ mark_unwilling(struct view_node *n, int64_t ms)
 	atomic_store(&n->n->unwilling_until_ns, clock_mono_ns() + ms * MS);
 }
 
-static void
-mark_good(struct cluster *c, struct view_node *n)
+void
+cluster_mark_good(struct cluster *c, struct view_node *n)
 {
 	if (atomic_load_explicit(&n->n->failures, memory_order_relaxed) == 0)
 		return;
@@ -133,7 +133,7 @@ cluster_call(struct cluster *c, struct view_node *n,
 	switch (rc) {
 	case ERR_DISCONNECTED:
 	case ERR_CONFIG: /* of another cluster */
-		mark_bad(c, n, e);
+		cluster_mark_bad(c, n, e);
 		break;
 	case ERR_ACCESS_DENIED:
 		if (q->op != RPC_FENCE)
@@ -148,7 +148,7 @@ cluster_call(struct cluster *c, struct view_node *n,
 		mark_unwilling(n, FULL_MS);
 		break;
 	default:
-		mark_good(c, n);
+		cluster_mark_good(c, n);
 		break;
 	}
 	return rc;

@@ -2,6 +2,7 @@
 #ifndef GATEWAY_BLOB_CLUSTER_INT_H
 #define GATEWAY_BLOB_CLUSTER_INT_H
 
+#include "cluster/mux.h"
 #include "cluster/store_ops.h"
 #include "gateway/blob/cluster.h"
 
@@ -24,6 +25,8 @@ struct node { /* remembered as long as the backend lives */
 	/* C7: calls that may take long, under way; times in a row that it did
 	 * not answer beside them (the refresher's). */
 	_Atomic uint32_t n_long, silent;
+	/* READ_NOW: misses in a row, and reads for which it is not tried. */
+	_Atomic uint32_t now_misses, now_passed;
 	int64_t listed_ns; /* by a tracker; the refresher's */
 };
 
@@ -56,6 +59,7 @@ struct cluster {
 	struct blob_cluster_conf conf;
 	struct fdfs_addr trackers[FDFS_MAX_TRACKERS];
 	struct rpc_client *rpc;
+	struct rpc_mux *mux;
 	struct lock lock; /* BLOB: what follows, no I/O */
 	struct cond wake;
 	bool stop, is_kicked;
@@ -138,6 +142,17 @@ int cluster_put_whole(void *impl, struct str group,
 size_t cluster_whole_max(void *impl);
 void cluster_choose_group(void *impl, struct str wish,
     char dst[BLOB_GROUP_MAX + 1]);
+
+/* What a call that failed as a call says of its node (C2). */
+void cluster_mark_bad(struct cluster *c, struct view_node *n,
+    const struct err *e);
+/* And one that did not. */
+void cluster_mark_good(struct cluster *c, struct view_node *n);
+
+/* --- cluster_later.c --- */
+
+bool cluster_read_later(void *impl, struct str id, uint64_t off, void *p,
+    size_t len, struct blob_later *l);
 
 /* --- cluster_read.c --- */
 

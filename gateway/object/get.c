@@ -335,6 +335,33 @@ object_read(struct object_reader *r, uint64_t off, void *p, size_t len,
 	return 0;
 }
 
+/* The one extent of it, or NULL: not whole in one, or not now. */
+static const struct extent *
+only_extent(struct object_reader *r)
+{
+	return r->n_parts == 0 && r->x.n == 1 && r->x.e[0].len == r->size
+	           ? &r->x.e[0]
+	           : NULL;
+}
+
+bool
+object_may_read_later(struct object_reader *r)
+{
+	OBJ_CHECK(r, READER_MAGIC);
+	return r->size <= OBJECT_LATER_MAX && only_extent(r) != NULL &&
+	       blob_may_read_later(r->s->blob);
+}
+
+bool
+object_read_later(struct object_reader *r, void *p, struct blob_later *l)
+{
+	const struct extent *x = only_extent(r);
+
+	OBJ_CHECK(r, READER_MAGIC);
+	return x != NULL &&
+	       blob_read_later(r->s->blob, x->id, x->off, p, (size_t)x->len, l);
+}
+
 int
 reader_extents(struct object_reader *r, uint64_t off, uint64_t len,
     struct arena *a, struct extents *ret, struct err *e)

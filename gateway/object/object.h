@@ -227,6 +227,13 @@ int object_open(struct store *s, const struct bucket *b, struct str key,
 int object_read(struct object_reader *r, uint64_t off, void *p, size_t len,
     size_t *ret_len, struct err *e);
 void object_close(struct object_reader **rp);
+/* The whole body of a small object without a thread that waits for it, see
+ * blob_read_later() in gateway/blob/blob.h; until then @r stays open and is not
+ * used. Both false: only object_read() does it. */
+#define OBJECT_LATER_MAX 28672
+struct blob_later;
+bool object_may_read_later(struct object_reader *r);
+bool object_read_later(struct object_reader *r, void *p, struct blob_later *l);
 
 struct object_part {
 	uint32_t number; /* as uploaded, 1..10000 */

@@ -2,7 +2,11 @@
  *
  * The first piece of the body is read before the answer starts, so that what
  * fails there is a clean error, and a small object leaves in one segment with
- * its headers. What fails later breaks the connection (P2). */
+ * its headers. What fails later breaks the connection (P2).
+ *
+ * Where the bytes are at another node, a small object's request waits for them
+ * without a thread; what goes wrong with that is done again with one. */
+#include "gateway/blob/blob.h"
 #include "gateway/s3/conditions.h"
 #include "gateway/s3/headers.h"
 #include "gateway/s3/range.h"
@@ -181,6 +185,86 @@ send_body(struct get *g, int status, struct err *e)
 	return rc;
 }
 
+/* --- without a thread --- */
+
+struct later {
+	struct s3_req r;
+	struct get g;
+	struct blob_later blob;
+	int status, rc;
+	void *buf;
+};
+
+static int
+send_whole(struct later *w, struct err *e)
+{
+	struct http_req *h = w->r.http;
+	int rc;
+
+	http_start(h, w->status, (int64_t)w->g.len);
+	rc = http_write(h, w->buf, (size_t)w->g.len, e);
+	if (rc == 0)
+		http_finish(h);
+	return rc;
+}
+
+static void
+go_on(void *arg, struct http_req *h)
+{
+	struct later *w = arg;
+	struct err e = ERR_INIT;
+	int rc;
+
+	(void)h;
+	if (w->rc == 0)
+		rc = send_whole(w, &e);
+	else
+		rc = send_body(&w->g, w->status, &e);
+	s3_mem_put(w->r.s3, &w->buf, (size_t)w->g.len);
+	object_close(&w->g.rd);
+	s3_end(&w->r, rc, &e);
+}
+
+static void
+on_bytes(void *arg, int rc)
+{
+	struct later *w = arg;
+
+	w->rc = rc;
+	http_resume(w->r.http, go_on, w);
+}
+
+/* True: the answer comes later, and the rest is in its hands. */
+static bool
+answer_later(struct get *g, int status)
+{
+	struct s3_req *r = g->r;
+	struct later *w;
+	void *buf;
+
+	if (g->off != 0 || g->len != g->o.size || !object_may_read_later(g->rd))
+		return false;
+	w = arena_alloc(r->a, sizeof(*w));
+	if (w == NULL || s3_mem_get(r->s3, (size_t)g->len, &buf, NULL) < 0)
+		return false;
+	if (!http_defer(r->http)) {
+		s3_mem_put(r->s3, &buf, (size_t)g->len);
+		return false;
+	}
+	w->r = *r;
+	r->charged = 0; /* the copy's now */
+	w->g = *g;
+	w->g.r = &w->r;
+	w->status = status;
+	w->buf = buf;
+	w->blob.fn = on_bytes;
+	w->blob.arg = w;
+	g->rd = NULL;
+	if (!object_read_later(w->g.rd, buf, &w->blob))
+		on_bytes(w, ERR_BUSY);
+	return true;
+}
+
 static int
 answer(struct get *g, struct err *e)
 {
@@ -199,6 +283,8 @@ answer(struct get *g, struct err *e)
 		http_finish(g->r->http);
 		return 0;
 	}
+	if (answer_later(g, status))
+		return S3_LATER;
 	return send_body(g, status, e);
 }
 
