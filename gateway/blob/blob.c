@@ -196,7 +196,7 @@ blob_put_then(struct blob *b, struct str group, const struct blob_owner *owner,
 		rc = then->named(then->arg, &i, e);
 	if (rc < 0)
 		return rc;
-	then->stored(then->arg, 0);
+	then->stored(then->arg, 0, false);
 	return 0;
 }
 

@@ -79,7 +79,7 @@ void blob_choose_group(struct blob *b, struct str wish,
 /* As struct engine_then of storage/engine/engine.h. */
 struct blob_then {
 	int (*named)(void *arg, const struct blob_info *i, struct err *e);
-	void (*stored)(void *arg, int rc);
+	void (*stored)(void *arg, int rc, bool more);
 	void *arg;
 	struct arena *a;
 };

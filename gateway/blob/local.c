@@ -125,11 +125,11 @@ then_named(void *arg, const struct engine_file_info *f, struct err *e)
 }
 
 static void
-then_stored(void *arg, int rc)
+then_stored(void *arg, int rc, bool more)
 {
 	const struct blob_then *t = arg;
 
-	t->stored(t->arg, rc);
+	t->stored(t->arg, rc, more);
 }
 
 static int

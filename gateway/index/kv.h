@@ -121,11 +121,12 @@ struct kv_job {
 int kv_job_begin(struct kv *k, struct kv_job *j, unsigned flags, kv_fn fn,
     void *arg, struct err *e);
 /* Once after a good begin, on any thread: runs it, or ends it with a negative
- * @rc. Blocks on the thread of its begin only. @done(arg, rc) is called once,
- * when K1 and K3 hold for @rc, on any thread, maybe before this returns; it
- * must not block, and @j is the caller's again. */
-void kv_job_post(struct kv_job *j, int rc, void (*done)(void *arg, int rc),
-    void *done_arg);
+ * @rc. @more: others are posted at once, the last of them without; that one may
+ * block while it runs all of them, on this thread. @done(arg, rc) is called
+ * once, when K1 and K3 hold for @rc, on any thread, maybe before this returns;
+ * it must not block, and @j is the caller's again. */
+void kv_job_post(struct kv_job *j, int rc, bool more,
+    void (*done)(void *arg, int rc), void *done_arg);
 
 /* The sequence this transaction commits as: rises by at least 1 each. */
 uint64_t kv_tx_seq(struct kv_tx *tx);

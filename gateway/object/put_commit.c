@@ -181,12 +181,12 @@ held_named(void *arg, const struct blob_info *i, struct err *e)
 }
 
 static void
-held_stored(void *arg, int rc)
+held_stored(void *arg, int rc, bool more)
 {
 	struct put_commit *pc = arg;
 
 	pc->is_stored = rc == 0;
-	store_job_post(&pc->job, rc, is_over, pc);
+	store_job_post(&pc->job, rc, more, is_over, pc);
 }
 
 /* Negative: it is over before it began. */

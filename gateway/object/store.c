@@ -304,10 +304,10 @@ store_job_begin(struct store *s, struct store_job *j, txn_fn fn, void *arg,
 }
 
 void
-store_job_post(struct store_job *j, int rc, void (*done)(void *arg, int rc),
-    void *done_arg)
+store_job_post(struct store_job *j, int rc, bool more,
+    void (*done)(void *arg, int rc), void *done_arg)
 {
-	kv_job_post(&j->job, rc, done, done_arg);
+	kv_job_post(&j->job, rc, more, done, done_arg);
 }
 
 int

@@ -96,7 +96,7 @@ struct store_job {
 };
 int store_job_begin(struct store *s, struct store_job *j, txn_fn fn, void *arg,
     struct err *e);
-void store_job_post(struct store_job *j, int rc,
+void store_job_post(struct store_job *j, int rc, bool more,
     void (*done)(void *arg, int rc), void *done_arg);
 int store_job_end(struct store_job *j, int rc, bool *ret_unknown);
 

@@ -125,9 +125,10 @@ struct engine_then {
 	int (
 	    *named)(void *arg, const struct engine_file_info *i, struct err *e);
 	/* Once after a good named(): durable and visible (0), or failed with
-	 * @rc. On any thread, maybe before the call returns: does not block,
-	 * unless it is the caller's. */
-	void (*stored)(void *arg, int rc);
+	 * @rc. On any thread, maybe before the call returns. @more: it is
+	 * called for others at once, and must not block; else it may, but what
+	 * is put meanwhile waits. */
+	void (*stored)(void *arg, int rc, bool more);
 	void *arg;
 	struct arena *a; /* the caller's: what it takes stays until stored() */
 };

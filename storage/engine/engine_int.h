@@ -252,7 +252,7 @@ struct wreq { /* one needle for the writer; the caller's until it is written */
 	int rc;
 	struct err *e;
 	/* NULL: somebody waits. Else called once, W2; then @r may be gone. */
-	void (*stored)(void *arg, int rc);
+	void (*stored)(void *arg, int rc, bool more);
 	void *arg;
 };
 

@@ -309,13 +309,13 @@ put_small(struct engine *g, const struct engine_owner *owner, struct str body,
 }
 
 static void
-small_stored(void *arg, int rc)
+small_stored(void *arg, int rc, bool more)
 {
 	struct small *s = arg;
 
 	io_count(s->d.g, IO_WRITE, rc);
 	pend_leave(s->d.g, &s->d.pend);
-	s->then.stored(s->then.arg, rc);
+	s->then.stored(s->then.arg, rc, more);
 }
 
 /* @i is there. */
@@ -326,7 +326,7 @@ go_on(const struct engine_then *then, const struct engine_file_info *i,
 	int rc = then->named(then->arg, i, e);
 
 	if (rc == 0)
-		then->stored(then->arg, 0);
+		then->stored(then->arg, 0, false);
 	return rc;
 }
 

@@ -239,32 +239,36 @@ doubt(struct path *p, const struct err *why)
 
 /* --- a batch --- */
 
-/* W2: what follows may begin; @r is its caller's again. */
+/* W2: what follows may begin; each is its caller's again. */
 static void
-hand_on(struct wreq *r)
+hand_on(struct wreq *group)
 {
-	if (r->stored != NULL)
-		r->stored(r->arg, r->rc);
-}
+	struct wreq *last = NULL, *next;
 
-static void
-fail_one(struct wreq *r, int rc, const struct err *why)
-{
-	r->rc = rc;
-	if (r->e != NULL)
-		*r->e = *why;
-	hand_on(r);
+	for (struct wreq *r = group; r != NULL; r = r->next) {
+		if (r->stored != NULL)
+			last = r;
+	}
+	for (struct wreq *r = group; last != NULL; r = next) {
+		bool is_last = r == last;
+
+		next = r->next;
+		if (r->stored != NULL)
+			r->stored(r->arg, r->rc, !is_last);
+		if (is_last)
+			break;
+	}
 }
 
 static void
 fail_group(struct wreq *group, int rc, const struct err *why)
 {
-	struct wreq *next;
-
-	for (struct wreq *r = group; r != NULL; r = next) {
-		next = r->next;
-		fail_one(r, rc, why);
+	for (struct wreq *r = group; r != NULL; r = r->next) {
+		r->rc = rc;
+		if (r->e != NULL)
+			*r->e = *why;
 	}
+	hand_on(group);
 }
 
 static void
@@ -424,10 +428,7 @@ run_group(struct path *p, struct wreq *group, size_t n)
 	p->has_started = true;
 	mean = (size_t)((end - p->cur->end) / n);
 	publish(p, all, end);
-	for (struct wreq *r = group, *next; r != NULL; r = next) {
-		next = r->next;
-		hand_on(r);
-	}
+	hand_on(group);
 	zero_ahead(p, p->cur, mean);
 }
 
@@ -446,7 +447,8 @@ run_list(struct path *p, struct wreq *list)
 			struct wreq *r = list;
 
 			list = r->next;
-			fail_one(r, rc, &e);
+			r->next = NULL;
+			fail_group(r, rc, &e);
 			continue;
 		}
 		group = cut_group(p, &list, extra, &n);
@@ -459,7 +461,7 @@ run_list(struct path *p, struct wreq *list)
 static int
 lead(struct path *p, struct wreq *r)
 {
-	void (*stored)(void *arg, int rc) = r->stored;
+	void (*stored)(void *, int, bool) = r->stored;
 
 	r->stored = NULL;
 	p->writer_idle = false;

@@ -145,7 +145,7 @@ test_named(void *arg, const struct engine_file_info *i, struct err *e)
 }
 
 static UNUSED void
-test_stored(void *arg, int rc)
+test_stored(void *arg, int rc, bool more)
 {
 	struct test_then *t = arg;
 	struct err e = ERR_INIT;
@@ -153,6 +153,7 @@ test_stored(void *arg, int rc)
 	size_t n;
 	int got;
 
+	(void)more;
 	if (rc == 0 && t->reads_it) {
 		got = engine_read(t->g, str_of(t->i->id), 0, &c, 1, &n, &e);
 		if (got == ERR_NOT_FOUND) /* not visible: against E1 */

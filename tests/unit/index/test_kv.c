@@ -277,6 +277,7 @@ struct post {
 	char key[24];
 	struct err e;
 	int rc; /* what it is posted with */
+	bool more;
 	int ended;
 	_Atomic int n_ended;
 };
@@ -303,7 +304,7 @@ post_main(void *arg)
 {
 	struct post *p = arg;
 
-	kv_job_post(&p->j, p->rc, post_done, p);
+	kv_job_post(&p->j, p->rc, p->more, post_done, p);
 	return NULL;
 }
 
@@ -330,7 +331,8 @@ test_jobs(void **state)
 	}
 	for (int i = 0; i < N; i++) {
 		if (i % 8 == 7) /* by its owner */
-			kv_job_post(&p[i].j, p[i].rc, post_done, &p[i]);
+			kv_job_post(&p[i].j, p[i].rc, p[i].more, post_done,
+			    &p[i]);
 		else
 			pthread_create(&t[i], NULL, post_main, &p[i]);
 	}
@@ -349,6 +351,54 @@ test_jobs(void **state)
 	for (int i = 0; i < N; i++)
 		assert_int_equal(has(k, p[i].key, "v"),
 		    p[i].rc == 0 && p[i].o.rc == 0);
+	kv_close(&k);
+	free(p);
+}
+
+/* A whole group from one thread; its sync fails in the second round. */
+static void
+test_job_group(void **state)
+{
+	enum {
+		N = 40
+	};
+	struct post *p = calloc(N, sizeof(*p));
+	struct err e = ERR_INIT;
+	struct kv *k;
+
+	(void)state;
+	OK(kv_open(&conf, &k, &e));
+	for (int round = 0; round < 3; round++) {
+		static const int want[] = { 0, ERR_FAILED, ERR_FAILED };
+		int begun = 0;
+
+		memset(p, 0, N * sizeof(*p));
+		for (int i = 0; i < N; i++) {
+			int rc;
+
+			snprintf(p[i].key, sizeof(p[i].key), "g%d-%d", round,
+			    i);
+			p[i].o.key = str_of(p[i].key);
+			p[i].o.value = STR_LIT("v");
+			rc = kv_job_begin(k, &p[i].j, 0, one_fn, &p[i].o,
+			    &p[i].e);
+			assert_int_equal(rc, round == 2 ? ERR_FAILED : 0);
+			begun += rc == 0;
+		}
+		clock_sleep_ms(30); /* the committer is idle */
+		if (round == 1)
+			fault_arm(FAULT_SYNC, 1, EIO, false);
+		for (int i = 0; i < begun; i++)
+			kv_job_post(&p[i].j, 0, i < begun - 1, post_done,
+			    &p[i]);
+		for (int i = 0; i < begun; i++) {
+			assert_int_equal(post_wait(&p[i]), want[round]);
+			assert_int_equal(has(k, p[i].key, "v"), round == 0);
+		}
+		fault_disarm();
+		for (int i = 0; i < begun; i++)
+			assert_int_equal(p[i].n_ended, 1);
+	}
 	kv_close(&k);
 	free(p);
 }
@@ -692,6 +742,7 @@ main(void)
 		TEST(test_log_failure),
 		TEST(test_answers_wait),
 		TEST(test_jobs),
+		TEST(test_job_group),
 		TEST(test_full_disk),
 		TEST(test_full_table),
 		TEST(test_many_threads),

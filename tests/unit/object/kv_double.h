@@ -307,9 +307,10 @@ drun_job(struct kv_job *j, int rc)
 }
 
 void
-kv_job_post(struct kv_job *j, int rc, void (*done)(void *arg, int rc),
-    void *done_arg)
+kv_job_post(struct kv_job *j, int rc, bool more,
+    void (*done)(void *arg, int rc), void *done_arg)
 {
+	(void)more;
 	j->done = done;
 	j->done_arg = done_arg;
 	if (!kv_double_holds_jobs) {
