@@ -186,6 +186,9 @@ int put_write(struct put *p, const void *data, size_t len, struct err *e);
 #define PUT_LENT 4
 int put_lend(struct put *p, const void *data, size_t len, struct err *e);
 void put_settle(struct put *p);
+/* All bytes have come: those that stream become durable now, not at the commit.
+ * An abort gives them to the garbage list. */
+int put_store(struct put *p, struct err *e);
 /* The whole body in one piece, which must stay until the put's end: a small one
  * is stored by put_commit() only, in one go with its record. */
 int put_hold(struct put *p, const void *data, size_t len, struct err *e);

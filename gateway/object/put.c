@@ -383,6 +383,16 @@ put_finish(struct put *p, struct err *e)
 }
 
 int
+put_store(struct put *p, struct err *e)
+{
+	int rc = p->n > 0 ? put_finish(p, e) : 0;
+
+	if (rc < 0)
+		p->is_failed = true;
+	return rc;
+}
+
+int
 put_extents(struct put *p, struct arena *a, struct extents *ret, struct err *e)
 {
 	struct extent *x = arena_alloc(a, p->n * sizeof(*x));

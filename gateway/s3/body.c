@@ -405,7 +405,7 @@ s3_body_fill(struct s3_body *b, void *p, size_t len, size_t *ret_len,
 	size_t got = 0, n;
 	int rc;
 
-	while (got < len) {
+	while (got < len && (got == 0 || b->got != b->size)) {
 		rc = s3_body_read(b, (char *)p + got, len - got, &n, e);
 		if (rc < 0)
 			return rc;

@@ -51,7 +51,8 @@ int s3_body_read(struct s3_body *b, void *p, size_t len, size_t *ret_len,
  * s3_body_alone() comes before the bytes or @b go. */
 void s3_body_parallel(struct s3_body *b);
 void s3_body_alone(struct s3_body *b);
-/* Reads until @len bytes are there or the body ends (*ret_len < @len). */
+/* Reads until @len bytes are there, or all that were announced, or the body has
+ * ended, which alone gives 0. */
 int s3_body_fill(struct s3_body *b, void *p, size_t len, size_t *ret_len,
     struct err *e);
 /* The whole body into @out; ERR_MAX_MESSAGE_LENGTH beyond @max. */

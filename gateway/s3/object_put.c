@@ -1,8 +1,8 @@
 /* gateway/s3/object_put.c - PutObject, and bodies into storage.
  *
  * A body up to S3_WHOLE_MAX is read and verified before storage hears of it;
- * longer ones stream, and nothing is committed before the body's end was
- * verified (B1). */
+ * longer ones stream: their bytes may be durable before they are verified, but
+ * nothing names them before the body's end was (B1). */
 #include "gateway/s3/object_put.h"
 
 #include "gateway/s3/conditions.h"
@@ -111,8 +111,11 @@ store_stream(struct s3_body *b, struct str key, struct put **ret, struct err *e)
 		if (rc == 0 && n > 0)
 			rc = lend ? put_lend(p, g.buf[i], n, e)
 			          : put_write(p, g.buf[i], n, e);
-		if (rc == 0 && n < S3_IO_SIZE)
+		if (rc == 0 && n == 0)
 			break;
+		/* While the last digests are made. */
+		if (rc == 0 && b->got == b->size)
+			rc = put_store(p, e);
 	}
 	if (rc < 0)
 		put_abort(&p);

@@ -41,14 +41,14 @@ enum {
 struct large_writer {
 	struct path *p;
 	int fd, direct;         /* direct: O_DIRECT, or -1 */
-	uint64_t accepted;      /* bytes taken */
+	uint64_t accepted;      /* bytes taken, and summed up */
 	uint64_t size, started; /* bytes written; given to the disk so far */
 	uint32_t crc32;
 	uint32_t block; /* CRC32C of the unfinished block */
 	uint32_t *blocks;
 	size_t n_blocks, cap_blocks;
-	/* by way of largeio.c; all above but accepted is then the job's while
-	 * it has pieces to do */
+	/* by way of largeio.c; fd, direct, size and started are then the job's
+	 * while it has pieces to do */
 	bool is_async;
 	uint8_t *bufs[2]; /* NULL until something has to be copied */
 	size_t fill;      /* of bufs[0] */
@@ -252,33 +252,14 @@ write_bytes(struct large_writer *w, struct str data, struct err *e)
 	return rc;
 }
 
-/* What was written behind the rest. */
-static int
-add_up(struct large_writer *w, struct str data, struct err *e)
-{
-	int rc;
-
-	w->crc32 = hash_crc32(w->crc32, data.p, data.len);
-	while (data.len > 0) {
-		size_t left = ENGINE_BLOCK - (size_t)(w->size % ENGINE_BLOCK);
-		size_t n = data.len < left ? data.len : left;
-
-		w->block = hash_crc32c(w->block, data.p, n);
-		w->size += n;
-		data = str_skip(data, n);
-		rc = n == left ? end_block(w, e) : 0;
-		if (rc < 0)
-			return rc;
-	}
-	return 0;
-}
-
 static int
 write_now(struct large_writer *w, struct str data, struct err *e)
 {
 	int rc = write_bytes(w, data, e);
 
-	return rc < 0 ? rc : add_up(w, data, e);
+	if (rc == 0)
+		w->size += data.len;
+	return rc;
 }
 
 /* 1: it cannot be done at once. */
@@ -287,15 +268,20 @@ write_together(struct large_writer *w, const struct iovec *v, int n,
     struct err *e)
 {
 	struct err why = ERR_INIT;
+	uint64_t len = 0;
 	int rc;
 
 	if (w->direct < 0 || n == 1)
 		return 1;
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
 		if (v[i].iov_len % SECTOR != 0)
 			return 1;
+		len += v[i].iov_len;
+	}
 	rc = fs_pwritev_all(w->direct, v, n, w->size, &why);
-	if (rc < 0 && why.sys_errno == EINVAL)
+	if (rc == 0)
+		w->size += len;
+	else if (why.sys_errno == EINVAL)
 		return 1; /* write_bytes() knows what to do */
 	if (rc < 0 && e != NULL)
 		*e = why;
@@ -309,14 +295,38 @@ run_job(struct io_job *j, const struct iovec *v, int n, struct err *e)
 	    (struct large_writer *)((char *)j -
 				    offsetof(struct large_writer, job));
 	int rc = write_together(w, v, n, e);
-	bool is_written = rc == 0;
 
-	for (int i = 0; i < n && rc >= 0; i++) {
-		struct str data = str_mem(v[i].iov_base, v[i].iov_len);
-
-		rc = is_written ? add_up(w, data, e) : write_now(w, data, e);
+	if (rc <= 0)
+		return rc;
+	for (int i = 0; i < n; i++) {
+		rc = write_now(w, str_mem(v[i].iov_base, v[i].iov_len), e);
+		if (rc < 0)
+			break;
 	}
 	return rc;
+}
+
+/* Takes @data's checksums, while whoever brings it has it in the cache. */
+static int
+accept_bytes(struct large_writer *w, struct str data, struct err *e)
+{
+	if (data.len > MAX_SIZE - w->accepted)
+		return err_set(e, ERR_TOO_BIG, "file over 256 GiB");
+	while (data.len > 0) {
+		size_t left =
+		    ENGINE_BLOCK - (size_t)(w->accepted % ENGINE_BLOCK);
+		size_t n = data.len < left ? data.len : left;
+		int rc;
+
+		w->crc32 = hash_crc32(w->crc32, data.p, n);
+		w->block = hash_crc32c(w->block, data.p, n);
+		w->accepted += n;
+		data = str_skip(data, n);
+		rc = n == left ? end_block(w, e) : 0;
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
 }
 
 static int
@@ -358,14 +368,13 @@ int
 large_write(struct large_writer *w, const void *p, size_t len, struct err *e)
 {
 	struct str data = str_mem(p, len);
-	int rc = 0;
+	int rc = accept_bytes(w, data, e);
 
-	if (len > MAX_SIZE - w->accepted)
-		return err_set(e, ERR_TOO_BIG, "file over 256 GiB");
-	w->accepted += len;
-	if (w->is_async)
+	if (rc == 0 && w->is_async)
 		rc = need_bufs(w, e);
-	if (rc == 0 && !w->is_async)
+	if (rc < 0)
+		return rc;
+	if (!w->is_async)
 		return write_now(w, data, e);
 	while (data.len > 0 && rc == 0) {
 		size_t n = LARGE_IO_BUF - w->fill;
@@ -393,9 +402,9 @@ large_lend(struct large_writer *w, const void *p, size_t len, struct err *e)
 		large_settle(w);
 		return rc;
 	}
-	if (len > MAX_SIZE - w->accepted)
-		return err_set(e, ERR_TOO_BIG, "file over 256 GiB");
-	w->accepted += len;
+	rc = accept_bytes(w, str_mem(p, len), e);
+	if (rc < 0)
+		return rc;
 	large_io_submit(w->p, &w->job, str_mem(p, len));
 	return large_io_wait(w->p, &w->job, ENGINE_LENT, e);
 }

@@ -69,6 +69,8 @@ class Recording:
             sizes=[0, 1, 300, 1000, 4096, 4096, 20000, 70000],
             rare=0.01,
         )
+        # One more that is long enough to be written directly, beside the rest.
+        self.load.LARGE = Load.LARGE + [9 * 1024 * 1024 + 5]
         try:
             server.start()
             self.start = os.stat(self.trace).st_size

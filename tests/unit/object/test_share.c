@@ -462,6 +462,58 @@ test_verify(void **state)
 	assert_int_equal(why, 0);
 }
 
+/* Bytes that are durable before it is known whether the object will be. */
+static void
+test_stored_early(void **state)
+{
+	struct fixture *f = *state;
+	struct object o = { .etag = STR_LIT("x") };
+	struct err e = ERR_INIT;
+	struct put *p = NULL;
+	size_t size = 350000, before;
+	char *body = arena_alloc(f->a, size);
+	struct str got;
+
+	for (size_t i = 0; i < size; i++)
+		body[i] = (char)(i * 7 + (i >> 8));
+	before = blobs(f->s).files;
+	for (int end = 0; end < 2; end++) {
+		OK(put_begin(f->s, &f->b, STR_LIT("early"), size, &p, &e));
+		OK(put_lend(p, body, 200000, &e));
+		OK(put_lend(p, body + 200000, size - 200000, &e));
+		put_settle(p);
+		OK(put_store(p, &e));
+		OK(put_store(p, &e)); /* again: nothing is left to do */
+		assert_int_equal(blobs(f->s).files, before + 4);
+		assert_null(get_body(f, "early", NULL).p);
+		if (end == 0)
+			put_abort(&p);
+		else
+			OK(put_commit(&p, &f->user, NULL, &o, &e));
+		collect(f);
+		assert_int_equal(blobs(f->s).files, before + 4 * (size_t)end);
+	}
+	got = get_body(f, "early", NULL);
+	assert_int_equal(got.len, size);
+	assert_memory_equal(got.p, body, size);
+	/* Too few: it has failed. */
+	OK(put_begin(f->s, &f->b, STR_LIT("early"), size, &p, &e));
+	OK(put_lend(p, body, 200000, &e));
+	assert_int_equal(put_store(p, &e), ERR_INCOMPLETE_BODY);
+	assert_int_equal(put_commit(&p, &f->user, NULL, &o, &e), ERR_FAILED);
+	collect(f);
+	assert_int_equal(blobs(f->s).files, before + 4);
+	/* One that is kept whole is written by its commit. */
+	OK(put_begin(f->s, &f->b, STR_LIT("small"), 1000, &p, &e));
+	OK(put_lend(p, body, 500, &e));
+	OK(put_lend(p, body + 500, 500, &e));
+	OK(put_store(p, &e));
+	assert_int_equal(blobs(f->s).files, before + 4);
+	OK(put_commit(&p, &f->user, NULL, &o, &e));
+	assert_int_equal(blobs(f->s).files, before + 5);
+	assert_memory_equal(get_body(f, "small", NULL).p, body, 1000);
+}
+
 int
 main(void)
 {
@@ -473,6 +525,7 @@ main(void)
 		T(test_readers_hold),
 		T(test_reader_after_nothing),
 		T(test_failed_put),
+		T(test_stored_early),
 		T(test_unknown_commit),
 		T(test_sweep),
 		T(test_sweep_new_index),

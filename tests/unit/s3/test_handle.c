@@ -439,8 +439,9 @@ test_long_body(void **state)
 		text[0] = text[0] == 'A' ? 'B' : 'A';
 		snprintf(header, sizeof(header), "x-amz-checksum-%s: %s\n", low,
 		    text);
-		must(400, "PUT", "/bkt/long", header, body);
+		must(400, "PUT", "/bkt/bad", header, body);
 		assert_true(answer_has("BadDigest"));
+		must(404, "HEAD", "/bkt/bad", "", "");
 	}
 	fake_fini(&http);
 }
