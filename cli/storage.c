@@ -7,7 +7,9 @@
 #include "lib/log.h"
 #include "storage/server/storage.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define FILES_BESIDE_CONNECTIONS 1024
 #define TOMBSTONE_KEEP_S (30 * 24 * 3600)
@@ -17,6 +19,7 @@ struct state {
 	int argc; /* for SIGHUP */
 	char **argv;
 	struct storage *storage;
+	atomic_bool is_expired;
 };
 
 static const char usage[] =
@@ -84,6 +87,16 @@ check(const struct conf *c, struct err *e)
 	return node_check_dirs(c, e);
 }
 
+/* As if it had been told to stop, which it was. */
+static void
+on_expired(void *arg)
+{
+	struct state *s = arg;
+
+	atomic_store(&s->is_expired, true);
+	kill(getpid(), SIGTERM);
+}
+
 static int
 start(struct state *s, struct err *e)
 {
@@ -110,6 +123,8 @@ start(struct state *s, struct err *e)
 		.n_cors = c->cors_allow_origin.n,
 		.version = CREEL_VERSION,
 		.event = daemon_event,
+		.expired = on_expired,
+		.arg = s,
 	};
 	int rc = check(c, e);
 
@@ -197,5 +212,5 @@ storage_main(int argc, char **argv)
 	storage_close(&s.storage, (int)s.conf.stop_timeout);
 	conf_fini(&s.conf);
 	log_info("stopped");
-	return EXIT_OK;
+	return atomic_load(&s.is_expired) ? EXIT_FAILED : EXIT_OK;
 }

@@ -54,6 +54,7 @@ parse_batch(struct rep_peer *p, struct batch *b, uint64_t *seen, struct err *e)
 	lock_take(&p->r->lock);
 	p->n_paths = n_paths;
 	lock_drop(&p->r->lock);
+	away_hear(p->r, &p->node, unpack_u64(&u));
 	return unpack_end(&u, e);
 }
 
@@ -75,6 +76,8 @@ read_batch(struct rep_peer *p, size_t path, int wait_ms, uint64_t *seen,
 		rc = pack_u32(&args, (uint32_t)wait_ms);
 	if (rc == 0)
 		rc = pack_u64(&args, *seen);
+	if (rc == 0)
+		rc = pack_u64(&args, away_age(p->r));
 	q.args = buf_str(&args);
 	if (rc == 0)
 		rc = peer_call(p, &q, wait_ms + 2 * p->r->c.peer_ms, &b->reply,
@@ -273,7 +276,7 @@ is_over(struct rep_peer *p)
 	bool over;
 
 	lock_take(&r->lock);
-	over = r->is_closing || !p->is_member;
+	over = r->is_closing || !p->is_member || r->away.is_expired;
 	if (over) {
 		p->is_pulling = false;
 		p->is_caught_up = p->has_read = false;

@@ -370,7 +370,9 @@ rep_file_open(struct rep *r, struct str id, struct rep_file **ret,
 
 	if (f == NULL)
 		return err_set(e, ERR_NO_MEMORY, NULL);
-	rc = r->so->open(r->st, id, &f->local, e);
+	rc = away_check(r, false, e);
+	if (rc == 0)
+		rc = r->so->open(r->st, id, &f->local, e);
 	if (rc == ERR_NOT_FOUND) {
 		rc = open_elsewhere(f, id, e);
 	} else if (rc == ERR_CORRUPT || rc == ERR_IO) {

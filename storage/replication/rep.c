@@ -71,7 +71,7 @@ rep_group_get(struct rep *r, struct rep_group *ret, struct err *e)
 	ret->copies = r->c.min_copies;
 	if (ret->copies == 0)
 		ret->copies = ret->v.n >= 2 ? 2 : 1;
-	return 0;
+	return away_check(r, false, e);
 }
 
 int
@@ -244,6 +244,8 @@ int
 rep_open(const struct rep_conf *c, struct rep **ret, struct err *e)
 {
 	struct rep *r = mem_zalloc(sizeof(*r));
+	struct err ignored = ERR_INIT;
+	struct rep_group g;
 	int rc;
 
 	if (r == NULL)
@@ -265,6 +267,8 @@ rep_open(const struct rep_conf *c, struct rep **ret, struct err *e)
 	rc = rep_state_load(r, e);
 	if (rc == 0)
 		rc = rep_state_save(r, e);
+	if (rc == 0 && rep_group_get(r, &g, &ignored) == 0)
+		away_tick(r, &g);
 	if (rc == 0)
 		rep_state_judge(r);
 	if (rc == 0)

@@ -27,7 +27,8 @@
  *     was found elsewhere is installed here.
  * P7  Sets are compared between peers regularly by digests of ranges.
  * P8  A node away for longer than tombstones are kept is not taken back with
- *     its files: it says so and refuses to start.
+ *     its files: it says so, refuses everything, and refuses to start. How long
+ *     it was is the group's own count, no clock's (away.c).
  * Threads: any. */
 #ifndef STORAGE_REPLICATION_REP_H
 #define STORAGE_REPLICATION_REP_H
@@ -45,6 +46,10 @@ struct rep_conf {
 	int peer_ms; /* a peer that takes nothing for so long is left to
 	                     the log: 0 is 1,000 */
 	int64_t compare_interval_s; /* between comparisons of sets; 0: 1 hour */
+	/* P8 has come true while it runs: the process is to end. May be NULL;
+	 * any task, must not close it. */
+	void (*expired)(void *arg);
+	void *arg;
 };
 int rep_open(const struct rep_conf *c, struct rep **ret, struct err *e);
 void rep_close(struct rep **rp); /* as members_close() */

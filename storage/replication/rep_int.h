@@ -70,6 +70,7 @@ struct rep_peer {
 	bool has_asked;    /* it reads this node's log, and its cursor fits */
 	bool has_read;     /* its log to the end, all paths of it, */
 	int64_t read_ms;   /* in a round that began then */
+	bool has_told_age; /* away.c */
 	size_t n_paths;
 	struct engine_pos *pos; /* REP_PATHS of them */
 	uint64_t behind, first_behind;
@@ -82,6 +83,15 @@ struct name_lock {
 };
 
 struct session;
+
+struct away {                       /* away.c */
+	int64_t age_ms, touched_ms; /* of the group: now; when last in touch */
+	bool has_touched;
+	_Atomic bool is_expired, is_known; /* known: W3 */
+	int64_t tick_ms;                   /* last away_tick() */
+	int64_t alone_ms; /* without a majority since; 0: with one */
+	size_t n_members; /* 0: not known yet */
+};
 
 struct rep {
 	unsigned magic;
@@ -115,6 +125,7 @@ struct rep {
 	bool is_dirty;   /* cursors to save */
 	int64_t touched_s, saved_ms, said_degraded_ms;
 	size_t n_repairs; /* under way or waiting */
+	struct away away;
 	uint64_t pulled_files, pulled_bytes, repaired, compared, found_missing;
 	_Atomic uint64_t in_bytes, in_bytes_ok, out_bytes, out_bytes_ok;
 	_Atomic int64_t in_last_s;
@@ -304,6 +315,17 @@ void sessions_expire(struct rep *r, bool all);
 /* compare.c */
 /* What differs, and still does a second later, is fetched and counted. */
 int compare_with(struct rep_peer *p, uint64_t *ret_diff, struct err *e);
+
+/* away.c */
+/* @node has told the age of the group. */
+void away_hear(struct rep *r, const struct id128 *node, uint64_t age_ms);
+uint64_t away_age(struct rep *r);
+void away_tick(struct rep *r, const struct rep_group *g);
+/* ERR_BUSY: expired. ERR_RETRY: @is_source, and W3. */
+int away_check(struct rep *r, bool is_source, struct err *e);
+int away_pack(const struct rep *r, struct buf *b); /* under the lock */
+/* ERR_CONFIG: expired. */
+int away_load(struct rep *r, struct unpack *u, struct err *e);
 
 /* status.c */
 int rep_state_load(struct rep *r, struct err *e);

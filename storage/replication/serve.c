@@ -1,12 +1,13 @@
 /* storage/replication/serve.c - what peers ask of this node's files.
  *
  * LOG_READ  args    store path u32, position 44, records at most u32, wait ms
- *                   u32, seen u64 (0, or as answered before)
+ *                   u32, seen u64 (0, or as answered before), the group's age
+ *                   u64 (away.c)
  *           answer  flags u8 (1 the end is reached, 2 the position does not fit,
  *                   or is too old to say: begin at zero, 4 this node is active),
  *                   number of
  *                   store paths u32, position behind 44, bytes left u64, seen
- *                   u64, number u32, records
+ *                   u64, number u32, records, the group's age u64
  * LOOKUP    args    term u64 (0: nobody's), number u32, names text
  *           answer  flags u8 (1 this node is a witness), for each: known u8,
  *                   class u8, version u64, size u64
@@ -146,7 +147,9 @@ answer_log(struct rep *r, const struct log_query *q, const struct log_arg *l,
 		rc = pack_u64(b, q->seen);
 	if (rc == 0)
 		rc = pack_u32(b, l->n);
-	return rc == 0 ? buf_adds(b, buf_str(l->out)) : rc;
+	if (rc == 0)
+		rc = buf_adds(b, buf_str(l->out));
+	return rc == 0 ? pack_u64(b, away_age(r)) : rc;
 }
 
 int
@@ -157,17 +160,23 @@ rep_serve_log_read(struct rep *r, const struct rpc_from *from,
 	struct log_query lq = { .path = unpack_u32(&u) };
 	struct buf out = BUF_CAP(RPC_ARGS_MAX);
 	struct log_arg l = { .out = &out };
+	uint64_t age;
 	uint32_t wait;
 	int rc;
 
-	(void)from;
 	wire_unpack_pos(&u, &lq.pos);
 	lq.max = unpack_u32(&u);
 	wait = unpack_u32(&u);
 	lq.wait_ms = wait > 5000 ? 5000 : (int)wait;
 	lq.seen = unpack_u64(&u);
+	age = unpack_u64(&u);
 	if (unpack_end(&u, e) < 0)
 		return ERR_INVALID;
+	/* Told by one who may learn nothing here: both hear of each other. */
+	away_hear(r, &from->id, age);
+	rc = away_check(r, true, e);
+	if (rc < 0)
+		return rc;
 	if (lq.path >= r->so->n_paths(r->st))
 		return err_set(e, ERR_NOT_FOUND, "no store path %zu", lq.path);
 	if (lq.seen == 0) /* what is read below is no older than this */
@@ -409,21 +418,26 @@ rep_serve(struct rep *r, const struct rpc_from *from,
 	static const struct {
 		unsigned op;
 		serve_fn *fn;
+		enum {
+			ANY,
+			SINK,
+			SOURCE
+		} what; /* away_check() */
 	} ops[] = {
-		{ RPC_INSTALL, rep_serve_install },
-		{ RPC_INSTALL_BEGIN, rep_serve_begin },
-		{ RPC_INSTALL_DATA, rep_serve_data },
-		{ RPC_INSTALL_COMMIT, rep_serve_commit },
-		{ RPC_INSTALL_ABORT, rep_serve_abort },
-		{ RPC_LOG_READ, rep_serve_log_read },
-		{ RPC_FETCH, rep_serve_fetch },
-		{ RPC_READ, rep_serve_read },
-		{ RPC_STAT, rep_serve_stat },
-		{ RPC_LOOKUP, rep_serve_lookup },
-		{ RPC_DIGEST, rep_serve_digest },
-		{ RPC_RANGE, rep_serve_range },
-		{ RPC_STEP, rep_serve_step },
-		{ RPC_REMOVE, rep_serve_remove },
+		{ RPC_INSTALL, rep_serve_install, SINK },
+		{ RPC_INSTALL_BEGIN, rep_serve_begin, SINK },
+		{ RPC_INSTALL_DATA, rep_serve_data, SINK },
+		{ RPC_INSTALL_COMMIT, rep_serve_commit, SINK },
+		{ RPC_INSTALL_ABORT, rep_serve_abort, SINK },
+		{ RPC_LOG_READ, rep_serve_log_read, ANY }, /* hears first */
+		{ RPC_FETCH, rep_serve_fetch, SOURCE },
+		{ RPC_READ, rep_serve_read, SOURCE },
+		{ RPC_STAT, rep_serve_stat, SOURCE },
+		{ RPC_LOOKUP, rep_serve_lookup, SOURCE },
+		{ RPC_DIGEST, rep_serve_digest, SOURCE },
+		{ RPC_RANGE, rep_serve_range, SOURCE },
+		{ RPC_STEP, rep_serve_step, SOURCE },
+		{ RPC_REMOVE, rep_serve_remove, SINK },
 	};
 	size_t i;
 	int rc;
@@ -440,7 +454,11 @@ rep_serve(struct rep *r, const struct rpc_from *from,
 	for (i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
 		if (ops[i].op != q->op)
 			continue;
-		rc = ops[i].fn(r, from, q, a, e);
+		rc = 0;
+		if (from->kind != RPC_ADMIN && ops[i].what != ANY)
+			rc = away_check(r, ops[i].what == SOURCE, e);
+		if (rc == 0)
+			rc = ops[i].fn(r, from, q, a, e);
 		if (from->kind != RPC_ADMIN)
 			rep_note_bytes(r, q->op, q->body.len, a->body.len, rc);
 		return rc;

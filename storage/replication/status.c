@@ -3,8 +3,9 @@
  *
  * The file "replication" in the node's own small files: version u8, the engine's
  * ID of its paths 16, last time in touch u64 (seconds since 1970), number u32, for
- * each peer: node 16, number u32 of positions; complete u8, since u64. Cursors are kept for
- * members only, and dropped when the paths are others.
+ * each peer: node 16, number u32 of positions; complete u8, since u64; the group's
+ * age u64, that when last in touch u64, was in touch u8, expired u8 (away.c). Cursors
+ * are kept for members only, and dropped when the paths are others.
  *
  * Active is who has caught up with everybody within reach, and with a majority: it
  * serves clients. A witness is one whose word counts that something is not there:
@@ -113,34 +114,16 @@ load_cursors(struct rep *r, struct unpack *u, bool are_valid, struct err *e)
 	return unpack_end(u, e);
 }
 
-static int
-check_away(struct rep *r, int64_t now, struct err *e)
-{
-	struct member_view v;
-	int64_t away = now - r->touched_s;
-
-	members_get(r->c.members, &v);
-	if (r->touched_s == 0 || v.n <= 1 || away <= r->c.tombstone_keep_s)
-		return 0;
-	return err_set(e, ERR_CONFIG,
-	    "this node was out of touch for %jd days, longer than deleted "
-	    "files are remembered (%jd): empty its store paths and start it "
-	    "with the same server_id",
-	    (intmax_t)(away / 86400),
-	    (intmax_t)(r->c.tombstone_keep_s / 86400));
-}
-
 int
 rep_state_load(struct rep *r, struct err *e)
 {
 	struct buf b = BUF_CAP(STATE_MAX);
 	struct id128 paths, was;
-	int64_t now = r->eo->real_s(r->env);
 	struct unpack u;
 	int rc = r->so->load(r->st, STATE_FILE, &b, e);
 
 	if (rc == ERR_NOT_FOUND) {
-		r->touched_s = now;
+		r->touched_s = r->eo->real_s(r->env);
 		buf_fini(&b);
 		return 0;
 	}
@@ -155,9 +138,11 @@ rep_state_load(struct rep *r, struct err *e)
 		r->touched_s = r->floor_s = (int64_t)unpack_u64(&u);
 		if (rc == 0)
 			rc = load_cursors(r, &u, id128_eq(&was, &paths), e);
+		if (rc == 0)
+			rc = away_load(r, &u, e);
 	}
 	buf_fini(&b);
-	return rc == 0 ? check_away(r, now, e) : rc;
+	return rc;
 }
 
 static size_t
@@ -196,7 +181,9 @@ pack_state(struct rep *r, const struct id128 *paths, struct buf *b)
 	}
 	if (rc == 0)
 		rc = pack_u8(b, r->is_complete);
-	return rc == 0 ? pack_u64(b, r->complete_since) : rc;
+	if (rc == 0)
+		rc = pack_u64(b, r->complete_since);
+	return rc == 0 ? away_pack(r, b) : rc;
 }
 
 /* Only the keeper, and rep_open(). */
@@ -360,6 +347,11 @@ rep_status(struct rep *r, struct rep_status *ret)
 		    g.v.waiting[0] != '\0' ? g.v.waiting : e.msg);
 		return;
 	}
+	if (away_check(r, false, &e) < 0) {
+		ret->state = FDFS_STATE_RECOVERY;
+		snprintf(ret->reason, sizeof(ret->reason), "%.150s", e.msg);
+		return;
+	}
 	lock_take(&r->lock);
 	status_reason(r, &g, ret);
 	ret->can_write = reachable(r) >= (r->c.degraded_writes ? 1 : g.copies);
@@ -407,16 +399,14 @@ save_if_due(struct rep *r, int64_t now)
 		rep_event(r, "can't keep the state of replication: %s", e.msg);
 }
 
-/* P8: in touch is who reaches a majority. In a group of two, where deletes
- * need both, nobody can miss one. */
+/* How late it is, at least (rep_now_s()). */
 static void
-touch(struct rep *r, const struct rep_group *g)
+touch(struct rep *r)
 {
 	int64_t now_s = r->eo->real_s(r->env);
 
 	lock_take(&r->lock);
-	if (reachable(r) >= g->majority || g->v.n <= 2)
-		r->touched_s = now_s;
+	r->touched_s = now_s;
 	lock_drop(&r->lock);
 }
 
@@ -519,10 +509,11 @@ rep_keeper(void *arg)
 			for (i = 0; i < g.n_peers; i++)
 				pull_start(r, g.peer[i]);
 			rep_state_judge(r);
-			touch(r, &g);
-			save_if_due(r, now);
+			touch(r);
+			away_tick(r, &g);
 			compare_if_due(r, now, &compare_at);
 		}
+		save_if_due(r, now);
 		if (now >= repair_at) {
 			repair_bad(r);
 			repair_at = now + REPAIR_MS;

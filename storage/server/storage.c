@@ -366,7 +366,9 @@ open_group(struct storage *s, struct err *e)
 	struct rep_conf rep = { .env = s->env,
 		.min_copies = s->c.min_copies,
 		.degraded_writes = s->c.degraded_writes,
-		.tombstone_keep_s = s->c.tombstone_keep_s };
+		.tombstone_keep_s = s->c.tombstone_keep_s,
+		.expired = s->c.expired,
+		.arg = s->c.arg };
 	struct files_conf fc = { .env = s->env,
 		.group = s->c.group,
 		.small_limit = s->c.tune.engine.small_limit };

@@ -50,6 +50,8 @@ struct storage_conf {
 	size_t n_cors;
 	const char *version;
 	void (*event)(void *arg, int level, const char *text);
+	/* It may not go on (P8), as was told; the process is to end. */
+	void (*expired)(void *arg);
 	void *arg;
 };
 

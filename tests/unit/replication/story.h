@@ -23,6 +23,7 @@ struct story {
 
 STORY bool is_degraded; /* of the groups to come */
 STORY size_t small_limit;
+STORY int64_t keep_s; /* tombstones; 0: as long as usual */
 
 STORY void
 wait_well(struct story *st)
@@ -67,6 +68,7 @@ run(int n, void (*fn)(struct story *st))
 		sim_set_small(s, small_limit);
 	sim_group_init(&st.g, s, n);
 	st.g.conf.degraded_writes = is_degraded;
+	st.g.conf.tombstone_keep_s = keep_s;
 	sim_spawn(s, SIM_OUTSIDE, tell, &st);
 	sim_run(s, 1000000);
 	assert_true(st.is_done);

@@ -365,32 +365,6 @@ test_change(void **state)
 	run(2, tell_change);
 }
 
-/* P8: tombstones are forgotten after a while; so is who was away for longer. */
-static void
-tell_away_too_long(struct story *st)
-{
-	struct err e = ERR_INIT;
-
-	sim_group_stop(&st->g, 2);
-	sim_clock_jump(st->g.s, 2, 20 * 86400);
-	assert_int_equal(sim_group_start(&st->g, 2, &e), 0);
-	sim_sleep(st->g.s, 5000);
-	sim_group_stop(&st->g, 2);
-	sim_clock_jump(st->g.s, 2, 31 * 86400);
-	assert_int_equal(sim_group_start(&st->g, 2, &e), ERR_CONFIG);
-	assert_non_null(strstr(e.msg, "out of touch"));
-	sim_disk_wipe(st->g.s, 2);
-	assert_int_equal(sim_group_start(&st->g, 2, &e), 0);
-	wait_well(st);
-}
-
-static void
-test_away_too_long(void **state)
-{
-	(void)state;
-	run(3, tell_away_too_long);
-}
-
 /* One write ID is one file, however often it is sent. */
 static void
 tell_same_write(struct story *st)
@@ -808,7 +782,6 @@ main(void)
 		cmocka_unit_test(test_damage),
 		cmocka_unit_test(test_change),
 		cmocka_unit_test(test_spent),
-		cmocka_unit_test(test_away_too_long),
 		cmocka_unit_test(test_same_write),
 		cmocka_unit_test(test_degraded),
 		cmocka_unit_test(test_no_battery),

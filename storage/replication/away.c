@@ -1,0 +1,215 @@
+/* storage/replication/away.c - how long this node was away from its group (P8).
+ *
+ * A tombstone is kept for so long; who missed it for longer may bring back what
+ * was deleted. No wall clock is asked how long that was: they are wrong after a
+ * battery has died, and jump. The group has an age instead, in ms:
+ * W1  A member's count of it goes on with its monotonic clock while it reaches a
+ *     majority, and is never below what another member says (LOG_READ carries it
+ *     both ways). So it goes on as long as any majority is together, about as time
+ *     does, and stands still while there is none: nothing can be deleted then.
+ *     A start loses what was not saved, at most a minute.
+ * W2  Beside it a member keeps what the age was when it last reached a majority
+ *     itself, knowing the group's age. Who hears of an age that is more than
+ *     tombstones are kept beyond that has expired: it refuses everything, says
+ *     so, and so it does after a start. Groups of two have no such case: a
+ *     delete needs both.
+ * W3  After a start, and when it has had no majority for that long by its own
+ *     clock, it is no source for anybody until so many members have told the age
+ *     that a majority is known: at the first sight of each other nobody takes
+ *     back what is gone.
+ * (A virtual machine that was frozen for that long knows nothing of it until it
+ * hears an age, within a second or two of being thawed.) */
+#include "storage/replication/rep_int.h"
+
+#define TICK_MAX_MS 2000 /* what is more was no running */
+
+/* Under the lock. */
+static size_t
+told(struct rep *r)
+{
+	struct rep_peer *p;
+	size_t n = 1;
+
+	for (p = r->peers; p != NULL; p = p->next)
+		n += p->is_member && p->has_told_age;
+	return n;
+}
+
+static size_t
+reached(struct rep *r)
+{
+	struct rep_peer *p;
+	size_t n = 1;
+
+	for (p = r->peers; p != NULL; p = p->next)
+		n += p->is_member && peer_is_reachable(p);
+	return n;
+}
+
+static int64_t
+keep_ms(const struct rep *r)
+{
+	return r->c.tombstone_keep_s * 1000;
+}
+
+/* Under the lock. True: it has expired just now. */
+static bool
+judge(struct rep *r)
+{
+	struct away *a = &r->away;
+	bool is_exempt = a->n_members > 0 && a->n_members <= 2;
+
+	if (a->is_expired)
+		return false;
+	if (!is_exempt && a->has_touched &&
+	    a->age_ms - a->touched_ms > keep_ms(r)) {
+		a->is_expired = r->is_dirty = true;
+		return true;
+	}
+	if (a->n_members > 0 && (is_exempt || !a->has_touched ||
+				    told(r) >= members_majority(a->n_members)))
+		a->is_known = true;
+	return false;
+}
+
+static int
+refusal(struct rep *r, int code, struct err *e)
+{
+	int64_t away, keep = r->c.tombstone_keep_s;
+
+	lock_take(&r->lock);
+	away = (r->away.age_ms - r->away.touched_ms) / 1000;
+	lock_drop(&r->lock);
+	return err_set(e, code,
+	    "this node was out of touch with its group for %jd days, longer "
+	    "than deleted files are remembered (%jd): empty its store paths "
+	    "and start it with the same server_id",
+	    (intmax_t)(away / 86400), (intmax_t)(keep / 86400));
+}
+
+static void
+say_expired(struct rep *r)
+{
+	struct err e = ERR_INIT;
+
+	(void)refusal(r, ERR_CONFIG, &e);
+	rep_event(r, "%s", e.msg);
+	if (r->c.expired != NULL)
+		r->c.expired(r->c.arg);
+}
+
+void
+away_hear(struct rep *r, const struct id128 *node, uint64_t age_ms)
+{
+	struct away *a = &r->away;
+	struct rep_peer *p;
+	bool is_news;
+
+	lock_take(&r->lock);
+	for (p = r->peers; p != NULL; p = p->next)
+		if (id128_eq(&p->node, node))
+			p->has_told_age = true;
+	if (age_ms < INT64_MAX / 2 && (int64_t)age_ms > a->age_ms)
+		a->age_ms = (int64_t)age_ms;
+	is_news = judge(r);
+	lock_drop(&r->lock);
+	if (is_news)
+		say_expired(r);
+}
+
+uint64_t
+away_age(struct rep *r)
+{
+	uint64_t age;
+
+	lock_take(&r->lock);
+	age = (uint64_t)r->away.age_ms;
+	lock_drop(&r->lock);
+	return age;
+}
+
+/* W3 */
+static void
+forget_told(struct rep *r)
+{
+	struct rep_peer *p;
+
+	r->away.is_known = false;
+	for (p = r->peers; p != NULL; p = p->next)
+		p->has_told_age = false;
+}
+
+void
+away_tick(struct rep *r, const struct rep_group *g)
+{
+	struct away *a = &r->away;
+	int64_t now = r->eo->now_ms(r->env), ms;
+	bool has_majority, is_news;
+
+	lock_take(&r->lock);
+	a->n_members = g->v.n;
+	has_majority = reached(r) >= g->majority;
+	ms = a->tick_ms == 0 ? 0 : now - a->tick_ms;
+	a->tick_ms = now;
+	if (has_majority) {
+		a->age_ms += ms < TICK_MAX_MS ? ms : TICK_MAX_MS;
+		a->alone_ms = 0;
+	} else if (a->alone_ms == 0) {
+		a->alone_ms = now;
+	} else if (now - a->alone_ms > keep_ms(r) && a->is_known) {
+		forget_told(r);
+		a->alone_ms = now;
+	}
+	is_news = judge(r);
+	if (!a->is_expired && a->is_known && (has_majority || g->v.n <= 2)) {
+		a->touched_ms = a->age_ms;
+		a->has_touched = true;
+	}
+	lock_drop(&r->lock);
+	if (is_news)
+		say_expired(r);
+}
+
+int
+away_check(struct rep *r, bool is_source, struct err *e)
+{
+	if (atomic_load_explicit(&r->away.is_expired, memory_order_acquire))
+		return refusal(r, ERR_BUSY, e);
+	if (is_source &&
+	    !atomic_load_explicit(&r->away.is_known, memory_order_acquire))
+		return err_set(e, ERR_RETRY,
+		    "this node does not know yet how long it was away");
+	return 0;
+}
+
+/* Under the lock. */
+int
+away_pack(const struct rep *r, struct buf *b)
+{
+	const struct away *a = &r->away;
+	int rc = pack_u64(b, (uint64_t)a->age_ms);
+
+	if (rc == 0)
+		rc = pack_u64(b, (uint64_t)a->touched_ms);
+	if (rc == 0)
+		rc = pack_u8(b, a->has_touched);
+	return rc == 0 ? pack_u8(b, a->is_expired) : rc;
+}
+
+int
+away_load(struct rep *r, struct unpack *u, struct err *e)
+{
+	struct away *a = &r->away;
+
+	if (u->rest.len == 0) { /* from before there was an age */
+		a->has_touched = true;
+		return 0;
+	}
+	a->age_ms = (int64_t)unpack_u64(u);
+	a->touched_ms = (int64_t)unpack_u64(u);
+	a->has_touched = unpack_u8(u) != 0;
+	a->is_expired = unpack_u8(u) != 0;
+	if (u->is_bad || a->age_ms < 0 || a->touched_ms < 0)
+		return err_set(e, ERR_CORRUPT, "state of replication");
+	return a->is_expired ? refusal(r, ERR_CONFIG, e) : 0;
+}
