@@ -41,6 +41,9 @@ struct auth_input {
 	struct str method;
 	struct str path;  /* raw, as on the request line */
 	struct str query; /* raw; p == NULL when there is none */
+	/* what query_parse() made of it; NULL: auth_parse() does */
+	const struct header *params;
+	size_t n_params;
 	const struct header *headers;
 	size_t n_headers;
 	struct str

@@ -567,21 +567,26 @@ auth_parse(const struct auth_input *in, struct arena *a, struct auth *ret,
 	bool v2 = false, v4 = false;
 	struct str value = STR_NULL;
 	size_t n;
-	int rc;
+	int rc = 0;
 
 	*ret = (struct auth){ .kind = AUTH_ANONYMOUS, .in = in };
-	rc = query_parse(in->query, a, &params, &ret->n_params, e);
-	if (rc < 0)
-		return rc;
-	ret->params = params;
+	ret->params = in->params;
+	ret->n_params = in->n_params;
+	if (in->params == NULL) {
+		rc = query_parse(in->query, a, &params, &ret->n_params, e);
+		if (rc < 0)
+			return rc;
+		ret->params = params;
+	}
 	h = find_header(in, "authorization", &n);
 	if (h != NULL)
 		value = str_trim(h->value);
 	if (ret->n_params > 0) {
 		v4 = claims_v4(ret);
-		v2 =
-		    query_find(params, ret->n_params, "Signature") != NULL ||
-		    query_find(params, ret->n_params, "AWSAccessKeyId") != NULL;
+		v2 = query_find(ret->params, ret->n_params, "Signature") !=
+		         NULL ||
+		     query_find(ret->params, ret->n_params, "AWSAccessKeyId") !=
+		         NULL;
 	}
 	if (n > 1 || (n > 0 && (v2 || v4)) || (v2 && v4))
 		return err_set(e, ERR_INVALID_ARGUMENT, ONE_MECHANISM);

@@ -222,6 +222,21 @@ static const bool is_text[256] = {
 	[']' ... '~'] = true,
 };
 
+/* All eight are ASCII text; false for some that are, and always for a blank. */
+static bool
+is_text_word(const char *p)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101), high = ones << 7;
+	uint64_t w;
+
+	memcpy(&w, p, 8);
+	/* A high bit is left where a byte is not below 0x80, is below 0x21, or
+	 * is one of the three. */
+	return ((w | (w - ones * 0x21) | ((w ^ ones * '"') - ones) |
+		    ((w ^ ones * '\\') - ones) | ((w ^ ones * 0x7f) - ones)) &
+		   high) == 0;
+}
+
 /* Quotes, backslashes, blanks and what is not ASCII text as \xNN: a client
  * must not be able to write lines or fields of its own. */
 static void
@@ -234,8 +249,13 @@ add_escaped(struct line *o, struct str s, size_t max, bool blanks)
 	if (cut)
 		s.len = max;
 	for (size_t i = 0; i < s.len; i++) {
-		unsigned char c = (unsigned char)s.p[i];
+		unsigned char c;
 
+		while (s.len - i >= 8 && is_text_word(s.p + i))
+			i += 8;
+		if (i == s.len)
+			break;
+		c = (unsigned char)s.p[i];
 		if (is_text[c] || (c == ' ' && blanks))
 			continue;
 		add_mem(o, s.p + from, i - from);
@@ -294,12 +314,18 @@ is_named(struct str name, const char *z)
 static bool
 is_secret(struct str name)
 {
-	return is_named(name, "x-amz-signature") ||
-	       is_named(name, "signature") ||
-	       is_named(name, "x-amz-security-token") ||
-	       is_named(name, "x-amz-server-side-encryption-customer-key") ||
-	       is_named(name, "x-amz-copy-source-server-side-encryption-"
-			      "customer-key");
+	static const char *const names[] = { "x-amz-signature", "signature",
+		"x-amz-security-token",
+		"x-amz-server-side-encryption-customer-key",
+		"x-amz-copy-source-server-side-encryption-customer-key" };
+	bool is_plain = str_chr(name, '%') < 0;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (is_plain ? str_ieq(name, str_of(names[i]))
+			     : is_named(name, names[i]))
+			return true;
+	}
+	return false;
 }
 
 /* The raw target without what would let a reader of the log send it again. */
@@ -336,11 +362,11 @@ add_target(struct line *o, struct str target)
 }
 
 void
-access_log_request(struct access_log *l, struct http_req *r)
+access_log_request(struct access_log *l, struct http_req *r, int64_t now_ns)
 {
 	const struct http_info *in = &r->info;
 	const struct http_note *note = &r->note;
-	int64_t us = (clock_mono_ns() - in->start_ns) / 1000;
+	int64_t us = (now_ns - in->start_ns) / 1000;
 	struct str agent = http_header(r, "User-Agent");
 	size_t target = in->target.len;
 	struct line o;

@@ -44,7 +44,9 @@ void access_log_close(struct access_log **lp);
 void access_log_add(struct access_log *l, const char *p, size_t len);
 void access_log_flush(struct access_log *l);  /* opens anew when asked to */
 void access_log_reopen(struct access_log *l); /* at the next flush */
-void access_log_request(struct access_log *l, struct http_req *r);
+/* @now_ns: clock_mono_ns(), its end. */
+void access_log_request(struct access_log *l, struct http_req *r,
+    int64_t now_ns);
 
 /* --- TLS (tls.c) --- */
 

@@ -174,6 +174,7 @@ void
 http_req_finish(struct http_req *r)
 {
 	struct err e = ERR_INIT;
+	int64_t now_ns;
 
 	if (!r->started && !r->broken) {
 		err_set(&e, ERR_CLOSED, "no answer was made");
@@ -182,16 +183,16 @@ http_req_finish(struct http_req *r)
 	if (!r->finished)
 		http_finish(r);
 	http_body_settle(r);
+	now_ns = clock_mono_ns();
 	if (r->s->log != NULL)
-		access_log_request(r->s->log, r);
+		access_log_request(r->s->log, r, now_ns);
 	if (r->s->c.done != NULL)
 		r->s->c.done(r->s->c.arg, r);
 	arena_reset(r->arena);
 	if (r->head.size > 16384)
 		buf_fini(&r->head);
 	atomic_fetch_sub(&r->s->busy, 1);
-	atomic_store_explicit(&r->slot->since_ns, clock_mono_ns(),
-	    memory_order_relaxed);
+	atomic_store_explicit(&r->slot->since_ns, now_ns, memory_order_relaxed);
 	atomic_store(&r->slot->state, SLOT_WAIT);
 }
 

@@ -62,31 +62,28 @@ http_reason(int status)
 int
 http_set(struct http_req *r, const char *name, struct str value)
 {
-	size_t from = r->head.len;
+	size_t n = strlen(name);
+	char *p;
 	int rc;
 
 	OBJ_CHECK(r, HTTP_REQ_MAGIC);
 	if (r->started)
 		return ERR_INVALID;
-	rc = buf_addz(&r->head, name);
-	if (rc == 0)
-		rc = buf_add(&r->head, ": ", 2);
-	if (rc == 0) {
-		size_t at = r->head.len;
-
-		rc = buf_adds(&r->head, value);
-		for (; rc == 0 && at < r->head.len; at++) {
-			char c = r->head.p[at];
-
-			if (c == '\r' || c == '\n' || c == '\0')
-				r->head.p[at] = ' ';
-		}
-	}
-	if (rc == 0)
-		rc = buf_add(&r->head, "\r\n", 2);
+	rc = buf_reserve(&r->head, n + value.len + 4);
 	if (rc < 0)
-		r->head.len = from;
-	return rc;
+		return rc;
+	p = r->head.p + r->head.len;
+	memcpy(p, name, n);
+	memcpy(p + n, ": ", 2);
+	p += n + 2;
+	for (size_t i = 0; i < value.len; i++) {
+		char c = value.p[i];
+
+		p[i] = c == '\r' || c == '\n' || c == '\0' ? ' ' : c;
+	}
+	memcpy(p + value.len, "\r\n", 2);
+	r->head.len += n + value.len + 4;
+	return 0;
 }
 
 int

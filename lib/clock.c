@@ -341,9 +341,29 @@ clock_parse_http(const char *p, unsigned long len)
 int64_t
 clock_parse_basic(const char *p, unsigned long len)
 {
-	struct date t = { 0 };
+	static const unsigned char at[] = { 0, 2, 4, 6, 9, 11, 13 };
+	unsigned v[sizeof(at)];
+	struct date t;
 
-	return scan(str_mem(p, len), "yyyymmddThhiissZ", &t) ? finish(&t) : -1;
+	if (len != 16 || p[8] != 'T' || p[15] != 'Z')
+		return -1;
+	for (size_t i = 0; i < sizeof(at); i++) {
+		unsigned hi = (unsigned)((unsigned char)p[at[i]] - '0');
+		unsigned lo = (unsigned)((unsigned char)p[at[i] + 1] - '0');
+
+		if (hi > 9 || lo > 9)
+			return -1;
+		v[i] = hi * 10 + lo;
+	}
+	t = (struct date){
+		.year = v[0] * 100 + v[1],
+		.month = v[2],
+		.day = v[3],
+		.hour = v[4],
+		.min = v[5],
+		.sec = v[6],
+	};
+	return finish(&t);
 }
 
 /* YYYY-MM-DDTHH:MM:SS[.fraction](Z|+HH:MM|-HH:MM) */

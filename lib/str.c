@@ -9,13 +9,34 @@ lower(char c)
 	return (unsigned char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
 }
 
-bool
-str_ieq(struct str a, struct str b)
+#define ONES UINT64_C(0x0101010101010101)
+
+/* Eight bytes at once: a letter between A and Z gets 0x20. */
+static uint64_t
+lower_word(uint64_t w)
 {
-	if (a.len != b.len)
-		return false;
-	for (size_t i = 0; i < a.len; i++) {
-		if (a.p[i] != b.p[i] && lower(a.p[i]) != lower(b.p[i]))
+	uint64_t low = w & ~(ONES << 7);
+	uint64_t from = low + ONES * (0x80 - 'A');
+	uint64_t beyond = low + ONES * (0x7f - 'Z');
+
+	return w | (from & ~beyond & ~w & ONES << 7) >> 2;
+}
+
+bool
+str_ieq_long(const char *a, const char *b, size_t len)
+{
+	size_t i = 0;
+
+	for (; len - i >= 8; i += 8) {
+		uint64_t x, y;
+
+		memcpy(&x, a + i, 8);
+		memcpy(&y, b + i, 8);
+		if (x != y && lower_word(x) != lower_word(y))
+			return false;
+	}
+	for (; i < len; i++) {
+		if (a[i] != b[i] && lower(a[i]) != lower(b[i]))
 			return false;
 	}
 	return true;

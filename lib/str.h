@@ -46,7 +46,15 @@ str_eqz(struct str a, const char *z)
 	return str_eq(a, str_of(z));
 }
 
-bool str_ieq(struct str a, struct str b); /* ASCII case-insensitive */
+bool str_ieq_long(const char *a, const char *b, size_t len);
+/* ASCII case-insensitive. */
+static inline bool
+str_ieq(struct str a, struct str b)
+{
+	return a.len == b.len &&
+	       (a.len == 0 || (((a.p[0] ^ b.p[0]) & ~0x20) == 0 &&
+				  str_ieq_long(a.p, b.p, a.len)));
+}
 bool str_has_prefix(struct str s, struct str prefix);
 bool str_has_suffix(struct str s, struct str suffix);
 int str_cmp(struct str a, struct str b); /* bytes, then length */

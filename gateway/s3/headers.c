@@ -298,7 +298,16 @@ s3_object_headers(struct s3_req *r, struct header **ret, size_t *ret_n,
 void
 s3_send_etag(struct s3_req *r, struct str etag)
 {
-	http_setf(r->http, "ETag", "\"" STR_FMT "\"", STR_ARG(etag));
+	char text[80];
+
+	if (etag.len + 2 > sizeof(text)) {
+		http_setf(r->http, "ETag", "\"" STR_FMT "\"", STR_ARG(etag));
+		return;
+	}
+	text[0] = '"';
+	memcpy(text + 1, etag.p, etag.len);
+	text[etag.len + 1] = '"';
+	http_set(r->http, "ETag", str_mem(text, etag.len + 2));
 }
 
 void
@@ -336,7 +345,7 @@ override_of(struct s3_req *r, struct str name)
 	};
 	size_t i;
 
-	if (r->n_params == 0)
+	if (!r->has_plain_param)
 		return STR_NULL;
 	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (name.p == NULL ? s3_has_param(r, names[i][1])
@@ -394,5 +403,5 @@ s3_send_headers(struct s3_req *r, const struct object *o, struct err *e)
 	}
 	if (!has_type)
 		http_setz(r->http, "Content-Type", "binary/octet-stream");
-	return r->n_params == 0 ? 0 : send_overrides(r, o, e);
+	return r->has_plain_param ? send_overrides(r, o, e) : 0;
 }

@@ -1,6 +1,8 @@
 /* gateway/s3/request.c - bucket, key and parameters of a request, decoded once
  * and with their length. */
 #include "gateway/s3/s3_int.h"
+
+#include "auth/query.h"
 #include "lib/clock.h"
 
 int
@@ -30,8 +32,7 @@ method_of(struct str m)
 
 /* The whole of it as an XML-safe, decoded text, or ERR_INVALID_URI. */
 static int
-decode(struct s3_req *r, struct str raw, bool plus, struct str *ret,
-    struct err *e)
+decode(struct s3_req *r, struct str raw, struct str *ret, struct err *e)
 {
 	char *dst;
 	size_t len;
@@ -46,7 +47,7 @@ decode(struct s3_req *r, struct str raw, bool plus, struct str *ret,
 	if (str_is_plain(raw)) {
 		memcpy(dst, raw.p, raw.len);
 		len = raw.len;
-	} else if (!pct_decode(raw, plus, dst, &len) ||
+	} else if (!pct_decode(raw, false, dst, &len) ||
 		   memchr(dst, 0, len) != NULL ||
 		   !utf8_is_valid(str_mem(dst, len))) {
 		return err_set(e, ERR_INVALID_URI, NULL);
@@ -68,37 +69,54 @@ is_hoisted(const struct s3_req *r)
 		   s3_has_param(r, "Signature"));
 }
 
+/* A terminated copy at *p; false: no text that XML can hold. */
+static bool
+keep_text(struct str s, struct str *ret, char **p)
+{
+	if (s.len == 0) {
+		*ret = STR_LIT("");
+		return true;
+	}
+	if (!str_is_plain(s) &&
+	    (memchr(s.p, 0, s.len) != NULL || !utf8_is_valid(s)))
+		return false;
+	memcpy(*p, s.p, s.len);
+	(*p)[s.len] = '\0';
+	*ret = str_mem(*p, s.len);
+	*p += s.len + 1;
+	return true;
+}
+
 static int
 parse_query(struct s3_req *r, struct err *e)
 {
-	struct str q = r->info->query, rest = q, item, name;
-	size_t n = 0;
+	struct str q = r->info->query;
+	struct header *params;
+	size_t n;
+	char *p;
 	int rc;
 
 	if (q.len == 0)
 		return 0;
-	while (rest.p != NULL) {
-		(void)str_split(&rest, '&');
-		n++;
-	}
+	rc = query_parse(q, r->a, &params, &n, e);
+	if (rc < 0 || n == 0)
+		return rc;
+	r->auth_in.params = params; /* signed is what is read here */
+	r->auth_in.n_params = n;
 	r->params = arena_alloc(r->a, n * sizeof(*r->params));
-	if (r->params == NULL)
+	p = arena_alloc(r->a, q.len + 2 * n);
+	if (r->params == NULL || p == NULL)
 		return s3_no_memory(e);
-	while (q.p != NULL) {
-		item = str_split(&q, '&');
-		if (item.len == 0)
-			continue;
-		name = str_split(&item, '=');
-		rc = decode(r, name, true, &r->params[r->n_params].name, e);
-		if (rc == 0)
-			rc = decode(r, item, true,
-			    &r->params[r->n_params].value, e);
-		if (rc < 0)
-			return rc;
-		name = r->params[r->n_params++].name;
+	for (size_t i = 0; i < n; i++) {
+		struct header *h = &r->params[i];
+
+		if (!keep_text(params[i].name, &h->name, &p) ||
+		    !keep_text(params[i].value, &h->value, &p))
+			return err_set(e, ERR_INVALID_URI, NULL);
 		r->has_plain_param |=
-		    !str_ieq(str_sub(name, 0, 6), STR_LIT("x-amz-"));
+		    !str_ieq(str_sub(h->name, 0, 6), STR_LIT("x-amz-"));
 	}
+	r->n_params = n;
 	r->is_hoisted = is_hoisted(r);
 	return 0;
 }
@@ -164,11 +182,11 @@ s3_parse_target(struct s3_req *r, struct err *e)
 		bucket = str_split(&path, '/');
 		if (bucket.len == 0 && path.p != NULL)
 			return err_set(e, ERR_INVALID_BUCKET_NAME, NULL);
-		rc = decode(r, bucket, false, &r->bucket_name, e);
+		rc = decode(r, bucket, &r->bucket_name, e);
 		if (rc < 0)
 			return rc;
 	}
-	rc = decode(r, path, false, &r->key, e);
+	rc = decode(r, path, &r->key, e);
 	if (rc == 0)
 		rc = parse_query(r, e);
 	if (rc < 0)

@@ -208,6 +208,49 @@ test_log_lines(void **state)
 	buf_fini(&b);
 }
 
+/* What is escaped is, wherever it stands. */
+static void
+test_log_escapes(void **state)
+{
+	static const unsigned char bytes[] = { '"', '\\', 0x80, 0xff, '!', '#',
+		'[', ']', '~', ' ' };
+	struct buf b = BUF_CAP(1 << 20);
+	struct http_conf c = test_conf();
+	struct http_server *s = start_logged(&c);
+	int fd = must_connect(s);
+	char text[256], want[256];
+
+	(void)state;
+	for (int pass = 0; pass < 2; pass++) {
+		for (int i = 0; i < (int)sizeof(bytes) * 17; i++) {
+			int c1 = bytes[i / 17], at = i % 17;
+			int n = sprintf(want, " - \"%d-%.*s", i, at,
+			    "aaaaaaaaaaaaaaaa");
+
+			n += i / 17 < 4 ? sprintf(want + n, "\\x%02x", c1)
+			                : sprintf(want + n, "%c", c1);
+			sprintf(want + n, "bbbbbbbbb\"\n");
+			if (pass == 1) {
+				if (strstr(b.p, want) == NULL)
+					fail_msg("no %s", want);
+				continue;
+			}
+			snprintf(text, sizeof(text),
+			    "GET / HTTP/1.1\r\nHost: h\r\n"
+			    "User-Agent: %d-%.*s%cbbbbbbbbb\r\n\r\n",
+			    i, at, "aaaaaaaaaaaaaaaa", c1);
+			send_text(fd, text);
+			assert_int_equal(status_of(fd, 5000), 200);
+		}
+		if (pass == 0) {
+			close(fd);
+			http_server_stop(&s);
+			read_log(&b);
+		}
+	}
+	buf_fini(&b);
+}
+
 static size_t
 count_lines(const char *p)
 {
@@ -443,6 +486,7 @@ main(void)
 		cmocka_unit_test(test_client_goes_away),
 		cmocka_unit_test(test_proxies),
 		cmocka_unit_test(test_log_lines),
+		cmocka_unit_test(test_log_escapes),
 		cmocka_unit_test(test_log_reopen),
 		cmocka_unit_test(test_log_threads),
 		cmocka_unit_test(test_log_unwritable),

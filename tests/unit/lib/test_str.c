@@ -126,13 +126,50 @@ test_buf(void **state)
 	buf_fini(&b);
 }
 
+/* Each pair of bytes, among eight and behind them. */
+static void
+test_ieq(void **state)
+{
+	static const size_t places[] = { 0, 3, 7, 9 };
+	char a[11], b[11];
+
+	(void)state;
+	for (int x = 0; x < 256; x++) {
+		for (int y = 0; y < 256; y++) {
+			size_t at = places[(x + y) % 4];
+			int lx = x >= 'A' && x <= 'Z' ? x + 32 : x;
+			int ly = y >= 'A' && y <= 'Z' ? y + 32 : y;
+
+			memcpy(a, "AbC\x80\xff@[`{zZ", 11);
+			memcpy(b, "aBc\x80\xff@[`{Zz", 11);
+			a[at] = (char)x;
+			b[at] = (char)y;
+			assert_int_equal(str_ieq(str_mem(a, 11),
+					     str_mem(b, 11)),
+			    lx == ly);
+		}
+	}
+	assert_true(str_ieq(STR_NULL, L("")));
+}
+
 static void
 test_hex(void **state)
 {
-	char text[16];
-	uint8_t raw[8];
+	char text[520], two[3];
+	uint8_t raw[8], all[256];
 
 	(void)state;
+	for (size_t i = 0; i < sizeof(all); i++)
+		all[i] = (uint8_t)(i * 167 + 13);
+	for (size_t n = 0; n <= sizeof(all); n += n < 10 ? 1 : 41) {
+		memset(text, '-', sizeof(text));
+		hex_encode(all, n, text);
+		for (size_t i = 0; i < n; i++) {
+			snprintf(two, sizeof(two), "%02x", all[i]);
+			assert_memory_equal(text + 2 * i, two, 2);
+		}
+		assert_int_equal(text[2 * n], '-');
+	}
 	hex_encode("\x00\xff\x1a", 3, text);
 	assert_memory_equal(text, "00ff1a", 6);
 	assert_true(hex_decode(L("00fF1A"), raw));
@@ -408,6 +445,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_plain),
 		cmocka_unit_test(test_views),
+		cmocka_unit_test(test_ieq),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_buf),
 		cmocka_unit_test(test_hex),
