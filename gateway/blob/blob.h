@@ -190,6 +190,13 @@ struct engine;
 int blob_local_new(struct engine *g, struct blob **ret, struct err *e);
 /* blob/memory.c: for tests of the layers above; keeps bytes in memory. */
 int blob_memory_new(struct blob **ret, struct err *e);
+/* What becomes of blob_read_later() there; at first it refuses. */
+enum blob_memory_later {
+	BLOB_MEMORY_REFUSES,
+	BLOB_MEMORY_READS, /* before it returns */
+	BLOB_MEMORY_FAILS
+};
+void blob_memory_later(struct blob *b, enum blob_memory_later what);
 /* One more handle on the same bytes; each is closed by itself. A test of a crash
  * keeps one over the other's end. */
 int blob_memory_again(struct blob *b, struct blob **ret, struct err *e);

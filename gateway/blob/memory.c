@@ -30,6 +30,7 @@ struct memory {
 	size_t n, n_slots; /* live items; slots are a power of two */
 	struct item **by_id, **by_write;
 	uint64_t bytes, counter;
+	enum blob_memory_later later;
 };
 
 struct memory_put {
@@ -396,6 +397,25 @@ memory_read_once(void *impl, struct str id, uint64_t off, void *p, size_t len,
 	return rc;
 }
 
+static bool
+memory_read_later(void *impl, struct str id, uint64_t off, void *p, size_t len,
+    struct blob_later *l)
+{
+	struct memory *m = impl;
+	struct err e = ERR_INIT;
+	size_t got = 0;
+	int rc = ERR_DISCONNECTED;
+
+	if (m->later == BLOB_MEMORY_REFUSES)
+		return false;
+	if (m->later == BLOB_MEMORY_READS)
+		rc = memory_read_once(impl, id, off, p, len, &got, &e);
+	else
+		memset(p, 'x', len); /* never to be seen */
+	l->fn(l->arg, rc);
+	return true;
+}
+
 static int
 memory_delete_many(void *impl, const struct str *ids, size_t n, struct err *e)
 {
@@ -515,6 +535,7 @@ static const struct blob_ops memory_ops = {
 	.note = memory_note,
 	.file_close = memory_file_close,
 	.read_once = memory_read_once,
+	.read_later = memory_read_later,
 	.delete_many = memory_delete_many,
 	.find_write = memory_find_write,
 	.each = memory_each,
@@ -524,6 +545,15 @@ static const struct blob_ops memory_ops = {
 	.scrub_now = memory_nothing_to_do,
 	.compact_now = memory_nothing_to_do,
 };
+
+void
+blob_memory_later(struct blob *b, enum blob_memory_later what)
+{
+	struct memory *m = blob_impl(b, &memory_ops);
+
+	MUST(m != NULL);
+	m->later = what;
+}
 
 int
 blob_memory_new(struct blob **ret, struct err *e)

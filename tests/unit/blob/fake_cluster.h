@@ -66,7 +66,8 @@ struct fake_node {
 	struct fdfs_server *server;
 	_Atomic uint16_t port;
 	_Atomic int mood, code;
-	atomic_uint calls, reads, stores;
+	atomic_uint calls, reads, nows, stores;
+	atomic_bool is_cold; /* nothing is at hand for READ_NOW */
 	struct id128 fenced_index;
 	_Atomic uint64_t fenced;
 	atomic_bool is_away, cannot_write, is_unlisted;
@@ -241,7 +242,8 @@ fake_read(struct fake_node *n, const struct rpc_request *q,
 	len = r.off >= f->info.size ? 0 : (size_t)(f->info.size - r.off);
 	if (len > r.len)
 		len = r.len;
-	rc = sop_file_pack(&f->info, &a->args);
+	if (q->op == RPC_READ)
+		rc = sop_file_pack(&f->info, &a->args);
 	if (rc == 0)
 		rc = buf_add(&a->body, f->p + r.off, len);
 	if (rc == 0)
@@ -346,6 +348,11 @@ fake_do(struct fake_node *n, const struct rpc_request *q, struct rpc_answer *a,
 	case RPC_READ:
 		n->reads++;
 		return fake_read(n, q, a, e);
+	case RPC_READ_NOW:
+		n->nows++;
+		return n->is_cold || fake_read(n, q, a, e) < 0
+		           ? err_set(e, ERR_RETRY, "not at hand")
+		           : 0;
 	case RPC_STAT:
 		return fake_read(n, q, a, e);
 	case RPC_DELETE:

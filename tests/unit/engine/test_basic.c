@@ -1,6 +1,8 @@
 /* Put, read, delete, find; sizes at every border; reopening. */
 #include "engine_test.h"
 
+#include <sys/uio.h>
+
 #include "fdfs/file_id.h"
 
 #include <errno.h>
@@ -98,6 +100,78 @@ test_ranges(void **state)
 		}
 		engine_file_close(&f);
 	}
+	free(got);
+	free(want);
+	engine_close(&g);
+}
+
+/* Not every file system does. */
+static bool
+says_what_is_at_hand(void)
+{
+	char path[320], byte = 'x';
+	struct iovec v = { &byte, 1 };
+	struct err e = ERR_INIT;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/probe", test_dir);
+	assert_int_equal(fs_open(path, O_RDWR | O_CREAT, &fd, &e), 0);
+	assert_int_equal(fs_pwrite_all(fd, STR_LIT("x"), 0, &e), 0);
+	n = preadv2(fd, &v, 1, 0, RWF_NOWAIT);
+	assert_int_equal(fs_pread_now(fd, &byte, 1, 0, &e) == 0, n == 1);
+	assert_int_equal(fs_pread_now(fd, &byte, 1, 1, &e), ERR_RETRY);
+	fs_close(&fd);
+	return n == 1;
+}
+
+/* The bytes of a small file that are in memory, or nothing at all. */
+static void
+test_read_now(void **state)
+{
+	static const size_t lens[] = { 0, 1, 4096, 28672, 32769, 500000 };
+	struct engine_conf c = test_conf(1);
+	struct engine *g = test_open(&c);
+	char *got = malloc(500000), *want = malloc(500000);
+	struct err e = ERR_INIT;
+	bool can;
+	size_t n;
+	int rc;
+
+	(void)state;
+	can = says_what_is_at_hand();
+	for (size_t k = 0; k < 6; k++) {
+		struct engine_file_info i = test_put(g, k, lens[k]);
+
+		n = 77;
+		assert_int_equal(engine_read(g, str_of(i.id), 0, got, 500000,
+				     &n, &e),
+		    0);
+		memset(got, 'x', 500000);
+		n = 77;
+		rc = engine_read_now(g, str_of(i.id), 0, got, 500000, &n, &e);
+		if (!can || lens[k] > 32768) {
+			assert_int_equal(rc, ERR_RETRY);
+			continue;
+		}
+		assert_int_equal(rc, 0);
+		assert_int_equal(n, lens[k]);
+		test_fill(want, k, 0, n);
+		assert_memory_equal(got, want, n);
+		assert_int_equal(engine_read_now(g, str_of(i.id), 1, got, 5, &n,
+				     &e),
+		    0);
+		assert_int_equal(n, lens[k] < 2 ? 0 : 5);
+		test_fill(want, k, 1, n);
+		assert_memory_equal(got, want, n);
+		test_delete(g, i.id);
+		assert_int_equal(engine_read_now(g, str_of(i.id), 0, got, 5, &n,
+				     &e),
+		    ERR_RETRY);
+	}
+	assert_int_equal(engine_read_now(g, STR_LIT("nonsense"), 0, got, 5, &n,
+			     &e),
+	    ERR_RETRY);
 	free(got);
 	free(want);
 	engine_close(&g);
@@ -428,9 +502,9 @@ main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, test_setup, test_teardown)
 	const struct CMUnitTest tests[] = { T(test_put_read_reopen),
-		T(test_ranges), T(test_deleting), T(test_write_id),
-		T(test_streams), T(test_direct), T(test_lent), T(test_lent_odd),
-		T(test_lent_no_memory), T(test_each) };
+		T(test_ranges), T(test_read_now), T(test_deleting),
+		T(test_write_id), T(test_streams), T(test_direct), T(test_lent),
+		T(test_lent_odd), T(test_lent_no_memory), T(test_each) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

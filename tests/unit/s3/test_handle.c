@@ -24,6 +24,8 @@ static struct store *store;
 static struct http_req http;
 static char upload_id[80], part_etag[40];
 static unsigned n_later; /* requests that were deferred */
+static unsigned n_later_gets;
+static enum blob_memory_later reads_later;
 
 static int
 setup(void **state)
@@ -35,6 +37,7 @@ setup(void **state)
 	(void)state;
 	assert_int_equal(kv_open(NULL, &c.kv, &e), 0);
 	assert_int_equal(blob_memory_new(&c.blob, &e), 0);
+	blob_memory_later(c.blob, reads_later);
 	assert_int_equal(store_open(&c, &store, &e), 0);
 	assert_int_equal(root_set(store, KEY, SECRET, &e), 0);
 	sc.store = store;
@@ -51,11 +54,28 @@ setup_later(void **state)
 }
 
 static int
+setup_reads_later(void **state)
+{
+	reads_later = BLOB_MEMORY_READS;
+	return setup_later(state);
+}
+
+static int
+setup_later_reads_fail(void **state)
+{
+	reads_later = BLOB_MEMORY_FAILS;
+	return setup_later(state);
+}
+
+static int
 teardown(void **state)
 {
 	(void)state;
 	assert_true(!fake_defers || n_later > 0);
+	assert_true(!fake_defers || n_later_gets > 0);
 	kv_double_holds_jobs = fake_defers = false;
+	reads_later = BLOB_MEMORY_REFUSES;
+	n_later_gets = 0;
 	s3_free(&s3);
 	store_close(&store);
 	return 0;
@@ -136,9 +156,13 @@ handle(void)
 		return;
 	n_later++;
 	assert_int_equal(http.status, 0);
-	assert_null(http.resume);
-	assert_true(kv_double_release());
-	assert_int_equal(http.status, 0); /* not on that thread */
+	if (str_eqz(http.info.method, "GET")) {
+		n_later_gets++;
+	} else {
+		assert_null(http.resume);
+		assert_true(kv_double_release());
+		assert_int_equal(http.status, 0); /* not on that thread */
+	}
 	assert_non_null(http.resume);
 	http.resume(http.resume_arg, &http);
 }
@@ -462,6 +486,12 @@ main(void)
 		    setup_later, teardown),
 		cmocka_unit_test_setup_teardown(test_later_fails, setup_later,
 		    teardown),
+		cmocka_unit_test_setup_teardown(test_a_life, setup_reads_later,
+		    teardown),
+		cmocka_unit_test_setup_teardown(test_allocations_fail,
+		    setup_reads_later, teardown),
+		cmocka_unit_test_setup_teardown(test_a_life,
+		    setup_later_reads_fail, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
