@@ -53,7 +53,7 @@ check_nobody_serves(struct gate *g, struct err *e)
 
 /* The index of a gateway, from its archive in the cluster. */
 static int
-rebuild_gateway(const struct conf *c, struct err *e)
+rebuild_gateway(const struct conf *c, bool force, struct err *e)
 {
 	char dir[NODE_PATH_MAX], why[CMAP_REASON] = "";
 	struct kv_conf kc;
@@ -64,6 +64,8 @@ rebuild_gateway(const struct conf *c, struct err *e)
 		rc = gate_open(c, &g, e);
 	if (rc < 0)
 		return rc;
+	if (!g.is_fastdfs && !force)
+		blob_cluster_want_whole(g.blob);
 	/* FastDFS has no part in it. */
 	for (int ms = 0; rc == 0 && !g.is_fastdfs && !gate_is_usable(&g, why);
 	     ms += 100) {
@@ -192,7 +194,8 @@ admin_rebuild(struct admin_options *o, int argc, char **argv)
 		conf_fini(&c);
 		return cli_usage("admin", "rebuild: name the directory");
 	}
-	rc = gateway ? rebuild_gateway(&c, &e) : check_store_paths(&c, &e);
+	rc = gateway ? rebuild_gateway(&c, o->force, &e)
+	             : check_store_paths(&c, &e);
 	if (rc == 0 && !gateway)
 		rc = files ? rebuild_files(&c, &e) : rebuild_index(&c, &e);
 	conf_fini(&c);

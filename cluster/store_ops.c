@@ -285,6 +285,28 @@ sop_page_unpack(struct unpack *u, struct sop_page *ret, struct err *e)
 	return 0;
 }
 
+int
+sop_word_pack(const struct sop_word *w, struct buf *b)
+{
+	int rc = pack_u8(b, w->is_whole);
+
+	DO(rc, pack_u32(b, w->copies));
+	return rc;
+}
+
+int
+sop_word_unpack(struct unpack *u, struct sop_word *ret, struct err *e)
+{
+	struct sop_word w = { 0 };
+
+	w.is_whole = unpack_u8(u) != 0;
+	w.copies = unpack_u32(u);
+	if (u->is_bad)
+		return bad(e, "end of a page of files");
+	*ret = w;
+	return 0;
+}
+
 /* --- looking after --- */
 
 int

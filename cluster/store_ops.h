@@ -117,6 +117,14 @@ struct sop_page {
 };
 int sop_page_pack(const struct sop_page *p, struct buf *b);
 int sop_page_unpack(struct unpack *u, struct sop_page *ret, struct err *e);
+/* What stands behind the files: how far the node's word goes. */
+struct sop_word {
+	bool is_whole;   /* it has all that it ever acknowledged, and what its
+	                    group did before it came (again) */
+	uint32_t copies; /* its group's writes wait for */
+};
+int sop_word_pack(const struct sop_word *w, struct buf *b);
+int sop_word_unpack(struct unpack *u, struct sop_word *ret, struct err *e);
 
 /* FENCE: arguments, and (with an error too) the answer: the highest epoch that
  * this node has been told of. */

@@ -65,6 +65,11 @@ int blob_cluster_take(struct blob *b, const struct id128 *index_id,
 int blob_cluster_take_all(struct blob *b, const struct id128 *index_id,
     uint64_t epoch, struct err *e);
 bool blob_cluster_is_lost(struct blob *b);
+/* From now on the files of an index are gone through only with the word of so many
+ * nodes of each group, none of them one that lost its disks and has not caught
+ * up with all others since, that every acknowledged one is met; else ERR_BUSY.
+ * For who makes an index of them. Before anything is asked. */
+void blob_cluster_want_whole(struct blob *b);
 /* The process ends: calls are short from here on, and fail after @ms. */
 void blob_cluster_hurry(struct blob *b, int ms);
 /* Trackers know of another gateway with an index, at @ret, heard lately. */

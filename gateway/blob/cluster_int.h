@@ -63,6 +63,7 @@ struct cluster {
 	struct lock lock; /* BLOB: what follows, no I/O */
 	struct cond wake;
 	bool stop, is_kicked;
+	bool wants_whole; /* blob_cluster_want_whole() */
 	struct view *view;
 	struct node *nodes;
 	struct id128 index_id;  /* with epoch */

@@ -165,8 +165,9 @@ struct each {
 	uint8_t class;
 	int (*fn)(void *arg, const struct blob_info *i);
 	void *arg;
-	bool any; /* fn was called */
-	int stop; /* what it returned */
+	bool any;             /* fn was called */
+	int stop;             /* what it returned */
+	struct sop_word word; /* of the node, over all pages */
 };
 
 /* Any bytes: only the node knows what they say. */
@@ -186,6 +187,7 @@ each_page(struct cluster *c, struct view_node *n, struct each *x,
 	struct rpc_request q = { .op = RPC_EACH };
 	struct buf args = BUF_CAP(RPC_ARGS_MAX);
 	struct sop_page page;
+	struct sop_word word = { 0 };
 	struct blob_info info;
 	struct sop_file f;
 	struct rpc_reply r;
@@ -208,7 +210,12 @@ each_page(struct cluster *c, struct view_node *n, struct each *x,
 			x->stop = x->fn(x->arg, &info);
 		}
 	}
+	if (rc == 0 && x->stop == 0)
+		rc = sop_word_unpack(&u, &word, e);
 	if (rc == 0) {
+		x->word.is_whole = x->word.is_whole && word.is_whole;
+		if (word.copies < x->word.copies)
+			x->word.copies = word.copies;
 		*ret_end = page.is_end || x->stop != 0;
 		at->len = page.cursor.len;
 		if (at->len > 0)
@@ -227,6 +234,7 @@ each_of_node(struct cluster *c, struct view_node *n, struct each *x,
 	bool end = false;
 	int rc = 0;
 
+	x->word = (struct sop_word){ true, UINT32_MAX };
 	while (rc == 0 && !end)
 		rc = each_page(c, n, x, &at, &end, e);
 	return rc;
@@ -292,13 +300,29 @@ by_id(const void *a, const void *b)
 	    ((const struct blob_info *)b)->id);
 }
 
+/* One that lost its disks has caught up with those that were there; what it
+ * had acknowledged itself may be on one that is away. */
+static bool
+counts(const struct cluster *c, const struct view_node *n, struct each *x,
+    struct err *e)
+{
+	if (!c->wants_whole || x->word.is_whole)
+		return true;
+	err_set(e, ERR_BUSY,
+	    "server %u is new, or has lost its disks, and has not caught up "
+	    "with all others since",
+	    n->c->server_id);
+	return false;
+}
+
 /* From so many nodes that none is missed. */
 static int
 gather_group(struct cluster *c, const struct view *v,
     const struct view_group *g, struct gathered *l, struct err *e)
 {
-	struct each x = { BLOB_CLASS_INDEX, gather, l, false, 0 };
+	struct each x = { .class = BLOB_CLASS_INDEX, .fn = gather, .arg = l };
 	struct view_node *order[CLUSTER_TRIES];
+	struct view_group told = *g;
 	size_t n, want = group_quorum(g), got = 0, begin;
 	struct err e2 = ERR_INIT;
 
@@ -308,14 +332,26 @@ gather_group(struct cluster *c, const struct view *v,
 		if (got >= want && !node_is_good(order[i], false))
 			break;
 		begin = l->n;
-		if (each_of_node(c, order[i], &x, &e2) == 0)
-			got++;
-		else
+		if (each_of_node(c, order[i], &x, &e2) < 0) {
 			l->n = begin;
+			continue;
+		}
+		got += counts(c, order[i], &x, &e2);
+		if (!c->wants_whole || x.word.copies == 0 ||
+		    (told.copies != 0 && x.word.copies >= told.copies))
+			continue;
+		told.copies = x.word.copies;
+		want = group_quorum(&told);
 	}
 	if (x.stop < 0)
 		return err_set(e, x.stop, NULL);
 	return got < want ? group_silent(g, e2.msg, e) : 0;
+}
+
+void
+blob_cluster_want_whole(struct blob *b)
+{
+	cluster_of(b)->wants_whole = true;
 }
 
 static int
@@ -340,7 +376,7 @@ int
 cluster_each(void *impl, uint8_t class,
     int (*fn)(void *arg, const struct blob_info *i), void *arg, struct err *e)
 {
-	struct each x = { class, fn, arg, false, 0 };
+	struct each x = { .class = class, .fn = fn, .arg = arg };
 	struct cluster *c = impl;
 	struct view *v = view_get(c);
 	int rc = 0;

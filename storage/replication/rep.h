@@ -124,7 +124,10 @@ struct rep_status {
 	uint8_t state; /* enum fdfs_state */
 	char reason[CMAP_REASON];
 	uint8_t progress;
-	bool can_write; /* min_copies members can be reached */
+	bool can_write;  /* min_copies members can be reached */
+	bool is_witness; /* what is not here was not acknowledged by it, nor by
+	                    the group before it came, again */
+	unsigned copies; /* that writes wait for, at least */
 	uint64_t lag_bytes, lag_files;
 	struct rep_peer_status { /* one per other member */
 		uint32_t server_id;

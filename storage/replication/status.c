@@ -354,7 +354,9 @@ rep_status(struct rep *r, struct rep_status *ret)
 	}
 	lock_take(&r->lock);
 	status_reason(r, &g, ret);
-	ret->can_write = reachable(r) >= (r->c.degraded_writes ? 1 : g.copies);
+	ret->copies = r->c.degraded_writes ? 1 : g.copies;
+	ret->can_write = reachable(r) >= ret->copies;
+	ret->is_witness = r->is_witness;
 	ret->lag_files = r->missing_now;
 	for (p = r->peers; p != NULL; p = p->next) {
 		if (!p->is_member || ret->n_peers == CMAP_MEMBERS)

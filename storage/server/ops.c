@@ -251,6 +251,7 @@ each(struct storage *s, const struct rpc_request *q, struct rpc_answer *a,
 	uint8_t cursor[ENGINE_CURSOR] = { 0 };
 	struct rep_status st;
 	struct sop_page page = { .is_end = false };
+	struct sop_word word;
 	struct sop_each m;
 	int rc = sop_each_unpack(q->args, &m, e);
 
@@ -262,6 +263,8 @@ each(struct storage *s, const struct rpc_request *q, struct rpc_answer *a,
 	if (st.state != FDFS_STATE_ACTIVE)
 		return err_set(e, ERR_RETRY, "this node is not ACTIVE: %s",
 		    st.reason);
+	/* Before it looks: what is missing may come, and make it whole. */
+	word = (struct sop_word){ st.is_witness, st.copies };
 	if (m.cursor.len > 0)
 		memcpy(cursor, m.cursor.p, ENGINE_CURSOR);
 	rc = engine_page(s->engine, m.class, cursor, m.max, on_file, &p,
@@ -272,6 +275,8 @@ each(struct storage *s, const struct rpc_request *q, struct rpc_answer *a,
 		rc = sop_page_pack(&page, &a->args);
 	if (rc == 0)
 		rc = buf_adds(&a->args, buf_str(&p.files));
+	if (rc == 0)
+		rc = sop_word_pack(&word, &a->args);
 	buf_fini(&p.files);
 	return rc;
 }

@@ -73,6 +73,7 @@ fuzz_messages(struct str in)
 		struct sop_delete delete;
 		struct sop_each each;
 		struct sop_page page;
+		struct sop_word word;
 		struct sop_fence fence;
 		struct sop_found found;
 		struct sop_status status;
@@ -95,6 +96,8 @@ fuzz_messages(struct str in)
 	(void)sop_found_unpack(in, &x.found, NULL);
 	u = unpack_of(in);
 	(void)sop_page_unpack(&u, &x.page, NULL);
+	u = unpack_of(in);
+	(void)sop_word_unpack(&u, &x.word, NULL);
 	u = unpack_of(in);
 	if (sop_status_unpack(&u, &x.status, NULL) == 0)
 		sop_status_fini(&x.status);

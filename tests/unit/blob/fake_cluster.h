@@ -71,6 +71,8 @@ struct fake_node {
 	struct id128 fenced_index;
 	_Atomic uint64_t fenced;
 	atomic_bool is_away, cannot_write, is_unlisted;
+	atomic_bool is_refilled; /* lost its disks, not a witness */
+	atomic_uint says_copies; /* in EACH; 0: 2 */
 	_Atomic uint64_t avail;
 };
 
@@ -287,6 +289,7 @@ fake_each(struct fake_node *n, const struct rpc_request *q,
 {
 	const struct fake_file *f, *two[2];
 	struct sop_page page = { 0 };
+	struct sop_word word;
 	struct sop_each x;
 	uint64_t at = 0, i = 0;
 	uint8_t cursor[8]; /* a real node's begins with zeros, too */
@@ -315,7 +318,9 @@ fake_each(struct fake_node *n, const struct rpc_request *q,
 	rc = sop_page_pack(&page, &a->args);
 	for (uint32_t j = 0; rc == 0 && j < page.n; j++)
 		rc = sop_file_pack(&two[j]->info, &a->args);
-	return rc;
+	word.is_whole = !n->is_refilled;
+	word.copies = n->says_copies == 0 ? 2 : n->says_copies;
+	return rc < 0 ? rc : sop_word_pack(&word, &a->args);
 }
 
 static int

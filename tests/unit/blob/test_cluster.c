@@ -855,6 +855,54 @@ test_foreign_names(void **state)
 	end();
 }
 
+/* Who makes an index of its files: with the one away that has the last of them,
+ * one that was refilled is no witness of there being no more. */
+static void
+test_each_whole(void **state)
+{
+	struct blob_owner o;
+	struct err e = ERR_INIT;
+	struct blob_info i;
+	unsigned n = 0;
+
+	(void)state;
+	begin(three, 3);
+	o = owner_of(BLOB_CLASS_INDEX);
+	assert_int_equal(blob_put_whole(blob, STR_LIT("group1"), &o,
+			     STR_LIT("log"), &i, &e),
+	    0);
+	fake.files->hidden =
+	    1 | 2; /* acknowledged by 0, which lost it, and 2 */
+	fake.node[0].is_refilled = true;
+	fake.node[2].mood = FAKE_REFUSES;
+	fake.node[2].code = ERR_RETRY;
+	assert_int_equal(blob_each(blob, BLOB_CLASS_INDEX, count_one, &n, &e),
+	    0);
+	assert_int_equal(n, 0); /* missed: good enough for other purposes */
+	blob_cluster_want_whole(blob);
+	assert_int_equal(blob_each(blob, BLOB_CLASS_INDEX, count_one, &n, &e),
+	    ERR_BUSY);
+	assert_int_equal(n, 0);
+	fake.node[2].mood = FAKE_FINE;
+	assert_int_equal(blob_each(blob, BLOB_CLASS_INDEX, count_one, &n, &e),
+	    0);
+	assert_int_equal(n, 1);
+	/* Two that are whole will do, unless one copy may be all there is. */
+	fake.node[0].mood = FAKE_REFUSES;
+	fake.node[0].code = ERR_RETRY;
+	fake.node[0].is_refilled = false;
+	assert_int_equal(blob_each(blob, BLOB_CLASS_INDEX, count_one, &n, &e),
+	    0);
+	assert_int_equal(n, 2);
+	fake.node[1].says_copies = 1;
+	assert_int_equal(blob_each(blob, BLOB_CLASS_INDEX, count_one, &n, &e),
+	    ERR_BUSY);
+	fake.node[0].mood = FAKE_FINE;
+	assert_int_equal(blob_each(blob, BLOB_CLASS_INDEX, count_one, &n, &e),
+	    0);
+	end();
+}
+
 /* Ending does not wait for nodes that hang. */
 static void
 test_hurry(void **state)
@@ -915,6 +963,7 @@ main(void)
 		cmocka_unit_test(test_no_majority),
 		cmocka_unit_test(test_forgetful_tracker),
 		cmocka_unit_test(test_each),
+		cmocka_unit_test(test_each_whole),
 		cmocka_unit_test(test_stream),
 		cmocka_unit_test(test_stream_breaks),
 		cmocka_unit_test(test_node_dies_under_reader),

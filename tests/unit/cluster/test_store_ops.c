@@ -184,6 +184,7 @@ test_each(void **state)
 {
 	struct sop_each q = { 1, SOP_PAGE_MAX, STR_LIT("cursor") }, r;
 	struct sop_page p = { STR_LIT("next"), true, 1 }, s;
+	struct sop_word w = { true, 3 }, got;
 	struct buf b = BUF_CAP(8192);
 	struct sop_file f = a_file(), g;
 	struct err e = ERR_INIT;
@@ -207,6 +208,13 @@ test_each(void **state)
 	assert_true(s.is_end && s.n == 1 && str_eqz(s.cursor, "next"));
 	assert_int_equal(sop_file_unpack(&u, &g, &e), 0);
 	assert_file(&g);
+	buf_reset(&b);
+	assert_int_equal(sop_word_pack(&w, &b), 0);
+	u = unpack_of(buf_str(&b));
+	assert_int_equal(sop_word_unpack(&u, &got, &e), 0);
+	assert_true(got.is_whole && got.copies == 3);
+	ASSERT_PREFIXES(b,
+	    (u = unpack_of(args), sop_word_unpack(&u, &got, &e)));
 	buf_fini(&b);
 }
 
