@@ -79,7 +79,6 @@ void
 daemon_wait(const sigset_t *signals, void (*reload)(void *arg), void *arg)
 {
 	siginfo_t info = { 0 };
-	sigset_t end;
 	int sig;
 
 	for (;;) {
@@ -91,10 +90,112 @@ daemon_wait(const sigset_t *signals, void (*reload)(void *arg), void *arg)
 	}
 	log_info("%s from process %jd: stopping",
 	    sig == SIGTERM ? "SIGTERM" : "SIGINT", (intmax_t)info.si_pid);
+}
+
+void
+daemon_http_conf(const struct conf *c, struct http_conf *ret)
+{
+	*ret = (struct http_conf){
+		.tls_cert = c->tls_cert[0] != '\0' ? c->tls_cert : NULL,
+		.tls_key = c->tls_key[0] != '\0' ? c->tls_key : NULL,
+		.max_connections = (unsigned)c->max_connections,
+		.max_connections_per_address =
+		    (unsigned)c->max_connections_per_address,
+		.header_timeout_ms = (int)c->header_timeout,
+		.keepalive_timeout_ms = (int)c->keepalive_timeout,
+		.body_idle_timeout_ms = (int)c->body_idle_timeout,
+		.min_body_rate = c->min_body_rate,
+		.stop_timeout_ms = (int)c->stop_timeout,
+		.max_header_bytes = c->max_header_size,
+		.request_memory = c->request_memory,
+		.trusted_proxies = c->trusted_proxies.v,
+		.n_trusted_proxies = c->trusted_proxies.n,
+		.access_log = c->access_log,
+	};
+	if (strcmp(c->access_log, "off") == 0 || c->access_log[0] == '\0')
+		ret->access_log = NULL;
+}
+
+/* --- a whole life --- */
+
+struct life {
+	const struct daemon_kind *k;
+	int argc; /* for SIGHUP */
+	char **argv;
+};
+
+static void
+reload(void *arg)
+{
+	struct life *l = arg;
+	struct err e = ERR_INIT;
+	struct conf c;
+
+	if (conf_load(&c, l->k->daemon, l->argc, (const char *const *)l->argv,
+		&e) != 0) {
+		log_error("SIGHUP: settings are unchanged: %s", e.msg);
+		return;
+	}
+	if (l->k->tune(&c, &e) < 0) {
+		log_error("SIGHUP: settings are unchanged: %s", e.msg);
+	} else {
+		log_set_level((enum log_level)c.log_level);
+		log_info("SIGHUP: reloaded");
+	}
+	conf_fini(&c);
+}
+
+static void
+end_at_once(void)
+{
+	sigset_t end;
+
 	sigemptyset(&end);
 	sigaddset(&end, SIGTERM);
 	sigaddset(&end, SIGINT);
 	signal(SIGTERM, SIG_DFL);
 	signal(SIGINT, SIG_DFL);
 	pthread_sigmask(SIG_UNBLOCK, &end, NULL);
+}
+
+static int
+live(struct life *l, struct conf *c)
+{
+	const struct daemon_kind *k = l->k;
+	struct err e = ERR_INIT;
+	sigset_t signals;
+	int rc;
+
+	daemon_begin(c, k->files, &signals);
+	rc = k->open(c, &e);
+	if (rc < 0) {
+		e.code = rc;
+		return cli_fail(k->name, &e);
+	}
+	k->say_ready(c);
+	fflush(stdout);
+	if (c->allow_hosts.n == 0)
+		log_info("allow_hosts is empty: commands of FastDFS's clients "
+			 "are refused");
+	daemon_wait(&signals, reload, l);
+	end_at_once();
+	rc = k->close((int)c->stop_timeout);
+	log_info("stopped");
+	return rc;
+}
+
+int
+daemon_main(const struct daemon_kind *k, int argc, char **argv)
+{
+	static struct conf c; /* what is open may point into it */
+	struct life l = { k, argc - 1, argv + 1 };
+	const char *wrong;
+	int rc = daemon_conf(&c, k->daemon, k->name, k->usage, l.argc, l.argv);
+
+	if (rc >= 0)
+		return rc;
+	wrong = k->wrong(&c);
+	rc = wrong == NULL ? live(&l, &c) : cli_usage(k->name, "%s", wrong);
+	conf_fini(&c);
+	return rc;
 }

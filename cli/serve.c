@@ -250,35 +250,18 @@ static int
 start_http(struct serve *s, struct err *e)
 {
 	const struct conf *c = &s->conf;
-	struct http_conf hc = {
-		.addresses = c->address.v,
-		.n_addresses = c->address.n,
-		.tls_cert = c->tls_cert[0] != '\0' ? c->tls_cert : NULL,
-		.tls_key = c->tls_key[0] != '\0' ? c->tls_key : NULL,
-		.max_connections = (unsigned)c->max_connections,
-		.max_connections_per_address =
-		    (unsigned)c->max_connections_per_address,
-		.header_timeout_ms = (int)c->header_timeout,
-		.keepalive_timeout_ms = (int)c->keepalive_timeout,
-		.body_idle_timeout_ms = (int)c->body_idle_timeout,
-		.min_body_rate = c->min_body_rate,
-		.stop_timeout_ms = (int)c->stop_timeout,
-		.max_header_bytes = c->max_header_size,
-		.request_memory = c->request_memory,
-		.trusted_proxies = c->trusted_proxies.v,
-		.n_trusted_proxies = c->trusted_proxies.n,
-		.access_log = c->access_log,
-		.handle = on_request,
-		.error_body = on_error,
-		.is_vital = s3_is_vital,
-		.done = s3_done,
-		.arg = s,
-	};
+	struct http_conf hc;
 	struct http_counts n;
 	int rc;
 
-	if (strcmp(c->access_log, "off") == 0 || c->access_log[0] == '\0')
-		hc.access_log = NULL;
+	daemon_http_conf(c, &hc);
+	hc.addresses = c->address.v;
+	hc.n_addresses = c->address.n;
+	hc.handle = on_request;
+	hc.error_body = on_error;
+	hc.is_vital = s3_is_vital;
+	hc.done = s3_done;
+	hc.arg = s;
 	rc = http_server_start(&hc, &s->http, e);
 	if (rc < 0)
 		return rc;
@@ -381,8 +364,9 @@ say_ready(struct serve *s)
 /* SIGHUP: certificates, logs, and the settings that take effect at run time. A
  * wrong file changes nothing. */
 static void
-reload(struct serve *s)
+reload(void *arg)
 {
+	struct serve *s = arg;
 	struct err e = ERR_INIT;
 	struct conf c;
 
@@ -447,24 +431,6 @@ stop(struct serve *s)
 	return true;
 }
 
-static bool
-wait_and_stop(struct serve *s)
-{
-	siginfo_t info = { 0 };
-	int sig;
-
-	for (;;) {
-		sig = sigwaitinfo(&s->signals, &info);
-		if (sig == SIGHUP)
-			reload(s);
-		else if (sig == SIGTERM || sig == SIGINT)
-			break;
-	}
-	log_info("%s from process %jd: stopping",
-	    sig == SIGTERM ? "SIGTERM" : "SIGINT", (intmax_t)info.si_pid);
-	return stop(s);
-}
-
 static void
 serve_fini(struct serve *s)
 {
@@ -516,7 +482,8 @@ serve_main(const struct serve_kind *k, int argc, char **argv)
 		return rc;
 	}
 	say_ready(&s);
-	if (!wait_and_stop(&s)) {
+	daemon_wait(&s.signals, reload, &s);
+	if (!stop(&s)) {
 		/* What is acknowledged is durable (P1): nothing to save. */
 		log_warn("some requests did not end; leaving without them");
 		_exit(EXIT_OK);

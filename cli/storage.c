@@ -14,13 +14,8 @@
 #define FILES_BESIDE_CONNECTIONS 1024
 #define TOMBSTONE_KEEP_S (30 * 24 * 3600)
 
-struct state {
-	struct conf conf;
-	int argc; /* for SIGHUP */
-	char **argv;
-	struct storage *storage;
-	atomic_bool is_expired;
-};
+static struct storage *storage;
+static atomic_bool is_expired;
 
 static const char usage[] =
     "usage: creel storage DIR... --group NAME --server-id N [OPTION...]\n"
@@ -46,32 +41,6 @@ tune_of(const struct conf *c, struct storage_tune *ret)
 	ret->engine.replace_blank = c->replace_blank;
 }
 
-static void
-http_of(const struct conf *c, struct http_conf *ret)
-{
-	*ret = (struct http_conf){
-		.addresses = &c->http_address,
-		.n_addresses = 1,
-		.tls_cert = c->tls_cert[0] != '\0' ? c->tls_cert : NULL,
-		.tls_key = c->tls_key[0] != '\0' ? c->tls_key : NULL,
-		.max_connections = (unsigned)c->max_connections,
-		.max_connections_per_address =
-		    (unsigned)c->max_connections_per_address,
-		.header_timeout_ms = (int)c->header_timeout,
-		.keepalive_timeout_ms = (int)c->keepalive_timeout,
-		.body_idle_timeout_ms = (int)c->body_idle_timeout,
-		.min_body_rate = c->min_body_rate,
-		.stop_timeout_ms = (int)c->stop_timeout,
-		.max_header_bytes = c->max_header_size,
-		.request_memory = c->request_memory,
-		.trusted_proxies = c->trusted_proxies.v,
-		.n_trusted_proxies = c->trusted_proxies.n,
-		.access_log = c->access_log,
-	};
-	if (strcmp(c->access_log, "off") == 0 || c->access_log[0] == '\0')
-		ret->access_log = NULL;
-}
-
 static int
 check(const struct conf *c, struct err *e)
 {
@@ -91,16 +60,14 @@ check(const struct conf *c, struct err *e)
 static void
 on_expired(void *arg)
 {
-	struct state *s = arg;
-
-	atomic_store(&s->is_expired, true);
+	(void)arg;
+	atomic_store(&is_expired, true);
 	kill(getpid(), SIGTERM);
 }
 
 static int
-start(struct state *s, struct err *e)
+start(const struct conf *c, struct err *e)
 {
-	const struct conf *c = &s->conf;
 	struct http_conf http;
 	struct storage_conf sc = {
 		.address = c->storage_address,
@@ -124,7 +91,6 @@ start(struct state *s, struct err *e)
 		.version = CREEL_VERSION,
 		.event = daemon_event,
 		.expired = on_expired,
-		.arg = s,
 	};
 	int rc = check(c, e);
 
@@ -132,85 +98,69 @@ start(struct state *s, struct err *e)
 		return rc;
 	tune_of(c, &sc.tune);
 	if (c->http_address[0] != '\0') {
-		http_of(c, &http);
+		daemon_http_conf(c, &http);
+		http.addresses = &c->http_address;
+		http.n_addresses = 1;
 		sc.http = &http;
 	}
-	return storage_open(&sc, &s->storage, e);
+	return storage_open(&sc, &storage, e);
 }
 
-static void
-reload(void *arg)
+static int
+tune(const struct conf *c, struct err *e)
 {
-	struct state *s = arg;
-	struct err e = ERR_INIT;
 	struct storage_tune u;
-	struct conf c;
+	int rc;
 
-	if (conf_load(&c, CONF_STORAGE, s->argc, (const char *const *)s->argv,
-		&e) != 0) {
-		log_error("SIGHUP: settings are unchanged: %s", e.msg);
-		return;
-	}
-	tune_of(&c, &u);
-	if (storage_retune(s->storage, &u, &e) < 0) {
-		log_error("SIGHUP: settings are unchanged: %s", e.msg);
-	} else {
-		log_set_level((enum log_level)c.log_level);
-		storage_reopen_log(s->storage);
-		log_info("SIGHUP: reloaded");
-	}
-	conf_fini(&c);
+	tune_of(c, &u);
+	rc = storage_retune(storage, &u, e);
+	if (rc == 0)
+		storage_reopen_log(storage);
+	return rc;
 }
 
 static void
-say_ready(struct state *s)
+say_ready(const struct conf *c)
 {
 	char at[300], http[300];
 
-	storage_listens(s->storage, at, http);
+	storage_listens(storage, at, http);
 	printf(CREEL_VERSION_TEXT " storage is ready\n"
 				  "  address      %s\n"
 				  "  group        %s, server %jd\n",
-	    at, s->conf.group, (intmax_t)s->conf.server_id);
+	    at, c->group, (intmax_t)c->server_id);
 	if (http[0] != '\0')
 		printf("  file URLs    %s://%s\n",
-		    s->conf.tls_cert[0] != '\0' ? "https" : "http", http);
-	fflush(stdout);
-	if (s->conf.allow_hosts.n == 0)
-		log_info("allow_hosts is empty: commands of FastDFS's clients "
-			 "are refused");
+		    c->tls_cert[0] != '\0' ? "https" : "http", http);
+}
+
+static const char *
+wrong(const struct conf *c)
+{
+	return c->args.n == 0 ? "name a data directory" : NULL;
+}
+
+static int
+end(int drain_ms)
+{
+	storage_close(&storage, drain_ms);
+	return atomic_load(&is_expired) ? EXIT_FAILED : EXIT_OK;
 }
 
 int
 storage_main(int argc, char **argv)
 {
-	static struct state s;
-	struct err e = ERR_INIT;
-	sigset_t signals;
-	int rc;
+	static const struct daemon_kind kind = {
+		.name = "storage",
+		.usage = usage,
+		.daemon = CONF_STORAGE,
+		.files = FILES_BESIDE_CONNECTIONS,
+		.wrong = wrong,
+		.open = start,
+		.tune = tune,
+		.say_ready = say_ready,
+		.close = end,
+	};
 
-	s.argc = argc - 1;
-	s.argv = argv + 1;
-	rc = daemon_conf(&s.conf, CONF_STORAGE, "storage", usage, s.argc,
-	    s.argv);
-	if (rc >= 0)
-		return rc;
-	if (s.conf.args.n == 0) {
-		conf_fini(&s.conf);
-		return cli_usage("storage", "name a data directory");
-	}
-	daemon_begin(&s.conf, FILES_BESIDE_CONNECTIONS, &signals);
-	rc = start(&s, &e);
-	if (rc < 0) {
-		e.code = rc;
-		rc = cli_fail("storage", &e);
-		conf_fini(&s.conf);
-		return rc;
-	}
-	say_ready(&s);
-	daemon_wait(&signals, reload, &s);
-	storage_close(&s.storage, (int)s.conf.stop_timeout);
-	conf_fini(&s.conf);
-	log_info("stopped");
-	return atomic_load(&s.is_expired) ? EXIT_FAILED : EXIT_OK;
+	return daemon_main(&kind, argc, argv);
 }

@@ -10,12 +10,7 @@
 #define DEFAULT_DIR "tracker"
 #define FILES_BESIDE_CONNECTIONS 256
 
-struct state {
-	struct conf conf;
-	int argc; /* for SIGHUP */
-	char **argv;
-	struct tracker *tracker;
-};
+static struct tracker *tracker;
 
 static const char usage[] =
     "usage: creel tracker [DIR] [OPTION...]\n"
@@ -54,36 +49,9 @@ tune_of(const struct conf *c, struct tracker_tune *ret)
 	    c->store_group);
 }
 
-static void
-reload(void *arg)
-{
-	struct state *s = arg;
-	struct err e = ERR_INIT;
-	struct tracker_tune u;
-	struct conf c;
-	int rc;
-
-	rc = conf_load(&c, CONF_TRACKER, s->argc, (const char *const *)s->argv,
-	    &e);
-	if (rc != 0) {
-		log_error("SIGHUP: settings are unchanged: %s", e.msg);
-		return;
-	}
-	tune_of(&c, &u);
-	rc = tracker_retune(s->tracker, &u, &e);
-	if (rc < 0) {
-		log_error("SIGHUP: settings are unchanged: %s", e.msg);
-	} else {
-		log_set_level((enum log_level)c.log_level);
-		log_info("SIGHUP: reloaded");
-	}
-	conf_fini(&c);
-}
-
 static int
-start(struct state *s, struct err *e)
+start(const struct conf *c, struct err *e)
 {
-	const struct conf *c = &s->conf;
 	struct tracker_conf tc = {
 		.dir = dir_of(c),
 		.addresses = c->tracker_address.v,
@@ -100,54 +68,58 @@ start(struct state *s, struct err *e)
 	};
 
 	tune_of(c, &tc.tune);
-	return tracker_open(&tc, &s->tracker, e);
+	return tracker_open(&tc, &tracker, e);
+}
+
+static int
+tune(const struct conf *c, struct err *e)
+{
+	struct tracker_tune u;
+
+	tune_of(c, &u);
+	return tracker_retune(tracker, &u, e);
 }
 
 static void
-say_ready(struct state *s)
+say_ready(const struct conf *c)
 {
 	char at[300];
 	bool is_wide;
 
+	(void)c;
 	printf(CREEL_VERSION_TEXT " tracker is ready\n");
-	for (size_t i = 0; tracker_listens(s->tracker, i, at, &is_wide); i++)
+	for (size_t i = 0; tracker_listens(tracker, i, at, &is_wide); i++)
 		printf("  %s %s\n", is_wide ? "wide        " : "address     ",
 		    at);
-	fflush(stdout);
-	if (s->conf.allow_hosts.n == 0)
-		log_info("allow_hosts is empty: commands of FastDFS's clients "
-			 "are refused");
+}
+
+static const char *
+wrong(const struct conf *c)
+{
+	return c->args.n > 1 ? "one directory, please" : NULL;
+}
+
+static int
+end(int drain_ms)
+{
+	tracker_close(&tracker, drain_ms);
+	return EXIT_OK;
 }
 
 int
 tracker_main(int argc, char **argv)
 {
-	static struct state s;
-	struct err e = ERR_INIT;
-	sigset_t signals;
-	int rc;
+	static const struct daemon_kind kind = {
+		.name = "tracker",
+		.usage = usage,
+		.daemon = CONF_TRACKER,
+		.files = FILES_BESIDE_CONNECTIONS,
+		.wrong = wrong,
+		.open = start,
+		.tune = tune,
+		.say_ready = say_ready,
+		.close = end,
+	};
 
-	s.argc = argc - 1;
-	s.argv = argv + 1;
-	rc = daemon_conf(&s.conf, CONF_TRACKER, "tracker", usage, s.argc,
-	    s.argv);
-	if (rc >= 0)
-		return rc;
-	if (s.conf.args.n > 1) {
-		conf_fini(&s.conf);
-		return cli_usage("tracker", "one directory, please");
-	}
-	daemon_begin(&s.conf, FILES_BESIDE_CONNECTIONS, &signals);
-	rc = start(&s, &e);
-	if (rc < 0) {
-		e.code = rc;
-		conf_fini(&s.conf);
-		return cli_fail("tracker", &e);
-	}
-	say_ready(&s);
-	daemon_wait(&signals, reload, &s);
-	tracker_close(&s.tracker, (int)s.conf.stop_timeout);
-	conf_fini(&s.conf);
-	log_info("stopped");
-	return EXIT_OK;
+	return daemon_main(&kind, argc, argv);
 }
