@@ -150,6 +150,10 @@ struct scan {
 };
 int vol_scan(const struct scan *s, uint64_t *ret_end, bool *ret_dirty,
     struct err *e);
+/* Number of the first volume from @from on, 0 = none. */
+uint64_t vol_from(struct path *p, uint64_t from);
+/* A gap was met, after the start: told and noted, once for each volume. */
+void vol_quarantine(struct path *p, struct vol *v, uint64_t from, uint64_t to);
 
 /* --- file index (ftab.c, findex.c) --- */
 

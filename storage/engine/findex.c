@@ -68,7 +68,7 @@ fail(struct err *e, int mdb, const char *what)
 /* --- opening --- */
 
 static int
-open_env(struct findex *f, const char *dir, struct err *e)
+new_env(struct findex *f)
 {
 	int rc = mdb_env_create(&f->env);
 
@@ -76,6 +76,14 @@ open_env(struct findex *f, const char *dir, struct err *e)
 		rc = mdb_env_set_maxdbs(f->env, 8);
 	if (rc == 0)
 		rc = mdb_env_set_maxreaders(f->env, MAX_READERS + 16);
+	return rc;
+}
+
+static int
+open_env(struct findex *f, const char *dir, struct err *e)
+{
+	int rc = new_env(f);
+
 	if (rc != 0)
 		return fail(e, rc, "create");
 	/* Address space only; less where that is limited. */
@@ -89,11 +97,7 @@ open_env(struct findex *f, const char *dir, struct err *e)
 			break;
 		mdb_env_close(f->env);
 		f->env = NULL;
-		rc = mdb_env_create(&f->env);
-		if (rc == 0)
-			rc = mdb_env_set_maxdbs(f->env, 8);
-		if (rc == 0)
-			rc = mdb_env_set_maxreaders(f->env, MAX_READERS + 16);
+		rc = new_env(f);
 		if (rc != 0)
 			return fail(e, rc, "create");
 		rc = ENOMEM;

@@ -58,21 +58,6 @@ stale(const struct path *p, struct err *e)
 	    "not a position in the log of store path %u", p->no);
 }
 
-/* Number of the first volume from @from on, 0 = none. */
-static uint64_t
-volume_from(struct path *p, uint64_t from)
-{
-	uint64_t no = 0;
-
-	lock_take(&p->vlock);
-	for (size_t i = 0; i < p->n_vols && no == 0; i++) {
-		if (p->vols[i]->no >= from)
-			no = p->vols[i]->no;
-	}
-	lock_drop(&p->vlock);
-	return no;
-}
-
 /* T3; 1: its volume is gone (T2). */
 static int
 check_in_volume(struct path *p, const struct engine_pos *pos, struct err *e)
@@ -141,7 +126,7 @@ tag_of_gone(struct path *p, uint64_t no, uint64_t next)
 static int
 check_gone(struct path *p, const struct engine_pos *pos, struct err *e)
 {
-	uint64_t next = volume_from(p, pos->vol + 1);
+	uint64_t next = vol_from(p, pos->vol + 1);
 	uint32_t tag = tag_of_gone(p, pos->vol, next);
 
 	if (tag == 0 && next != 0)
@@ -222,25 +207,11 @@ give(void *arg, const struct needle *n, uint64_t off, struct err *e)
 }
 
 static void
-tell_damage(struct logread *l, uint64_t from, uint64_t to)
-{
-	bool is_known;
-
-	lock_take(&l->p->vlock);
-	is_known = l->v->n.has_gap;
-	l->v->n.has_gap = true;
-	l->v->is_dirty |= !is_known;
-	lock_drop(&l->p->vlock);
-	if (!is_known)
-		path_event(l->p, LOG_ERROR,
-		    "volume %016jx is damaged from %ju to %ju: quarantined",
-		    (uintmax_t)l->v->no, (uintmax_t)from, (uintmax_t)to);
-}
-
-static void
 give_gap(void *arg, uint64_t from, uint64_t to)
 {
-	tell_damage(arg, from, to);
+	struct logread *l = arg;
+
+	vol_quarantine(l->p, l->v, from, to);
 }
 
 /* What is left of the volume at the position. 1: it is gone, or its header is,
@@ -265,9 +236,9 @@ read_volume(struct logread *l, bool is_last, struct err *e)
 	s.limit = atomic_load(&l->v->durable);
 	rc = s.from >= s.limit ? 0 : vol_scan(&s, &end, &dirty, e);
 	if (rc == 0 && s.from < s.limit && l->pos.off < s.limit && !is_last)
-		tell_damage(l, l->pos.off, s.limit);
+		give_gap(l, l->pos.off, s.limit);
 	if (rc == ERR_IO && !is_last) {
-		tell_damage(l, l->pos.off, s.limit);
+		give_gap(l, l->pos.off, s.limit);
 		rc = 0;
 	}
 	vol_put(&l->v, slot);
@@ -282,7 +253,7 @@ read_all(struct logread *l, bool *ret_end, struct err *e)
 	for (;;) {
 		/* Before the volume is looked at: when there is a next one,
 		 * nothing is appended to this one any more. */
-		uint64_t next = volume_from(l->p, l->pos.vol + 1);
+		uint64_t next = vol_from(l->p, l->pos.vol + 1);
 		int rc = read_volume(l, next == 0, e);
 
 		/* In one that was not even opened there is no position. */
@@ -325,7 +296,7 @@ engine_log_read(struct engine *g, size_t path_no, struct engine_pos *pos,
 	if (memcmp(pos, &zero, sizeof(zero)) != 0) {
 		rc = check_pos(l.p, pos, e);
 	} else {
-		first = volume_from(l.p, 1);
+		first = vol_from(l.p, 1);
 		if (first == 0) {
 			*ret_end = true; /* nothing was written yet */
 			return 0;

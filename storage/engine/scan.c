@@ -210,3 +210,35 @@ vol_scan(const struct scan *s, uint64_t *ret_end, bool *ret_dirty,
 	free(w);
 	return rc;
 }
+
+/* --- who walks from volume to volume --- */
+
+uint64_t
+vol_from(struct path *p, uint64_t from)
+{
+	uint64_t no = 0;
+
+	lock_take(&p->vlock);
+	for (size_t i = 0; i < p->n_vols && no == 0; i++) {
+		if (p->vols[i]->no >= from)
+			no = p->vols[i]->no;
+	}
+	lock_drop(&p->vlock);
+	return no;
+}
+
+void
+vol_quarantine(struct path *p, struct vol *v, uint64_t from, uint64_t to)
+{
+	bool is_known;
+
+	lock_take(&p->vlock);
+	is_known = v->n.has_gap;
+	v->n.has_gap = true;
+	v->is_dirty |= !is_known;
+	lock_drop(&p->vlock);
+	if (!is_known)
+		path_event(p, LOG_ERROR,
+		    "volume %016jx is damaged from %ju to %ju: quarantined",
+		    (uintmax_t)v->no, (uintmax_t)from, (uintmax_t)to);
+}

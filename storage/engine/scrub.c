@@ -117,33 +117,8 @@ static void
 scrub_gap(void *arg, uint64_t from, uint64_t to)
 {
 	struct scrub *s = arg;
-	bool is_known;
 
-	lock_take(&s->p->vlock);
-	is_known = s->v->n.has_gap;
-	s->v->n.has_gap = true;
-	s->v->is_dirty |= !is_known;
-	lock_drop(&s->p->vlock);
-	if (is_known)
-		return;
-	path_event(s->p, LOG_ERROR,
-	    "volume %016jx is damaged from %ju to %ju: quarantined",
-	    (uintmax_t)s->v->no, (uintmax_t)from, (uintmax_t)to);
-}
-
-/* Number of the first volume from @from on, 0 = none. */
-static uint64_t
-next_volume(struct path *p, uint64_t from)
-{
-	uint64_t no = 0;
-
-	lock_take(&p->vlock);
-	for (size_t i = 0; i < p->n_vols && no == 0; i++) {
-		if (p->vols[i]->no >= from)
-			no = p->vols[i]->no;
-	}
-	lock_drop(&p->vlock);
-	return no;
+	vol_quarantine(s->p, s->v, from, to);
 }
 
 static int
@@ -197,7 +172,7 @@ scrub_pass(struct path *p, uint64_t rate, struct err *e)
 	s.block = mem_alloc(ENGINE_BLOCK);
 	if (s.block == NULL)
 		return err_set(e, ERR_NO_MEMORY, NULL);
-	while (rc == 0 && (no = next_volume(p, no + 1)) != 0)
+	while (rc == 0 && (no = vol_from(p, no + 1)) != 0)
 		rc = scrub_volume(&s, no, e);
 	free(s.block);
 	if (rc > 0)

@@ -18,8 +18,8 @@ storage_file_of(const struct engine_file_info *i, struct sop_file *ret)
 	memcpy(ret->id, i->id, sizeof(i->id));
 }
 
-static int
-answer_file(const struct engine_file_info *i, struct rpc_answer *a,
+int
+storage_answer_file(const struct engine_file_info *i, struct rpc_answer *a,
     struct err *e)
 {
 	struct sop_file f;
@@ -58,7 +58,7 @@ store(struct storage *s, const struct rpc_request *q, struct rpc_answer *a,
 		memcpy(ext, m.ext.p, m.ext.len);
 	o = (struct engine_owner){ m.class, m.index_id, m.write_id, m.note };
 	rc = rep_put(s->rep, &o, -1, q->body, ext, 0, &info, e);
-	return rc == 0 ? answer_file(&info, a, e) : rc;
+	return rc == 0 ? storage_answer_file(&info, a, e) : rc;
 }
 
 static int
@@ -138,6 +138,20 @@ read_body(struct rep_file *f, uint64_t off, size_t len, struct buf *b,
 	return rc;
 }
 
+/* What a READ or STAT is for. */
+static int
+open_asked(struct storage *s, const struct rpc_request *q, struct sop_read *m,
+    struct rep_file **ret, struct engine_file_info *info, struct err *e)
+{
+	int rc = sop_read_unpack(q->args, m, e);
+
+	if (rc == 0)
+		rc = rep_file_open(s->rep, m->id, ret, e);
+	if (rc == 0)
+		rep_file_info(*ret, info);
+	return rc;
+}
+
 static int
 read_file(struct storage *s, const struct rpc_request *q, struct rpc_answer *a,
     struct err *e)
@@ -145,13 +159,10 @@ read_file(struct storage *s, const struct rpc_request *q, struct rpc_answer *a,
 	struct engine_file_info info;
 	struct rep_file *f = NULL;
 	struct sop_read m;
-	int rc = sop_read_unpack(q->args, &m, e);
+	int rc = open_asked(s, q, &m, &f, &info, e);
 
-	if (rc == 0)
-		rc = rep_file_open(s->rep, m.id, &f, e);
 	if (rc < 0)
 		return rc;
-	rep_file_info(f, &info);
 	if (m.off < info.size && m.len > 0) {
 		size_t len = m.len;
 
@@ -161,7 +172,7 @@ read_file(struct storage *s, const struct rpc_request *q, struct rpc_answer *a,
 	}
 	rep_file_close(&f);
 	if (rc == 0)
-		rc = answer_file(&info, a, e);
+		rc = storage_answer_file(&info, a, e);
 	if (rc == 0 && pack_seal(&a->args, buf_str(&a->body)) < 0)
 		rc = err_set(e, ERR_NO_MEMORY, "answer");
 	return rc;
@@ -196,13 +207,10 @@ stat_file(struct storage *s, const struct rpc_request *q, struct rpc_answer *a,
 	struct rep_file *f = NULL;
 	struct sop_stat st;
 	struct sop_read m;
-	int rc = sop_read_unpack(q->args, &m, e);
+	int rc = open_asked(s, q, &m, &f, &info, e);
 
-	if (rc == 0)
-		rc = rep_file_open(s->rep, m.id, &f, e);
 	if (rc < 0)
 		return rc;
-	rep_file_info(f, &info);
 	storage_file_of(&info, &st.file);
 	st.note = rep_file_note(f);
 	rc = sop_stat_pack(&st, &a->args);
@@ -222,7 +230,7 @@ find_write(struct storage *s, const struct rpc_from *from,
 		rc = engine_find_write(s->engine, &id, &info, e);
 	if (rc == ERR_NOT_FOUND && from->kind != RPC_PEER)
 		return find_at_peers(s, q->args, a, e);
-	return rc == 0 ? answer_file(&info, a, e) : rc;
+	return rc == 0 ? storage_answer_file(&info, a, e) : rc;
 }
 
 struct page {

@@ -139,6 +139,8 @@ int storage_admit(void *arg, const struct fdfs_addr *peer,
 /* ops.c: Creel's */
 rpc_handler storage_on_rpc;
 void storage_file_of(const struct engine_file_info *i, struct sop_file *ret);
+int storage_answer_file(const struct engine_file_info *i, struct rpc_answer *a,
+    struct err *e);
 
 /* streams.c */
 int stream_begin(struct storage *s, const struct rpc_from *from,

@@ -267,7 +267,6 @@ stream_commit(struct storage *s, const struct rpc_from *from,
 	struct engine_file_info info;
 	struct stream *m = NULL;
 	struct sop_stream d;
-	struct sop_file f;
 	int rc = sop_stream_unpack(q->args, &d, e);
 
 	if (rc == 0)
@@ -283,11 +282,7 @@ stream_commit(struct storage *s, const struct rpc_from *from,
 	if (rc == 0)
 		rc = rep_upload_commit(&m->up, m->ext, 0, &info, e);
 	stream_free(&m);
-	if (rc < 0)
-		return rc;
-	storage_file_of(&info, &f);
-	rc = sop_file_pack(&f, &a->args);
-	return rc < 0 ? err_set(e, rc, "answer") : 0;
+	return rc == 0 ? storage_answer_file(&info, a, e) : rc;
 }
 
 int
