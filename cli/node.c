@@ -146,19 +146,6 @@ node_tune(struct node *n, const struct conf *c)
 	store_tune(n->store, &sc);
 }
 
-static bool
-has_files(struct engine *g)
-{
-	struct engine_path_stat st;
-	bool any = false;
-
-	for (size_t i = 0; i < engine_n_paths(g) && !any; i++) {
-		engine_path_stat(g, i, &st);
-		any = st.files > 0;
-	}
-	return any;
-}
-
 int
 node_open(const struct conf *c, struct node *ret, struct err *e)
 {
@@ -182,7 +169,7 @@ node_open(const struct conf *c, struct node *ret, struct err *e)
 	}
 	rc = node_kv_conf(c, blob, dir, &kc, e);
 	if (rc == 0) {
-		kc.is_expected = has_files(engine);
+		kc.is_expected = engine_has_files(engine);
 		rc = kv_open(&kc, &kv, e);
 	}
 	if (rc < 0)

@@ -183,27 +183,15 @@ take_line(struct http_req *r, size_t max, int idle_ms, struct str *ret,
 }
 
 static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
-static int
 parse_size(struct str line, uint64_t *ret, struct err *e)
 {
 	uint64_t v = 0;
 	size_t i;
 
-	for (i = 0; i < line.len && hex_digit(line.p[i]) >= 0; i++) {
+	for (i = 0; i < line.len && hex_value(line.p[i]) >= 0; i++) {
 		if (v > (uint64_t)INT64_MAX / 16)
 			return bad_chunk(e);
-		v = v * 16 + (uint64_t)hex_digit(line.p[i]);
+		v = v * 16 + (uint64_t)hex_value(line.p[i]);
 	}
 	if (i == 0 || i > 16 || (i < line.len && line.p[i] != ';'))
 		return bad_chunk(e);

@@ -111,6 +111,7 @@ int buf_vaddf(struct buf *b, const char *fmt, va_list ap)
     __attribute__((format(printf, 2, 0)));
 
 /* Text forms. Destination sizes are the caller's proof. */
+int hex_value(char c);                                 /* of a digit; -1 */
 void hex_encode(const void *p, size_t len, char *dst); /* 2*len, lower case */
 bool hex_decode(struct str s, void *dst);              /* s.len/2 bytes */
 size_t base64_encode(const void *p, size_t len, char *dst); /* returns chars */

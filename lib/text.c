@@ -8,7 +8,7 @@ static const char hex_upper[] = "0123456789ABCDEF";
 static const char b64[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-static int
+int
 hex_value(char c)
 {
 	if (c >= '0' && c <= '9')

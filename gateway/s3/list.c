@@ -103,6 +103,20 @@ entries(struct listing *l, const char *element, bool versions)
 	}
 }
 
+/* The page, and the answer as far as it is the same for all of them. */
+static int
+begin(struct listing *l, const char *root, bool url, struct err *e)
+{
+	int rc = run(l, e);
+
+	if (rc < 0)
+		return rc;
+	doc_init(&l->d, root, S3_XMLNS);
+	l->d.url = url;
+	head(l);
+	return 0;
+}
+
 int
 s3_list_objects(struct s3_req *r, struct err *e)
 {
@@ -114,12 +128,9 @@ s3_list_objects(struct s3_req *r, struct err *e)
 	l.spec.fetch_owner = true;
 	rc = common_params(&l, &url, e);
 	if (rc == 0)
-		rc = run(&l, e);
+		rc = begin(&l, "ListBucketResult", url, e);
 	if (rc < 0)
 		return rc;
-	doc_init(&l.d, "ListBucketResult", S3_XMLNS);
-	l.d.url = url;
-	head(&l);
 	doc_name(&l.d, "Marker", l.spec.after);
 	/* without a delimiter the last key says the same */
 	if (l.page.is_truncated && l.spec.delimiter.len > 0)
@@ -160,12 +171,9 @@ s3_list_objects_v2(struct s3_req *r, struct err *e)
 	if (rc == 0)
 		rc = v2_start(&l, token, e);
 	if (rc == 0)
-		rc = run(&l, e);
+		rc = begin(&l, "ListBucketResult", url, e);
 	if (rc < 0)
 		return rc;
-	doc_init(&l.d, "ListBucketResult", S3_XMLNS);
-	l.d.url = url;
-	head(&l);
 	doc_u64(&l.d, "KeyCount", l.page.n);
 	if (token.p != NULL)
 		doc_text(&l.d, "ContinuationToken", token);
@@ -196,12 +204,9 @@ s3_list_object_versions(struct s3_req *r, struct err *e)
 		    "marker.");
 	rc = common_params(&l, &url, e);
 	if (rc == 0)
-		rc = run(&l, e);
+		rc = begin(&l, "ListVersionsResult", url, e);
 	if (rc < 0)
 		return rc;
-	doc_init(&l.d, "ListVersionsResult", S3_XMLNS);
-	l.d.url = url;
-	head(&l);
 	doc_name(&l.d, "KeyMarker", l.spec.after);
 	doc_text(&l.d, "VersionIdMarker", id_marker);
 	if (l.page.is_truncated) {

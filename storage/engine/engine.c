@@ -425,6 +425,19 @@ engine_n_paths(const struct engine *g)
 	return g->n_paths;
 }
 
+bool
+engine_has_files(struct engine *g)
+{
+	struct engine_path_stat st;
+	bool any = false;
+
+	for (size_t i = 0; i < g->n_paths && !any; i++) {
+		engine_path_stat(g, i, &st);
+		any = st.files > 0;
+	}
+	return any;
+}
+
 const struct id128 *
 engine_deployment_id(const struct engine *g)
 {

@@ -202,6 +202,7 @@ int64_t engine_made_s(const struct engine *g);
 size_t engine_n_paths(const struct engine *g);
 void engine_path_stat(struct engine *g, size_t i, struct engine_path_stat *ret);
 bool engine_can_write(struct engine *g);
+bool engine_has_files(struct engine *g);
 /* A store path was taken out of service since the start. */
 bool engine_has_failed(const struct engine *g);
 /* One full scrub now, on the caller's thread; counts in the stats. */

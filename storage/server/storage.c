@@ -337,19 +337,6 @@ open_env(struct storage *s, struct err *e)
 	return fence_load(s, e);
 }
 
-static bool
-has_files(struct engine *g)
-{
-	struct engine_path_stat st;
-	bool any = false;
-
-	for (size_t i = 0; i < engine_n_paths(g) && !any; i++) {
-		engine_path_stat(g, i, &st);
-		any = st.files > 0;
-	}
-	return any;
-}
-
 static int
 open_group(struct storage *s, struct err *e)
 {
@@ -360,7 +347,7 @@ open_group(struct storage *s, struct err *e)
 		.inner = s->inner,
 		.outer = s->outer,
 		.n_trackers = s->n_announcers,
-		.has_files = has_files(s->engine),
+		.has_files = engine_has_files(s->engine),
 		.changed = on_change,
 		.arg = s };
 	struct rep_conf rep = { .env = s->env,
