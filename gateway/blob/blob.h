@@ -57,7 +57,7 @@ int blob_put_begin(struct blob *b, struct str group,
 int blob_put_write(struct blob_put *u, const void *p, size_t len,
     struct err *e);
 /* Without a copy, if the backend can; BLOB_LENT and BLOB_LEND_ALIGN as there. */
-#define BLOB_LENT 4
+#define BLOB_LENT 7
 #define BLOB_LEND_ALIGN 4096
 int blob_put_lend(struct blob_put *u, const void *p, size_t len, struct err *e);
 void blob_put_settle(struct blob_put *u);

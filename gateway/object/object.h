@@ -183,7 +183,7 @@ int put_write(struct put *p, const void *data, size_t len, struct err *e);
 /* As put_write(), but without a copy if it can be: @data stays as it is until
  * PUT_LENT more of these calls have returned, or put_settle(), or the put has
  * ended. It should lie, and be long, as BLOB_LEND_ALIGN says. */
-#define PUT_LENT 4
+#define PUT_LENT 7
 int put_lend(struct put *p, const void *data, size_t len, struct err *e);
 void put_settle(struct put *p);
 /* All bytes have come: those that stream become durable now, not at the commit.

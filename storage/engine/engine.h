@@ -101,7 +101,7 @@ int engine_upload_write(struct engine_upload *u, const void *p, size_t len,
 /* Without a copy, where @p and @len are multiples of ENGINE_LEND_ALIGN: the bytes
  * stay as they are until ENGINE_LENT more of these calls have returned, or
  * engine_upload_settle(), or @u has ended. An error may be of bytes before. */
-#define ENGINE_LENT 4
+#define ENGINE_LENT 7
 #define ENGINE_LEND_ALIGN 4096
 int engine_upload_lend(struct engine_upload *u, const void *p, size_t len,
     struct err *e);

@@ -431,8 +431,10 @@ struct io_job {
 struct large_io;
 int large_io_start(struct path *p, struct err *e);
 void large_io_stop(struct path *p);
-/* One more piece, which stays until it was waited for. Waits for a place. */
-void large_io_submit(struct path *p, struct io_job *j, struct str data);
+/* One more piece, which stays until it was waited for. Waits for a place. They
+ * begin to be done when there are @together of them, or are waited for. */
+void large_io_submit(struct path *p, struct io_job *j, struct str data,
+    unsigned together);
 /* Until no more than the last @left pieces are to be done; whether any has
  * failed so far. */
 int large_io_wait(struct path *p, struct io_job *j, unsigned left,

@@ -37,6 +37,9 @@ enum {
  * page cache would cost more than the checksums. */
 #define DIRECT_MIN ((uint64_t)8 << 20)
 #define SECTOR ENGINE_LEND_ALIGN
+enum {
+	TOGETHER = 4 /* pieces: a thread that is woken has something to do */
+};
 
 struct large_writer {
 	struct path *p;
@@ -334,7 +337,7 @@ push(struct large_writer *w, struct err *e)
 {
 	uint8_t *b = w->bufs[0];
 
-	large_io_submit(w->p, &w->job, str_mem(b, w->fill));
+	large_io_submit(w->p, &w->job, str_mem(b, w->fill), 1);
 	w->bufs[0] = w->bufs[1];
 	w->bufs[1] = b;
 	w->fill = 0;
@@ -405,7 +408,7 @@ large_lend(struct large_writer *w, const void *p, size_t len, struct err *e)
 	rc = accept_bytes(w, str_mem(p, len), e);
 	if (rc < 0)
 		return rc;
-	large_io_submit(w->p, &w->job, str_mem(p, len));
+	large_io_submit(w->p, &w->job, str_mem(p, len), TOGETHER);
 	return large_io_wait(w->p, &w->job, ENGINE_LENT, e);
 }
 

@@ -135,8 +135,20 @@ large_io_stop(struct path *p)
 }
 
 static void
-wait_left(struct large_io *io, const struct io_job *j, unsigned left)
+begin(struct large_io *io, struct io_job *j)
 {
+	if (j->is_queued || j->n == 0)
+		return;
+	enqueue(io, j);
+	cond_signal(&io->more);
+}
+
+static void
+wait_left(struct large_io *io, struct io_job *j, unsigned left)
+{
+	if (j->n <= left)
+		return;
+	begin(io, j);
 	io->n_waiting++;
 	while (j->n > left)
 		cond_wait(&io->done, &io->lock);
@@ -144,17 +156,16 @@ wait_left(struct large_io *io, const struct io_job *j, unsigned left)
 }
 
 void
-large_io_submit(struct path *p, struct io_job *j, struct str data)
+large_io_submit(struct path *p, struct io_job *j, struct str data,
+    unsigned together)
 {
 	struct large_io *io = p->io;
 
 	lock_take(&io->lock);
 	wait_left(io, j, ENGINE_LENT - 1);
 	j->v[j->n++] = (struct iovec){ (void *)(uintptr_t)data.p, data.len };
-	if (!j->is_queued) {
-		enqueue(io, j);
-		cond_signal(&io->more);
-	}
+	if (j->n >= together)
+		begin(io, j);
 	lock_drop(&io->lock);
 }
 
