@@ -209,6 +209,69 @@ test_crc_twins(void **state)
 	free(p);
 }
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+/* Which upper halves of the vector registers are in use: of the 256-bit ones
+ * (bit 2), of the 512-bit ones (bit 6). */
+static uint32_t
+vectors_in_use(void)
+{
+	uint32_t lo, hi;
+
+	__asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(1));
+	return lo & (1u << 2 | 1u << 6);
+}
+
+/* Does this processor tell? */
+static bool
+tells_vectors(void)
+{
+	unsigned a = 0, b, c, d;
+	bool is_told;
+
+	if (!__builtin_cpu_supports("avx") ||
+	    !__get_cpuid_count(13, 1, &a, &b, &c, &d) || (a & 1u << 2) == 0)
+		return false;
+	__asm__ volatile("vpcmpeqd %%xmm15, %%xmm15, %%xmm15\n\t"
+			 "vinsertf128 $1, %%xmm15, %%ymm15, %%ymm15"
+			 :
+			 :
+			 : "xmm15");
+	is_told = vectors_in_use() != 0;
+	__asm__ volatile("vzeroupper");
+	return is_told && vectors_in_use() == 0;
+}
+
+/* Else all that follows is several times slower. */
+static void
+test_vectors_are_clean(void **state)
+{
+	uint8_t *p = random_bytes(4096);
+
+	(void)state;
+	if (!tells_vectors()) {
+		free(p);
+		return;
+	}
+	for (size_t n = 0; n <= 4096; n += n < 300 ? 1 : 211) {
+		hash_crc32c(0, p, n);
+		assert_int_equal(vectors_in_use(), 0);
+		hash_crc32(0, p, n);
+		assert_int_equal(vectors_in_use(), 0);
+		hash_crc64nvme(0, p, n);
+		assert_int_equal(vectors_in_use(), 0);
+	}
+	free(p);
+}
+#else
+static void
+test_vectors_are_clean(void **state)
+{
+	(void)state;
+}
+#endif
+
 static void
 test_crc_combine(void **state)
 {
@@ -324,6 +387,7 @@ main(void)
 		cmocka_unit_test(test_vectors),
 		cmocka_unit_test(test_splits),
 		cmocka_unit_test(test_crc_twins),
+		cmocka_unit_test(test_vectors_are_clean),
 		cmocka_unit_test(test_crc_combine),
 		cmocka_unit_test(test_hmac),
 		cmocka_unit_test(test_names),
