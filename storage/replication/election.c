@@ -10,7 +10,11 @@
  * V4  A member one of whose store paths has failed can't order what belongs
  *     there: it stands for election only when the others have had their time, and
  *     a leader gives up when it hears one that is well; no more than once in
- *     YIELD_MS, since the others' troubles are not known here. */
+ *     YIELD_MS, since the others' troubles are not known here.
+ * V5  Who has just said yes to another one's pre-vote leaves it the election; of
+ *     two that said yes to each other it is the lower ID's. Else two that stand at
+ *     the same time refuse each other's vote, and a third that hangs makes both
+ *     wait for it. (It decides nothing: V1 does.) */
 #include "storage/replication/member_int.h"
 
 #define YIELD_MS 60000
@@ -74,6 +78,30 @@ would_vote(struct members *m, const struct id128 *who, uint64_t epoch,
 		   is_same_node(&m->s.voted_for, who));
 }
 
+/* V5, with the lock: a pre-vote is granted. */
+static void
+back(struct members *m, const struct id128 *who, int64_t now, int64_t wait)
+{
+	m->backed = *who;
+	m->backed_ms = now;
+	if (m->elect_ms < now + wait / 2)
+		m->elect_ms = now + wait / 2;
+}
+
+/* V5: after its own pre-vote. */
+static bool
+is_anothers(struct members *m)
+{
+	int64_t now = member_now(m);
+	bool is;
+
+	lock_take(&m->lock);
+	is = now - m->backed_ms < election_ms(m) / 2 &&
+	     memcmp(m->backed.b, m->c.node.b, sizeof(m->backed.b)) < 0;
+	lock_drop(&m->lock);
+	return is;
+}
+
 int
 election_vote(struct members *m, const struct rpc_from *from, uint64_t epoch,
     bool is_pre, uint64_t term, struct buf *answer, struct err *e)
@@ -85,6 +113,8 @@ election_vote(struct members *m, const struct rpc_from *from, uint64_t epoch,
 
 	lock_take(&m->lock);
 	yes = would_vote(m, &from->id, epoch, is_pre, term, now);
+	if (yes && is_pre)
+		back(m, &from->id, now, wait);
 	lock_drop(&m->lock);
 	if (!yes || is_pre)
 		return pack_u8(answer, yes);
@@ -390,7 +420,7 @@ campaign(struct members *m)
 	term = seen = m->s.term;
 	lock_drop(&m->lock);
 	term++;
-	if (ask_votes(m, p, true, term, &seen) == 1 &&
+	if (ask_votes(m, p, true, term, &seen) == 1 && !is_anothers(m) &&
 	    vote_for_self(m, p, term) == 1 &&
 	    ask_votes(m, p, false, term, &seen) == 1) {
 		now = member_now(m);

@@ -145,6 +145,7 @@ members_open(const struct members_conf *c, struct members **ret, struct err *e)
 	snprintf(m->waiting, sizeof(m->waiting), "has just started");
 	m->nonce = m->eo->random(m->env);
 	m->born_ms = m->heard_ms = m->accepted_ms = member_now(m);
+	m->backed_ms = m->born_ms - m->c.election_ms;
 	m->elect_ms =
 	    m->born_ms + m->c.election_ms +
 	    (int64_t)(m->eo->random(m->env) % (uint64_t)m->c.election_ms);

@@ -127,8 +127,10 @@ struct members {
 	int64_t elect_ms;    /* when to try oneself */
 	int64_t led_ms;      /* when a majority was last with us */
 	int64_t beat_ms;     /* next heartbeat */
-	bool is_ailing;      /* V4 of election.c */
-	int64_t yielded_ms;  /* when it gave up leading for that; 0: never */
+	struct id128 backed; /* V5 of election.c */
+	int64_t backed_ms;
+	bool is_ailing;     /* V4 of election.c */
+	int64_t yielded_ms; /* when it gave up leading for that; 0: never */
 	struct member_peer peers[CMAP_MEMBERS];
 	size_t n_peers;
 	int64_t last_leader; /* as told last by changed() */

@@ -167,6 +167,7 @@ def test_stopped_leader(cluster, change):
         assert client.download(name, at=other.address) == b"begin;1;"
     took = time.monotonic() - begin
     p.thaw()
+    print("it took %.1f s, the slowest" % took)
     assert took < 5
     want = b"begin;1;2;" if change else b"begin;1;"
     for s in cluster.storages:
