@@ -11,7 +11,8 @@
  * C4  Holes only in sealed volumes, in payloads of 64 KiB and more, whole
  *     4 KiB blocks, after the tombstone is durable and the readers have left;
  *     headers stay.
- * C5  Tombstones younger than tombstone_keep_s stay, whatever C2 says.
+ * C5  Tombstones younger than tombstone_keep_s stay, whatever C2 says; in a member
+ *     of a group all that engine_forget_before() does not leave to it.
  * Thread: one pass at a time per path. */
 #include "storage/engine/engine_int.h"
 
@@ -121,7 +122,17 @@ is_kept(const struct path *p, int64_t made_s)
 {
 	int64_t keep = p->g->c.tombstone_keep_s;
 
-	return keep > 0 && made_s > clock_real_s() - keep;
+	if (keep <= 0)
+		return false;
+	return made_s > clock_real_s() - keep ||
+	       (p->g->is_member && made_s >= atomic_load(&p->g->forget_s));
+}
+
+void
+engine_forget_before(struct engine *g, int64_t s)
+{
+	OBJ_CHECK(g, ENGINE_MAGIC);
+	atomic_store(&g->forget_s, s);
 }
 
 /* C2 */

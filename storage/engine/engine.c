@@ -253,6 +253,7 @@ take_conf(struct engine *g, const struct engine_conf *c, struct err *e)
 
 	*d = *c;
 	g->is_member = c->deployment != NULL;
+	atomic_store(&g->forget_s, INT64_MIN);
 	d->paths = NULL; /* the caller's memory, as */
 	d->deployment = NULL;
 	if (c->group == NULL || !fdfs_group_is_valid(str_of(c->group)))

@@ -55,7 +55,9 @@ struct engine_conf {
 	/* A member of a group: the cluster's ID, which new paths get as deployment
 	 * and others must have; NULL: a random one. */
 	const struct id128 *deployment;
-	int64_t tombstone_keep_s; /* compaction drops no younger one */
+	/* Compaction drops no younger tombstone, by this node's clock; a member
+	 * of a group only what engine_forget_before() leaves to it, too. */
+	int64_t tombstone_keep_s;
 	bool replace_blank; /* a known path that is blank now is taken anew */
 	/* Events for the shell's log (failed path, quarantine, ...); any thread. */
 	void (*event)(void *arg, int level, const char *text);

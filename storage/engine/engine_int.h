@@ -482,6 +482,7 @@ struct engine {
 	struct path *paths[MAX_PATHS];
 	size_t n_paths;
 	bool is_member;
+	_Atomic int64_t forget_s; /* engine_forget_before() */
 	uint64_t incarnation;
 	uint64_t parent_inc, parent_seq;
 	_Atomic uint64_t seq;

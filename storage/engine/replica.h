@@ -137,6 +137,10 @@ uint64_t engine_log_left(struct engine *g, size_t path_no,
  * nothing to speak of. */
 bool engine_log_wait(struct engine *g, uint64_t *seen, int ms);
 
+/* Tombstones of before @s, and those alone, may be forgotten when the engine's
+ * clock says so as well: that one may be wrong. INT64_MIN at first: none. */
+void engine_forget_before(struct engine *g, int64_t s);
+
 /* --- comparing sets --- */
 
 #define ENGINE_KEY 16

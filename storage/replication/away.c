@@ -17,11 +17,17 @@
  *     clock, it is no source for anybody until so many members have told the age
  *     that a majority is known: at the first sight of each other nobody takes
  *     back what is gone.
+ * W4  Tombstones bear a wall clock's time. What that clock showed here at which age
+ *     is remembered, 32 times while they are kept: each mark says what it was when
+ *     the group was younger by that much, and forgotten is only what was made
+ *     before the earliest of these. A clock that is ahead today, or was for a
+ *     while, makes none of them old.
  * (A virtual machine that was frozen for that long knows nothing of it until it
  * hears an age, within a second or two of being thawed.) */
 #include "storage/replication/rep_int.h"
 
 #define TICK_MAX_MS 2000 /* what is more was no running */
+#define MARKS_EACH 32
 
 /* Under the lock. */
 static size_t
@@ -139,11 +145,50 @@ forget_told(struct rep *r)
 		p->has_told_age = false;
 }
 
+/* W4; under the lock. The marks go on, and what may be forgotten is returned. */
+static int64_t
+mark(struct rep *r, int64_t wall_s)
+{
+	struct away *a = &r->away;
+	int64_t before = INT64_MIN, old = a->age_ms - keep_ms(r);
+	size_t i, first = 0;
+
+	if (a->n_marks == 0 || a->age_ms - a->mark[a->n_marks - 1].age_ms >=
+				   keep_ms(r) / MARKS_EACH) {
+		if (a->n_marks == AWAY_MARKS)
+			memmove(a->mark, a->mark + 1,
+			    --a->n_marks * sizeof(a->mark[0]));
+		a->mark[a->n_marks].age_ms = a->age_ms;
+		a->mark[a->n_marks++].wall_s = wall_s;
+		r->is_dirty = true;
+	}
+	/* The last one that is old enough comes first. */
+	for (i = 0; i < a->n_marks && a->mark[i].age_ms <= old; i++)
+		first = i;
+	memmove(a->mark, a->mark + first,
+	    (a->n_marks - first) * sizeof(a->mark[0]));
+	a->n_marks -= first;
+	if (a->mark[0].age_ms > old)
+		return before;
+	before = wall_s - r->c.tombstone_keep_s;
+	for (i = 0; i < a->n_marks; i++) {
+		int64_t s = a->mark[i].wall_s;
+
+		if (a->mark[i].age_ms > old)
+			s -= (a->mark[i].age_ms - old) / 1000;
+		if (s < before)
+			before = s;
+	}
+	/* Other members' clocks, which it was made by, may be a little behind. */
+	return before - r->c.tombstone_keep_s / MARKS_EACH;
+}
+
 void
 away_tick(struct rep *r, const struct rep_group *g)
 {
 	struct away *a = &r->away;
-	int64_t now = r->eo->now_ms(r->env), ms;
+	int64_t now = r->eo->now_ms(r->env), wall = r->eo->real_s(r->env);
+	int64_t ms, before;
 	bool has_majority, is_news;
 
 	lock_take(&r->lock);
@@ -165,7 +210,9 @@ away_tick(struct rep *r, const struct rep_group *g)
 		a->touched_ms = a->age_ms;
 		a->has_touched = true;
 	}
+	before = mark(r, wall);
 	lock_drop(&r->lock);
+	r->so->forget_before(r->st, before);
 	if (is_news)
 		say_expired(r);
 }
@@ -193,13 +240,23 @@ away_pack(const struct rep *r, struct buf *b)
 		rc = pack_u64(b, (uint64_t)a->touched_ms);
 	if (rc == 0)
 		rc = pack_u8(b, a->has_touched);
-	return rc == 0 ? pack_u8(b, a->is_expired) : rc;
+	if (rc == 0)
+		rc = pack_u8(b, a->is_expired);
+	if (rc == 0)
+		rc = pack_u32(b, (uint32_t)a->n_marks);
+	for (size_t i = 0; rc == 0 && i < a->n_marks; i++) {
+		rc = pack_u64(b, (uint64_t)a->mark[i].age_ms);
+		if (rc == 0)
+			rc = pack_u64(b, (uint64_t)a->mark[i].wall_s);
+	}
+	return rc;
 }
 
 int
 away_load(struct rep *r, struct unpack *u, struct err *e)
 {
 	struct away *a = &r->away;
+	uint32_t n, i;
 
 	if (u->rest.len == 0) { /* from before there was an age */
 		a->has_touched = true;
@@ -209,6 +266,12 @@ away_load(struct rep *r, struct unpack *u, struct err *e)
 	a->touched_ms = (int64_t)unpack_u64(u);
 	a->has_touched = unpack_u8(u) != 0;
 	a->is_expired = unpack_u8(u) != 0;
+	n = u->rest.len == 0 ? 0 : unpack_u32(u);
+	for (i = 0; i < n && i < AWAY_MARKS; i++) {
+		a->mark[i].age_ms = (int64_t)unpack_u64(u);
+		a->mark[i].wall_s = (int64_t)unpack_u64(u);
+	}
+	a->n_marks = i;
 	if (u->is_bad || a->age_ms < 0 || a->touched_ms < 0)
 		return err_set(e, ERR_CORRUPT, "state of replication");
 	return a->is_expired ? refusal(r, ERR_CONFIG, e) : 0;

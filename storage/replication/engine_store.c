@@ -205,6 +205,12 @@ st_has_failed(void *st)
 	return engine_has_failed(engine_of(st));
 }
 
+static void
+st_forget_before(void *st, int64_t s)
+{
+	engine_forget_before(engine_of(st), s);
+}
+
 static int
 st_each_bad(void *st, int (*fn)(void *arg, const char *id), void *arg)
 {
@@ -258,6 +264,7 @@ const struct rep_store_ops rep_engine_ops = {
 	.paths_id = st_paths_id,
 	.has_failed = st_has_failed,
 	.each_bad = st_each_bad,
+	.forget_before = st_forget_before,
 	.save = st_save,
 	.load = st_load,
 };

@@ -63,6 +63,7 @@ struct rep_store_ops {
 	bool (*has_failed)(void *st); /* one of its store paths has */
 	int (*each_bad)(void *st, int (*fn)(void *arg, const char *id),
 	    void *arg);
+	void (*forget_before)(void *st, int64_t s);
 	/* A small file of this node's own, replaced durably and atomically
 	 * (membership, votes, cursors); ERR_NOT_FOUND. */
 	int (

@@ -84,6 +84,7 @@ struct name_lock {
 
 struct session;
 
+#define AWAY_MARKS 40
 struct away {                       /* away.c */
 	int64_t age_ms, touched_ms; /* of the group: now; when last in touch */
 	bool has_touched;
@@ -91,6 +92,10 @@ struct away {                       /* away.c */
 	int64_t tick_ms;                   /* last away_tick() */
 	int64_t alone_ms; /* without a majority since; 0: with one */
 	size_t n_members; /* 0: not known yet */
+	struct {          /* W4; oldest first */
+		int64_t age_ms, wall_s;
+	} mark[AWAY_MARKS];
+	size_t n_marks;
 };
 
 struct rep {

@@ -4,7 +4,8 @@
  * The file "replication" in the node's own small files: version u8, the engine's
  * ID of its paths 16, last time in touch u64 (seconds since 1970), number u32, for
  * each peer: node 16, number u32 of positions; complete u8, since u64; the group's
- * age u64, that when last in touch u64, was in touch u8, expired u8 (away.c). Cursors
+ * age u64, that when last in touch u64, was in touch u8, expired u8, number u32 of
+ * marks: age u64, wall clock i64 (away.c). Cursors
  * are kept for members only, and dropped when the paths are others.
  *
  * Active is who has caught up with everybody within reach, and with a majority: it

@@ -372,6 +372,57 @@ test_compacted_underneath(void **state UNUSED)
 	free(r);
 }
 
+static enum engine_known
+known(struct engine *g, uint64_t i)
+{
+	struct engine_record r = record_make(g, i, 1, 60000);
+	struct engine_version v;
+
+	look(g, r.info.id, &v);
+	return v.known;
+}
+
+/* A member forgets what is old by the clock only if it was left to it as well. */
+static void
+test_forget_before(void **state UNUSED)
+{
+	static const struct id128 cluster = { { 7, 7, 7 } };
+	struct engine_conf c = test_conf(1);
+	int64_t now = clock_real_s();
+	struct engine *g;
+
+	c.deployment = &cluster;
+	c.tombstone_keep_s = 100;
+	g = test_open(&c);
+	fill(g, 0, 60);
+	for (uint64_t i = 0; i < 60; i++) {
+		struct engine_record r = record_make(g, i, 1, 60000);
+
+		r.info.created_s = now - 1000;
+		assert_int_equal(put_tomb(g, &r, 2), 0);
+	}
+	for (uint64_t round = 0; round < 4; round++) {
+		if (round == 1)
+			engine_forget_before(g, now - 2000);
+		if (round == 2) { /* anew: nothing is left to it */
+			engine_close(&g);
+			g = test_open(&c);
+		}
+		if (round == 3)
+			engine_forget_before(g, now - 500);
+		for (uint64_t k = 1000 + round * 60; k < 1060 + round * 60;
+		     k += 20) {
+			fill(g, k, k + 20);
+			bury(g, k, k + 20);
+			compact(g);
+		}
+		assert_int_equal(known(g, 5),
+		    round == 3 ? ENGINE_UNKNOWN : ENGINE_TOMB);
+		assert_int_equal(known(g, 1005), ENGINE_TOMB);
+	}
+	engine_close(&g);
+}
+
 /* I3: the disk is put back to an older state and goes on from there. */
 static void
 test_put_back(void **state UNUSED)
@@ -575,6 +626,8 @@ main(void)
 		    test_teardown),
 		cmocka_unit_test_setup_teardown(test_compacted_underneath,
 		    test_setup, test_teardown),
+		cmocka_unit_test_setup_teardown(test_forget_before, test_setup,
+		    test_teardown),
 		cmocka_unit_test_setup_teardown(test_put_back, test_setup,
 		    test_teardown),
 		cmocka_unit_test_setup_teardown(test_many_volumes, test_setup,

@@ -105,6 +105,8 @@ void sim_disk_forget(struct sim_disk *d, struct str id);
 /* Positions in the log as it is now are of volumes that it knows nothing of any
  * more. */
 void sim_disk_outgrow(struct sim_disk *d);
+/* Tombstones of before that may be forgotten there. */
+int64_t sim_disk_forgets(const struct sim_disk *d);
 /* What is there under a name. */
 enum engine_known sim_disk_find(const struct sim_disk *d, struct str id,
     uint64_t *ret_version, struct str *ret_body);

@@ -39,6 +39,7 @@ struct sim_disk {
 	size_t small;       /* beyond it: no install_many() */
 	struct item *items; /* by key */
 	size_t n_items, cap_items;
+	int64_t forget_s; /* as told last */
 	struct entry *log;
 	size_t n_log, cap_log, old_log; /* below old_log: sim_disk_outgrow() */
 	struct text_file *texts;

@@ -471,6 +471,21 @@ st_has_failed(void *st)
 	return d->has_failed;
 }
 
+static void
+st_forget_before(void *st, int64_t s)
+{
+	struct sim_disk *d = st;
+
+	if (is_up(d))
+		d->forget_s = s;
+}
+
+int64_t
+sim_disk_forgets(const struct sim_disk *d)
+{
+	return d->forget_s;
+}
+
 static int
 st_each_bad(void *st, int (*fn)(void *arg, const char *id), void *arg)
 {
@@ -568,6 +583,7 @@ const struct rep_store_ops sim_disk_ops = {
 	.paths_id = st_paths_id,
 	.has_failed = st_has_failed,
 	.each_bad = st_each_bad,
+	.forget_before = st_forget_before,
 	.save = st_save,
 	.load = st_load,
 };

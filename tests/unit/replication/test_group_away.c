@@ -180,6 +180,48 @@ tell_not_long(struct story *st)
 	}
 }
 
+/* W4: what may be forgotten is what was made KEEP_S ago and more, whatever happened
+ * to the clock since, and nothing at all of what is not known to be so old. */
+static void
+tell_forgetting(struct story *st)
+{
+	struct err e = ERR_INIT;
+	int64_t t0 = 1700000000 + sim_now(st->g.s) / 1000, now, s;
+	int i;
+
+	for (i = 0; i < 40; i++) {
+		s = sim_disk_forgets(sim_disk(st->g.s, 0));
+		assert_true(s == INT64_MIN);
+		sim_sleep(st->g.s, 1000);
+	}
+	sim_clock_jump(st->g.s, 0, 400 * 86400); /* ahead, and so it stays */
+	sim_clock_jump(st->g.s, 1, 400 * 86400); /* for a moment */
+	sim_sleep(st->g.s, 3000);
+	sim_clock_jump(st->g.s, 1, -400 * 86400);
+	sim_clock_jump(st->g.s, 2, -400 * 86400);
+	for (i = 0; i < 50; i++) {
+		now = 1700000000 + sim_now(st->g.s) / 1000;
+		s = sim_disk_forgets(sim_disk(st->g.s, 0));
+		assert_true(s <= now - KEEP_S);
+		s = sim_disk_forgets(sim_disk(st->g.s, 1));
+		assert_true(s <= now - KEEP_S);
+		if (i == 25) { /* known after a start, too */
+			sim_group_stop(&st->g, 0);
+			assert_int_equal(sim_group_start(&st->g, 0, &e), 0);
+		}
+		sim_sleep(st->g.s, 1000);
+	}
+	for (i = 0; i < 2; i++)
+		assert_true(sim_disk_forgets(sim_disk(st->g.s, i)) > t0 - 10);
+}
+
+static void
+test_forgetting(void **state)
+{
+	(void)state;
+	run(3, tell_forgetting);
+}
+
 /* In a group of two a delete needs both. */
 static void
 tell_two(struct story *st)
@@ -240,6 +282,7 @@ main(void)
 		cmocka_unit_test(test_all_down),
 		cmocka_unit_test(test_not_long),
 		cmocka_unit_test(test_two),
+		cmocka_unit_test(test_forgetting),
 	};
 
 	keep_s = KEEP_S;
