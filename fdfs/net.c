@@ -1,6 +1,8 @@
 /* fdfs/net.c - sockets with time-outs (fdfs/net.h). */
 #include "fdfs/net.h"
 
+#include "lib/thread.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,16 +23,25 @@ fdfs_net_setup(int fd)
 	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 }
 
+#define SOON_MS 2 /* what comes within is not called waiting (lib/thread.h) */
+
 /* 1 when @events came, 0 on time-out, -1 with errno. */
 static int
 wait_for(int fd, short events, int timeout_ms, short *ret)
 {
 	struct pollfd p = { .fd = fd, .events = events };
+	bool says = thread_on_block != NULL && timeout_ms > SOON_MS;
 	int n;
 
 	do {
-		n = poll(&p, 1, timeout_ms);
+		n = poll(&p, 1, says ? SOON_MS : timeout_ms);
 	} while (n < 0 && errno == EINTR);
+	if (n == 0 && says) {
+		thread_blocks();
+		do {
+			n = poll(&p, 1, timeout_ms - SOON_MS);
+		} while (n < 0 && errno == EINTR);
+	}
 	*ret = p.revents;
 	return n;
 }
