@@ -6,6 +6,8 @@
  * often hasn't got the bytes at hand is tried less often. */
 #include "gateway/blob/cluster_int.h"
 
+#include "lib/metrics.h"
+
 #include <stddef.h>
 
 enum {
@@ -68,9 +70,10 @@ on_answer(struct rpc_ask *a, int rc, struct str args, size_t len)
 		rc = ERR_CORRUPT;
 	if (rc == 0)
 		rc = unpack_seal(&args, a->dst, len, &e);
-	if (rc == 0)
+	if (rc == 0) {
+		metric_add(METRIC_storage_quick_reads_total, 1);
 		count_hit(w->n->n);
-	else if (rc == ERR_DISCONNECTED) {
+	} else if (rc == ERR_DISCONNECTED) {
 		/* All calls under way end so: once is enough. */
 		err_set(&e, rc, "connection lost, or no answer in time");
 		if (!node_is_bad(w->n->n))

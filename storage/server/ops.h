@@ -28,7 +28,8 @@
  *               peer it is replication's own READ: rep_serve().
  * READ_NOW      Args sop_read; answer body and seal, if the file is small, here,
  *               whole, and its bytes are in the page cache; else ERR_RETRY.
- *               Never waits for a disk or another node, so that answers of
+ *               Never waits for another node, nor for a disk but where the
+ *               file's place itself is not in memory, so that answers of
  *               many can go out together (fdfs_conn_reply_along()).
  * STAT          Args sop_read; answer sop_stat. Likewise.
  * DELETE        Args sop_delete: tombstones, durable on enough nodes; names

@@ -16,6 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from kit import ACCESS_KEY, FULL, SECRET, TOP, binary, free_port, wait_for
 from kit import Cluster, Process
+from lib.s3raw import Client
 
 ARGS = ("--index-archive-interval", "1s")
 SMALL = b"a small object"
@@ -372,6 +373,61 @@ def test_reads_beside_a_hanging_node(three, bucket):
     finally:
         three.storages[0].thaw()
     three.wait_active(60)
+
+
+def together(count, call):
+    threads = [threading.Thread(target=call, daemon=True) for _ in range(count)]
+    for t in threads:
+        t.start()
+    return threads
+
+
+def quick_reads(gateway):
+    with open(os.path.join(gateway.dir, "metrics.token")) as f:
+        token = f.read().strip()
+    client = Client(*gateway.address, ACCESS_KEY, SECRET)
+    headers = [("Authorization", "Bearer " + token)]
+    text = client.request("GET", "/-/metrics", headers=headers, auth="none").body
+    for line in text.decode().splitlines():
+        if line.startswith("creel_storage_quick_reads_total"):
+            return int(line.split()[1])
+    raise AssertionError(text)
+
+
+def test_small_reads_go_together(three, bucket):
+    s3, data = s3_of(three.gateways[0], 3), {}
+    for n in range(20):
+        data["k%d" % n] = body(n, 1 + 1400 * n)
+        s3.put_object(Bucket=bucket, Key="k%d" % n, Body=data["k%d" % n])
+    before = quick_reads(three.gateways[0])
+    wrong = []
+
+    def read():
+        client = Client(*three.gateways[0].address, ACCESS_KEY, SECRET)
+        for key, content in data.items():
+            r = client.get("/%s/%s" % (bucket, key))
+            if r.status != 200 or r.body != content:
+                wrong.append((key, r.status))
+
+    for t in together(10, read):
+        t.join(60)
+    assert not wrong
+    if reads_at_hand(three.dir):
+        assert quick_reads(three.gateways[0]) - before >= 100
+
+
+def reads_at_hand(folder):
+    """Whether the file system there tells if bytes are in memory."""
+    path = os.path.join(folder, "probe")
+    with open(path, "wb") as f:
+        f.write(b"x")
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return os.preadv(fd, [bytearray(1)], 0, os.RWF_NOWAIT) == 1
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def test_nodes_killed_in_a_request(three, bucket):
