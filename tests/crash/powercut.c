@@ -102,7 +102,8 @@ emit(enum op op, uint8_t flags, uint64_t ino, uint64_t a, uint64_t b,
 	void *stack[FRAMES + 2];
 	uint64_t frames[FRAMES];
 	struct record r = { .op = (uint8_t)op, .flags = flags, .ino = ino };
-	struct iovec out[80];
+	struct iovec
+	    out[1024]; /* IOV_MAX; a busy writer's batch has hundreds */
 	uint64_t left = data;
 	ssize_t done;
 	int i, n, k = 0;
