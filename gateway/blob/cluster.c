@@ -21,6 +21,7 @@ cluster_free(void *impl)
 	rpc_client_close(&c->rpc);
 	rpc_mux_close(&c->mux);
 	cond_fini(&c->wake);
+	cond_fini(&c->watch);
 	lock_fini(&c->lock);
 	mem_free(&c);
 }
@@ -161,10 +162,12 @@ blob_cluster_new(const struct blob_cluster_conf *conf, struct blob **ret,
 	    conf->n_trackers * sizeof(c->trackers[0]));
 	lock_init(&c->lock, LOCK_RANK_BLOB);
 	cond_init(&c->wake);
+	cond_init(&c->watch);
 	o.connect_ms = c->conf.connect_ms;
 	o.io_ms = c->conf.slow_ms;
 	mo.connect_ms = c->conf.connect_ms;
-	mo.call_ms = c->conf.read_ms;
+	/* Asked again, of two replicas (C8), where that is not enough. */
+	mo.call_ms = c->conf.read_ms / 2;
 	rc = rpc_client_open(&o, &c->rpc, e);
 	if (rc == 0)
 		rc = rpc_mux_open(&mo, &c->mux, e);

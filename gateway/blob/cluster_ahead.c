@@ -1,5 +1,5 @@
-/* gateway/blob/cluster_ahead.c - reading ahead: a few threads, started when
- * first needed, and a bounded amount of memory (C5). Who finds no room reads
+/* gateway/blob/cluster_ahead.c - reading ahead, and beside: a few threads, started
+ * when first needed, and a bounded amount of memory (C5). Who finds no room reads
  * without. */
 #include "gateway/blob/cluster_int.h"
 
@@ -12,9 +12,10 @@ struct piece {
 	struct ahead *a;
 	struct piece *next; /* waiting for a thread */
 	char id[BLOB_ID_MAX];
+	const struct node *beside; /* cluster_read_beside(); or NULL */
 	uint64_t off;
 	size_t len, got;
-	bool is_done, is_dropped; /* under the lock */
+	bool is_begun, is_done, is_dropped; /* under the lock */
 	int rc;
 	struct err err;
 	char bytes[];
@@ -56,6 +57,17 @@ piece_free(struct piece *p)
 	mem_free(&p);
 }
 
+static void
+run(struct piece *p)
+{
+	if (p->beside != NULL)
+		p->rc = cluster_read_beside(p->a->c, str_of(p->id), p->off,
+		    p->bytes, p->len, &p->got, p->beside, &p->err);
+	else
+		p->rc = cluster_read_once(p->a->c, str_of(p->id), p->off,
+		    p->bytes, p->len, &p->got, &p->err);
+}
+
 static void *
 worker(void *arg)
 {
@@ -75,10 +87,10 @@ worker(void *arg)
 		a->first = p->next;
 		if (a->first == NULL)
 			a->last = &a->first;
+		p->is_begun = true;
 		if (!p->is_dropped) {
 			lock_drop(&a->lock);
-			p->rc = cluster_read_once(a->c, str_of(p->id), p->off,
-			    p->bytes, p->len, &p->got, &p->err);
+			run(p);
 			lock_take(&a->lock);
 		}
 		p->is_done = true;
@@ -92,7 +104,8 @@ worker(void *arg)
 }
 
 struct piece *
-ahead_begin(struct ahead *a, struct str id, uint64_t off, size_t len)
+ahead_begin(struct ahead *a, struct str id, uint64_t off, size_t len,
+    const struct node *beside)
 {
 	struct piece *p = mem_alloc(sizeof(*p) + len);
 	bool ok;
@@ -101,6 +114,7 @@ ahead_begin(struct ahead *a, struct str id, uint64_t off, size_t len)
 		return NULL;
 	memset(p, 0, sizeof(*p));
 	p->a = a;
+	p->beside = beside;
 	p->off = off;
 	p->len = len;
 	memcpy(p->id, id.p, id.len);
@@ -120,6 +134,28 @@ ahead_begin(struct ahead *a, struct str id, uint64_t off, size_t len)
 	if (!ok)
 		mem_free(&p);
 	return p;
+}
+
+bool
+ahead_has(struct piece *p)
+{
+	bool yes;
+
+	lock_take(&p->a->lock);
+	yes = p->is_done && p->rc == 0;
+	lock_drop(&p->a->lock);
+	return yes;
+}
+
+bool
+ahead_is_begun(struct piece *p)
+{
+	bool yes;
+
+	lock_take(&p->a->lock);
+	yes = p->is_begun;
+	lock_drop(&p->a->lock);
+	return yes;
 }
 
 int

@@ -17,7 +17,9 @@
 #define BUSY_MS 500
 #define FULL_MS 10000
 #define FENCE_MS 1000
+#define LIVES_MS 800
 #define HURRY_MS 1000
+#define OUTRUN_MAX 3
 #define LONG_MS 1500 /* calls that may take so long are watched (C7) */
 
 _Static_assert(BLOB_ID_MAX == SOP_ID_MAX, "IDs fit");
@@ -109,6 +111,24 @@ shorten(struct cluster *c, int ms)
 	return left <= 0 ? 0 : left < ms ? (int)left : ms;
 }
 
+/* C8: given up, because another replica was first. */
+static bool
+is_outrun(const struct rpc_request *q)
+{
+	return q->watch != NULL && q->watch->is_over != NULL &&
+	       q->watch->is_over(q->watch->arg);
+}
+
+/* From the third time in a row on, each time. */
+static void
+count_outrun(struct view_node *n)
+{
+	if (atomic_fetch_add(&n->n->outrun, 1) + 1 < OUTRUN_MAX)
+		return;
+	atomic_store(&n->n->outrun, OUTRUN_MAX - 1);
+	atomic_store(&n->n->slow_until_ns, clock_mono_ns() + BAD_MS * MS);
+}
+
 int
 cluster_call(struct cluster *c, struct view_node *n,
     const struct rpc_request *q, int timeout_ms, struct rpc_reply *r,
@@ -133,7 +153,10 @@ cluster_call(struct cluster *c, struct view_node *n,
 	switch (rc) {
 	case ERR_DISCONNECTED:
 	case ERR_CONFIG: /* of another cluster */
-		cluster_mark_bad(c, n, e);
+		if (is_outrun(q))
+			count_outrun(n);
+		else
+			cluster_mark_bad(c, n, e);
 		break;
 	case ERR_ACCESS_DENIED:
 		if (q->op != RPC_FENCE)
@@ -154,9 +177,10 @@ cluster_call(struct cluster *c, struct view_node *n,
 	return rc;
 }
 
-int
-cluster_fence(struct cluster *c, struct view_node *n,
-    const struct id128 *index_id, uint64_t epoch, uint64_t *ret, struct err *e)
+static int
+fence_within(struct cluster *c, struct view_node *n,
+    const struct id128 *index_id, uint64_t epoch, int timeout_ms, uint64_t *ret,
+    struct err *e)
 {
 	struct sop_fence f = { *index_id, epoch };
 	struct rpc_request q = { .op = RPC_FENCE };
@@ -169,7 +193,7 @@ cluster_fence(struct cluster *c, struct view_node *n,
 		return err_set(e, rc, NULL);
 	rpc_reply_init(&r);
 	q.args = buf_str(&args);
-	rc = cluster_call(c, n, &q, FENCE_MS, &r, e);
+	rc = cluster_call(c, n, &q, timeout_ms, &r, e);
 	if (rc == 0 || rc == ERR_ACCESS_DENIED) {
 		if (sop_fence_unpack(buf_str(&r.args), &f, &e2) == 0)
 			*ret = f.index_epoch;
@@ -181,6 +205,23 @@ cluster_fence(struct cluster *c, struct view_node *n,
 	rpc_reply_fini(&r);
 	buf_fini(&args);
 	return rc;
+}
+
+int
+cluster_fence(struct cluster *c, struct view_node *n,
+    const struct id128 *index_id, uint64_t epoch, uint64_t *ret, struct err *e)
+{
+	return fence_within(c, n, index_id, epoch, FENCE_MS, ret, e);
+}
+
+bool
+cluster_lives(struct cluster *c, struct view_node *n)
+{
+	uint64_t newest;
+	struct err e = ERR_INIT;
+
+	return fence_within(c, n, &c->index_id, 0, LIVES_MS, &newest, &e) !=
+	       ERR_DISCONNECTED;
 }
 
 void

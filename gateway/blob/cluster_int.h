@@ -22,10 +22,10 @@ struct node { /* remembered as long as the backend lives */
 	_Atomic int64_t bad_until_ns, unwilling_until_ns;
 	_Atomic uint32_t failures; /* in a row */
 	_Atomic uint64_t fenced;   /* epoch that it was told of (C3) */
-	/* C7: calls that may take long, under way; times in a row that it did
-	 * not answer beside them (the refresher's). */
-	_Atomic uint32_t n_long, silent;
-	/* READ_NOW: misses in a row, and reads for which it is not tried. */
+	_Atomic uint32_t n_long;   /* C7: calls that may take long, under way */
+	/* C8: reads in a row that another answered; until then, read last. */
+	_Atomic uint32_t outrun;
+	_Atomic int64_t slow_until_ns;
 	_Atomic uint32_t now_misses, now_passed;
 	int64_t listed_ns; /* by a tracker; the refresher's */
 };
@@ -61,7 +61,7 @@ struct cluster {
 	struct rpc_client *rpc;
 	struct rpc_mux *mux;
 	struct lock lock; /* BLOB: what follows, no I/O */
-	struct cond wake;
+	struct cond wake, watch;
 	bool stop, is_kicked;
 	bool wants_whole; /* blob_cluster_want_whole() */
 	struct view *view;
@@ -73,8 +73,8 @@ struct cluster {
 	_Atomic uint32_t turn;  /* spreads calls over nodes */
 	struct ahead *ahead;
 	_Atomic int64_t tracker_bad_ns[FDFS_MAX_TRACKERS];
-	pthread_t thread;
-	bool has_thread;
+	pthread_t thread, watcher;
+	bool has_thread, has_watcher;
 
 	/* the refresher's */
 	size_t tracker; /* that answered last */
@@ -121,6 +121,8 @@ int cluster_call(struct cluster *c, struct view_node *n,
  * ERR_ACCESS_DENIED. */
 int cluster_fence(struct cluster *c, struct view_node *n,
     const struct id128 *index_id, uint64_t epoch, uint64_t *ret, struct err *e);
+/* It answers something that takes no time (C7). */
+bool cluster_lives(struct cluster *c, struct view_node *n);
 void cluster_lose(struct cluster *c, uint64_t newest);
 /* 0: the index is taken (C3). */
 int cluster_check_owner(struct cluster *c, const struct id128 *index_id,
@@ -163,6 +165,9 @@ int cluster_read(void *file, uint64_t off, void *p, size_t len, size_t *ret_len,
     struct err *e);
 int cluster_note(void *file, struct buf *ret, struct err *e);
 void cluster_file_close(void *file);
+/* From any but @n, each once; not more than a call of ahead_begin() takes. */
+int cluster_read_beside(struct cluster *c, struct str id, uint64_t off, void *p,
+    size_t len, size_t *ret_len, const struct node *n, struct err *e);
 int cluster_read_once(void *impl, struct str id, uint64_t off, void *p,
     size_t len, size_t *ret_len, struct err *e);
 
@@ -171,9 +176,13 @@ int cluster_read_once(void *impl, struct str id, uint64_t off, void *p,
 struct piece;
 int ahead_new(struct cluster *c, struct ahead **ret, struct err *e);
 void ahead_free(struct ahead **ap);
-/* Begins to read; NULL when there is no room for it. @id is copied. */
+/* Begins to read; NULL when there is no room for it. @id is copied. @beside:
+ * cluster_read_beside() that node; NULL: cluster_read_once(). */
 struct piece *ahead_begin(struct ahead *a, struct str id, uint64_t off,
-    size_t len);
+    size_t len, const struct node *beside);
+bool ahead_has(struct piece *p); /* all is well, and here */
+/* A thread is on it: it ends. Who waits on one of these threads looks first. */
+bool ahead_is_begun(struct piece *p);
 /* Waits for it. The bytes stay until it is dropped. */
 int ahead_wait(struct piece *p, struct str *ret, struct err *e);
 void ahead_drop(struct piece **pp);

@@ -1,5 +1,6 @@
 /* gateway/blob/cluster_map.c - who is there: the map, the thread that keeps it
- * fresh, and the order in which nodes are tried. */
+ * fresh, the one that looks after nodes that are waited for, and the order in
+ * which nodes are tried. */
 #include "gateway/blob/cluster_int.h"
 
 #include "lib/clock.h"
@@ -11,6 +12,7 @@
 #define TRACKER_BAD_MS 3000
 #define ASK_MS 1000
 #define KICK_MS 100 /* between two refreshes, however many failures */
+#define WATCH_MS 1000
 #define REMEMBER_S 600
 #define GRACE_S 10
 
@@ -248,6 +250,14 @@ is_gone(const struct view_node *n)
 	return n->c->state == FDFS_STATE_DELETED || n->addr.ip[0] == '\0';
 }
 
+static bool
+is_first_choice(const struct view_node *n, bool to_write)
+{
+	return node_is_good(n, to_write) &&
+	       (to_write || atomic_load_explicit(&n->n->slow_until_ns,
+				memory_order_relaxed) <= clock_mono_ns());
+}
+
 /* Nodes of @g that are good, or those that are not, from a turn on. */
 static size_t
 add_nodes(const struct view *v, const struct view_group *g, bool good,
@@ -256,7 +266,7 @@ add_nodes(const struct view *v, const struct view_group *g, bool good,
 	for (size_t i = 0; i < g->n && n < CLUSTER_TRIES; i++) {
 		struct view_node *p = &v->nodes[g->first + (turn + i) % g->n];
 
-		if (!is_gone(p) && node_is_good(p, to_write) == good)
+		if (!is_gone(p) && is_first_choice(p, to_write) == good)
 			ret[n++] = p;
 	}
 	return n;
@@ -530,37 +540,21 @@ announce_to(struct cluster *c, size_t i)
 
 /* C7 */
 static void
-watch(struct cluster *c, struct view_node *n)
-{
-	uint64_t newest = 0;
-	struct err e = ERR_INIT;
-
-	if (cluster_fence(c, n, &c->index_id, 0, &newest, &e) !=
-	    ERR_DISCONNECTED) {
-		atomic_store(&n->n->silent, 0);
-		return;
-	}
-	if (atomic_fetch_add(&n->n->silent, 1) == 0)
-		return;
-	cluster_event(c, 1,
-	    "node %u of %s shows no sign of life: what waits "
-	    "for it is given up",
-	    n->c->server_id, n->c->group);
-	rpc_client_cut(c->rpc, &n->addr);
-}
-
-static void
-watch_all(struct cluster *c)
+watch(struct cluster *c)
 {
 	struct view *v = view_get(c);
 
 	for (size_t i = 0; i < v->n_nodes; i++) {
-		struct node *n = v->nodes[i].n;
+		struct view_node *n = &v->nodes[i];
 
-		if (atomic_load(&n->n_long) > 0)
-			watch(c, &v->nodes[i]);
-		else
-			atomic_store(&n->silent, 0);
+		if (atomic_load(&n->n->n_long) == 0 || cluster_lives(c, n) ||
+		    cluster_lives(c, n))
+			continue;
+		cluster_event(c, 1,
+		    "node %u of %s shows no sign of life: what waits for it "
+		    "is given up",
+		    n->c->server_id, n->c->group);
+		rpc_client_cut(c->rpc, &n->addr);
 	}
 	view_put(v);
 }
@@ -616,7 +610,6 @@ refresher_main(void *arg)
 		report(c, rc, &e);
 		if (clock_mono_ns() >= next) {
 			next = clock_mono_ns() + c->conf.refresh_ms * MS;
-			watch_all(c);
 			fence_again(c);
 			for (size_t i = 0; i < c->conf.n_trackers; i++)
 				announce_to(c, i);
@@ -636,6 +629,23 @@ refresher_main(void *arg)
 	return NULL;
 }
 
+static void *
+watcher_main(void *arg)
+{
+	struct cluster *c = arg;
+
+	lock_take(&c->lock);
+	while (!c->stop) {
+		lock_drop(&c->lock);
+		watch(c);
+		lock_take(&c->lock);
+		if (!c->stop)
+			cond_wait_ms(&c->watch, &c->lock, WATCH_MS);
+	}
+	lock_drop(&c->lock);
+	return NULL;
+}
+
 int
 cluster_map_start(struct cluster *c, struct err *e)
 {
@@ -645,6 +655,11 @@ cluster_map_start(struct cluster *c, struct err *e)
 	if (rc == 0)
 		rc = thread_start(&c->thread, "blob-map", refresher_main, c, e);
 	c->has_thread = rc == 0;
+	if (rc == 0) {
+		rc =
+		    thread_start(&c->watcher, "blob-watch", watcher_main, c, e);
+		c->has_watcher = rc == 0;
+	}
 	return rc;
 }
 
@@ -653,13 +668,15 @@ cluster_map_stop(struct cluster *c)
 {
 	struct node *n;
 
-	if (c->has_thread) {
-		lock_take(&c->lock);
-		c->stop = true;
-		cond_broadcast(&c->wake);
-		lock_drop(&c->lock);
+	lock_take(&c->lock);
+	c->stop = true;
+	cond_broadcast(&c->wake);
+	cond_broadcast(&c->watch);
+	lock_drop(&c->lock);
+	if (c->has_thread)
 		thread_join(c->thread);
-	}
+	if (c->has_watcher)
+		thread_join(c->watcher);
 	view_put(c->view);
 	while ((n = c->nodes) != NULL) {
 		c->nodes = n->next;

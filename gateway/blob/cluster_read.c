@@ -14,6 +14,9 @@
 
 #define PIECE RPC_DATA
 #define AHEAD 2
+#define HEDGE_NS                                                               \
+	90000000 /* so that 100 ms, which is when it is asked, are over */
+#define OPEN_MS 500
 #define PAUSE_MS 100 /* before all replicas are asked again */
 
 struct cluster_file {
@@ -27,41 +30,110 @@ struct cluster_file {
 	size_t n;
 };
 
+/* One read, and where its bytes go. */
+struct job {
+	struct cluster *c;
+	struct str id, group;
+	uint64_t off;
+	void *p;
+	size_t len, got;
+	struct str args; /* packed */
+};
+
 static int
-read_at(struct cluster *c, struct view_node *n, struct str args, int timeout_ms,
-    void *p, size_t len, size_t *ret_len, struct err *e)
+read_at(struct job *j, struct view_node *n, int timeout_ms,
+    const struct rpc_watch *watch, struct err *e)
 {
-	struct rpc_request q = { .op = RPC_READ, .args = args };
+	struct rpc_request q = { .op = RPC_READ,
+		.args = j->args,
+		.watch = watch };
 	struct rpc_reply r;
 	struct str sealed;
 	int rc;
 
 	rpc_reply_init(&r);
-	r.dst = p;
-	r.cap = len;
-	rc = cluster_call(c, n, &q, timeout_ms, &r, e);
+	r.dst = j->p;
+	r.cap = j->len;
+	rc = cluster_call(j->c, n, &q, timeout_ms, &r, e);
 	sealed = buf_str(&r.args);
 	if (rc == 0)
-		rc = unpack_seal(&sealed, p, r.len, e);
+		rc = unpack_seal(&sealed, j->p, r.len, e);
 	if (rc == 0)
-		*ret_len = r.len;
+		j->got = r.len;
+	if (rc == 0 && atomic_load(&n->n->outrun) != 0)
+		atomic_store(&n->n->outrun, 0);
 	rpc_reply_fini(&r);
 	return rc;
 }
 
-/* Each replica once. *ret_missing: how many say that there is no such file. */
+struct hedge { /* C8 */
+	const struct job *j;
+	const struct node *first;
+	int64_t at_ns; /* not before */
+	struct piece *piece;
+	bool is_tried;
+};
+
+/* Asked every 100 ms while the first replica has not answered, and what its
+ * failure says of it. */
+
+static bool
+is_outrun(void *arg)
+{
+	struct hedge *h = arg;
+
+	if (!h->is_tried && clock_mono_ns() < h->at_ns)
+		return false;
+	if (!h->is_tried)
+		h->piece = ahead_begin(h->j->c->ahead, h->j->id, h->j->off,
+		    h->j->len, h->first);
+	h->is_tried = true;
+	return h->piece != NULL && ahead_has(h->piece);
+}
+
 static int
-read_round(struct cluster *c, struct str group, struct str args, int timeout_ms,
-    void *p, size_t len, size_t *ret_len, bool *ret_all_missing, struct err *e)
+read_hedged(struct job *j, struct view_node *n, int timeout_ms, struct err *e)
+{
+	struct hedge h = { .j = j,
+		.first = n->n,
+		.at_ns = clock_mono_ns() + HEDGE_NS };
+	struct rpc_watch w = { .is_over = is_outrun,
+		.arg = &h,
+		.open_ms = OPEN_MS };
+	int rc = read_at(j, n, timeout_ms, &w, e);
+	struct str got;
+
+	/* This thread may be the one that a piece which is not begun waits for:
+	 * that one is not waited for. */
+	if (rc < 0 && h.piece != NULL && ahead_is_begun(h.piece) &&
+	    ahead_wait(h.piece, &got, NULL) == 0) {
+		if (got.len > 0)
+			memcpy(j->p, got.p, got.len);
+		j->got = got.len;
+		rc = 0;
+	}
+	ahead_drop(&h.piece);
+	return rc;
+}
+
+/* Each replica once, but @beside. *ret_missing: how many say that there is no such
+ * file. */
+static int
+read_round(struct job *j, int timeout_ms, const struct node *beside,
+    bool *ret_all_missing, struct err *e)
 {
 	struct view_node *order[CLUSTER_TRIES];
-	struct view *v = view_get(c);
-	size_t i, missing = 0, n = order_read(c, v, group, order);
+	struct view *v = view_get(j->c);
+	size_t i, missing = 0, n = order_read(j->c, v, j->group, order);
 	int rc = err_set(e, ERR_BUSY, "no node of group " STR_FMT " is known",
-	    STR_ARG(group));
+	    STR_ARG(j->group));
 
 	for (i = 0; i < n; i++) {
-		rc = read_at(c, order[i], args, timeout_ms, p, len, ret_len, e);
+		if (order[i]->n == beside)
+			continue;
+		rc = i == 0 && n > 1 && beside == NULL
+		         ? read_hedged(j, order[i], timeout_ms, e)
+		         : read_at(j, order[i], timeout_ms, NULL, e);
 		if (rc == 0 || rc == ERR_NO_MEMORY || rc == ERR_INVALID)
 			break;
 		missing += rc == ERR_NOT_FOUND;
@@ -71,35 +143,66 @@ read_round(struct cluster *c, struct str group, struct str args, int timeout_ms,
 	return rc;
 }
 
+static int
+job_begin(struct job *j, struct cluster *c, struct str id, uint64_t off,
+    void *p, size_t len, struct buf *args, struct err *e)
+{
+	struct sop_read read = { .id = id, .off = off, .len = (uint32_t)len };
+	int rc;
+
+	*j = (struct job){ .c = c, .id = id, .off = off, .p = p, .len = len };
+	rc = cluster_group_of(id, &j->group, e);
+	if (rc < 0)
+		return rc;
+	rc = sop_read_pack(&read, args);
+	j->args = buf_str(args);
+	return rc < 0 ? err_set(e, rc, NULL) : 0;
+}
+
+int
+cluster_read_beside(struct cluster *c, struct str id, uint64_t off, void *p,
+    size_t len, size_t *ret_len, const struct node *n, struct err *e)
+{
+	struct buf args = BUF_CAP(RPC_ARGS_MAX);
+	bool missing;
+	struct job j;
+	int rc = job_begin(&j, c, id, off, p, len, &args, e);
+
+	if (rc == 0)
+		rc = read_round(&j, c->conf.read_ms, n, &missing, e);
+	buf_fini(&args);
+	if (rc == 0)
+		*ret_len = j.got;
+	return rc;
+}
+
 /* READ with fail-over (C2). */
 static int
 read_any(struct cluster *c, struct str id, uint64_t off, void *p, size_t len,
     size_t *ret_len, struct err *e)
 {
-	struct sop_read read = { .id = id, .off = off, .len = (uint32_t)len };
 	struct buf args = BUF_CAP(RPC_ARGS_MAX);
 	char msg[sizeof(((struct err *)0)->msg)];
 	struct err e2 = ERR_INIT;
 	bool missing = false;
-	struct str group;
-	int rc = cluster_group_of(id, &group, e);
+	struct job j;
+	int rc = job_begin(&j, c, id, off, p, len, &args, e);
 
-	if (rc < 0)
+	if (rc < 0) {
+		buf_fini(&args);
 		return rc;
-	rc = sop_read_pack(&read, &args);
-	if (rc < 0)
-		return err_set(e, rc, NULL);
-	rc = read_round(c, group, buf_str(&args), c->conf.read_ms, p, len,
-	    ret_len, &missing, &e2);
+	}
+	rc = read_round(&j, c->conf.read_ms, NULL, &missing, &e2);
 	if (rc < 0 && !missing && rc != ERR_NO_MEMORY && rc != ERR_INVALID) {
 		/* Now with patience: slow is not gone. */
 		clock_sleep_ms(PAUSE_MS);
-		rc = read_round(c, group, buf_str(&args), c->conf.slow_ms, p,
-		    len, ret_len, &missing, &e2);
+		rc = read_round(&j, c->conf.slow_ms, NULL, &missing, &e2);
 	}
 	buf_fini(&args);
-	if (rc == 0)
+	if (rc == 0) {
+		*ret_len = j.got;
 		return 0;
+	}
 	memcpy(msg, e2.msg, sizeof(msg));
 	if (rc != ERR_CORRUPT && rc != ERR_NO_MEMORY && !missing)
 		rc = ERR_BUSY;
@@ -184,8 +287,8 @@ begin_ahead(struct cluster_file *f)
 		size_t len = f->size - f->begun < PIECE
 		                 ? (size_t)(f->size - f->begun)
 		                 : PIECE;
-		struct piece *p =
-		    ahead_begin(f->c->ahead, str_of(f->id), f->begun, len);
+		struct piece *p = ahead_begin(f->c->ahead, str_of(f->id),
+		    f->begun, len, NULL);
 
 		if (p == NULL)
 			break;

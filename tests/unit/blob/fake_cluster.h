@@ -32,12 +32,13 @@
 
 enum fake_mood {
 	FAKE_FINE,
-	FAKE_HANGS,   /* no answer until the mood changes */
-	FAKE_MUTE,    /* does it, then does not answer either */
-	FAKE_REFUSES, /* with `code` */
-	FAKE_ROTTEN,  /* reads are ERR_CORRUPT */
-	FAKE_GARBLED, /* a bit of what is read flips on its way */
-	FAKE_SLOW,    /* each write takes a second */
+	FAKE_HANGS,      /* no answer until the mood changes */
+	FAKE_HANGS_READ, /* READ alone does */
+	FAKE_MUTE,       /* does it, then does not answer either */
+	FAKE_REFUSES,    /* with `code` */
+	FAKE_ROTTEN,     /* reads are ERR_CORRUPT */
+	FAKE_GARBLED,    /* a bit of what is read flips on its way */
+	FAKE_SLOW,       /* each write takes a second */
 };
 
 struct fake_file {
@@ -397,7 +398,9 @@ fake_serve(void *arg, const struct rpc_from *from, const struct rpc_request *q,
 
 	(void)from;
 	n->calls++;
-	while (n->mood == FAKE_HANGS && !n->f->stop)
+	while ((n->mood == FAKE_HANGS ||
+		   (n->mood == FAKE_HANGS_READ && q->op == RPC_READ)) &&
+	       !n->f->stop)
 		clock_sleep_ms(5);
 	if (n->mood == FAKE_REFUSES && q->op != RPC_FENCE)
 		return err_set(e, n->code, "refused");
@@ -569,7 +572,7 @@ fake_close(struct fake *f)
 	lock_fini(&f->lock);
 }
 
-static int fake_slow_ms = 1500;
+static int fake_slow_ms = 1500, fake_read_ms = 300;
 
 /* A gateway's blobs on it; times are short. */
 static struct blob *
@@ -582,7 +585,7 @@ fake_gateway(struct fake *f, void (*event)(void *arg, int level, const char *t),
 		.event = event,
 		.arg = arg,
 		.connect_ms = 300,
-		.read_ms = 300,
+		.read_ms = fake_read_ms,
 		.slow_ms = fake_slow_ms,
 		.store_ms = 500,
 		.refresh_ms = 100 };
