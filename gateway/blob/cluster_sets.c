@@ -210,7 +210,7 @@ each_page(struct cluster *c, struct view_node *n, struct each *x,
 			x->stop = x->fn(x->arg, &info);
 		}
 	}
-	if (rc == 0 && x->stop == 0)
+	if (rc == 0 && x->stop == 0 && u.rest.len > 0)
 		rc = sop_word_unpack(&u, &word, e);
 	if (rc == 0) {
 		x->word.is_whole = x->word.is_whole && word.is_whole;

@@ -33,6 +33,7 @@ parse_batch(struct rep_peer *p, struct batch *b, uint64_t *seen, struct err *e)
 {
 	struct unpack u = unpack_of(buf_str(&b->reply.args));
 	uint32_t n_paths, n;
+	uint64_t age;
 	size_t i;
 
 	b->flags = unpack_u8(&u);
@@ -54,7 +55,11 @@ parse_batch(struct rep_peer *p, struct batch *b, uint64_t *seen, struct err *e)
 	lock_take(&p->r->lock);
 	p->n_paths = n_paths;
 	lock_drop(&p->r->lock);
-	away_hear(p->r, &p->node, unpack_u64(&u));
+	if (!u.is_bad && u.rest.len > 0) { /* older versions tell none */
+		age = unpack_u64(&u);
+		if (!u.is_bad)
+			away_hear(p->r, &p->node, age);
+	}
 	return unpack_end(&u, e);
 }
 

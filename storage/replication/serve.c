@@ -161,6 +161,7 @@ rep_serve_log_read(struct rep *r, const struct rpc_from *from,
 	struct buf out = BUF_CAP(RPC_ARGS_MAX);
 	struct log_arg l = { .out = &out };
 	uint64_t age;
+	bool has_age;
 	uint32_t wait;
 	int rc;
 
@@ -169,11 +170,13 @@ rep_serve_log_read(struct rep *r, const struct rpc_from *from,
 	wait = unpack_u32(&u);
 	lq.wait_ms = wait > 5000 ? 5000 : (int)wait;
 	lq.seen = unpack_u64(&u);
-	age = unpack_u64(&u);
+	has_age = u.rest.len > 0; /* older versions tell none */
+	age = has_age ? unpack_u64(&u) : 0;
 	if (unpack_end(&u, e) < 0)
 		return ERR_INVALID;
 	/* Told by one who may learn nothing here: both hear of each other. */
-	away_hear(r, &from->id, age);
+	if (has_age)
+		away_hear(r, &from->id, age);
 	rc = away_check(r, true, e);
 	if (rc < 0)
 		return rc;
