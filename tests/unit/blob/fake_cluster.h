@@ -499,7 +499,7 @@ fake_node_start(struct fake_node *n)
 }
 
 /* Its connections are cut and nobody listens any more. */
-static void
+static inline void
 fake_node_stop(struct fake_node *n)
 {
 	fdfs_server_close(&n->server, 0);
