@@ -24,6 +24,7 @@ enum blob_class {
 struct blob_owner {
 	uint8_t class;
 	struct id128 index_id, write_id;
+	bool is_new;     /* nothing was put under @write_id before */
 	struct str note; /* <= BLOB_NOTE_MAX: salvage hints */
 };
 

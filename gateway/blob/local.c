@@ -21,6 +21,7 @@ to_owner(const struct blob_owner *o)
 	return (struct engine_owner){ .class = o->class,
 		.index_id = o->index_id,
 		.write_id = o->write_id,
+		.is_new = o->is_new,
 		.note = o->note };
 }
 

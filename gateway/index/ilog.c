@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #define RETRY_MS 500 /* after no segment could be made */
+#define PAGE 4096
 
 static void note_low(struct ilog *l);
 
@@ -296,9 +297,8 @@ int
 ilog_append(struct ilog *l, uint64_t first_seq, uint32_t n_tx,
     struct buf *frame, struct err *e)
 {
-	static const char pad[8];
 	struct segment *s;
-	size_t size;
+	size_t size, whole;
 	int rc;
 
 	OBJ_CHECK(l, ILOG_MAGIC);
@@ -307,7 +307,7 @@ ilog_append(struct ilog *l, uint64_t first_seq, uint32_t n_tx,
 	if (l->is_failed)
 		return err_set(e, ERR_FAILED, "the index log has failed");
 	size = (frame->len + 7) & ~(size_t)7;
-	rc = buf_reserve(frame, 8);
+	rc = buf_reserve(frame, 8 + PAGE);
 	if (rc < 0)
 		return err_set(e, rc, NULL);
 	s = l->active;
@@ -318,8 +318,13 @@ ilog_append(struct ilog *l, uint64_t first_seq, uint32_t n_tx,
 		s = l->active;
 	}
 	ilog_frame_seal(frame, s->salt, s->end, first_seq, n_tx);
-	memcpy(frame->p + frame->len, pad, size - frame->len);
-	rc = fs_pwrite_all(s->fd, (struct str){ frame->p, size }, s->end, e);
+	/* Zero up to the page's end: half of one that is not in memory any more
+	 * would have to be read from disk before it is written. */
+	whole = size + (-(s->end + size) & (PAGE - 1));
+	if (whole > s->size - s->end)
+		whole = size;
+	memset(frame->p + frame->len, 0, whole - frame->len);
+	rc = fs_pwrite_all(s->fd, (struct str){ frame->p, whole }, s->end, e);
 	if (rc == ERR_NO_SPACE)
 		return rc;
 	if (rc == 0)

@@ -152,9 +152,11 @@ put_only_extent(struct put *p, char *note, size_t size, struct blob_owner *ret,
 {
 	int rc = add_extent(p, e);
 
-	if (rc == 0)
-		*ret = owner_of(p, note, size);
-	return rc;
+	if (rc < 0)
+		return rc;
+	*ret = owner_of(p, note, size);
+	ret->is_new = true;
+	return 0;
 }
 
 static int

@@ -78,6 +78,7 @@ struct engine_owner {
 	uint8_t class;         /* enum engine_class */
 	struct id128 index_id; /* UUID of the index that names it */
 	struct id128 write_id; /* E5 */
+	bool is_new;           /* no put under it came before: none is sought */
 	struct str note;       /* opaque, <= 2048 bytes: hints for salvage */
 };
 

@@ -161,9 +161,10 @@ find_write(struct engine *g, const struct id128 *wid,
 	return rc;
 }
 
-/* Takes a new name. 1: @ret is the file that this write ID has made before. */
+/* Takes a new name. 1: @ret is the file that this write ID has made before, if
+ * there may be one. */
 static int
-take_name(struct draw *d, const struct id128 *wid, uint64_t size,
+take_name(struct draw *d, const struct id128 *wid, bool is_new, uint64_t size,
     uint32_t crc32, const char *ext, struct engine_file_info *ret,
     struct err *e)
 {
@@ -181,8 +182,8 @@ take_name(struct draw *d, const struct id128 *wid, uint64_t size,
 			return rc;
 		if (!pend_enter(d->g, &d->pend, false))
 			continue;
-		rc = d->pend.has_wid ? find_write(d->g, wid, ret, e)
-		                     : ERR_NOT_FOUND;
+		rc = d->pend.has_wid && !is_new ? find_write(d->g, wid, ret, e)
+		                                : ERR_NOT_FOUND;
 		if (rc != ERR_NOT_FOUND) {
 			pend_leave(d->g, &d->pend);
 			return rc == 0 ? 1 : rc;
@@ -270,8 +271,8 @@ small_begin(struct small *s, struct engine *g, const struct engine_owner *owner,
 	s->d = (struct draw){ .g = g };
 	rc = choose_path(g, body.len, &s->d.p, e);
 	if (rc == 0)
-		rc = take_name(&s->d, &owner->write_id, body.len, n->crc32, ext,
-		    ret, e);
+		rc = take_name(&s->d, &owner->write_id, owner->is_new, body.len,
+		    n->crc32, ext, ret, e);
 	if (rc != 0)
 		return rc;
 	n->id = str_mem(s->d.id, s->d.id_len);
@@ -542,7 +543,8 @@ commit_large(struct engine_upload *u, const char *ext,
 
 	if (rc == 0) {
 		n.crc32 = large_crc32(u->large);
-		rc = take_name(&d, &u->write_id, n.size, n.crc32, ext, ret, e);
+		rc = take_name(&d, &u->write_id, false, n.size, n.crc32, ext,
+		    ret, e);
 	}
 	if (rc != 0) {
 		large_end(&u->large, false);

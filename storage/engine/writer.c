@@ -27,7 +27,8 @@
 #include <unistd.h>
 
 enum {
-	ROOM_WAIT_MS = 10000
+	ROOM_WAIT_MS = 10000,
+	PAGE = 4096
 };
 
 /* --- callers --- */
@@ -282,17 +283,29 @@ place(struct path *p, struct wreq *r, uint64_t off)
 	needle_place(r->hdr, p->cur->no, off, p->cur->durable, p->cur->salt);
 }
 
+/* Zero up to the page's end: what lies there was zeroed past the page cache, and
+ * half a page would have to be read from disk before it is written. */
+static size_t
+rest_of_page(const struct vol *v, uint64_t end)
+{
+	uint64_t rest = -end & (PAGE - 1);
+
+	return end + rest <= v->alloc ? (size_t)rest : 0;
+}
+
 static int
 write_group(struct path *p, struct wreq *group, uint64_t *ret_end,
     struct err *e)
 {
-	static const uint8_t zero[FMT_ALIGN];
+	static const uint8_t zero[PAGE];
 	uint64_t off = p->cur->end, start = off;
+	size_t rest;
 	int n = 0;
 
 	for (struct wreq *r = group; r != NULL; r = r->next)
 		off += weight(r);
-	zero_guard(p, off);
+	rest = rest_of_page(p->cur, off);
+	zero_guard(p, off + rest);
 	off = start;
 
 	for (struct wreq *r = group; r != NULL; r = r->next) {
@@ -309,7 +322,10 @@ write_group(struct path *p, struct wreq *group, uint64_t *ret_end,
 			p->iov[n++] =
 			    (struct iovec){ (void *)(uintptr_t)zero, pad };
 		off += len + pad;
-		if (n > WRITER_IOVS - 3 || r->next == NULL) {
+		if (r->next == NULL && rest > 0)
+			p->iov[n++] =
+			    (struct iovec){ (void *)(uintptr_t)zero, rest };
+		if (n > WRITER_IOVS - 4 || r->next == NULL) {
 			int rc =
 			    fs_pwritev_all(p->cur->fd, p->iov, n, start, e);
 

@@ -56,7 +56,10 @@ store(struct storage *s, const struct rpc_request *q, struct rpc_answer *a,
 		return rc;
 	if (m.ext.len > 0)
 		memcpy(ext, m.ext.p, m.ext.len);
-	o = (struct engine_owner){ m.class, m.index_id, m.write_id, m.note };
+	o = (struct engine_owner){ .class = m.class,
+		.index_id = m.index_id,
+		.write_id = m.write_id,
+		.note = m.note };
 	rc = rep_put(s->rep, &o, -1, q->body, ext, 0, &info, e);
 	return rc == 0 ? storage_answer_file(&info, a, e) : rc;
 }

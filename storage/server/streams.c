@@ -193,7 +193,10 @@ stream_begin(struct storage *s, const struct rpc_from *from,
 		mem_free(&m);
 		return err_set(e, ERR_BUSY, "too many uploads under way");
 	}
-	o = (struct engine_owner){ b.class, b.index_id, b.write_id, b.note };
+	o = (struct engine_owner){ .class = b.class,
+		.index_id = b.index_id,
+		.write_id = b.write_id,
+		.note = b.note };
 	rc = rep_upload_begin(s->rep, &o, -1, b.size_hint, &m->up, e);
 	if (rc < 0) {
 		unreserve(s);
