@@ -147,6 +147,36 @@ start_tls(struct http_conf *c, char *cert, size_t size, char *key)
 }
 
 static void
+defer_handle(void *arg, struct http_req *r)
+{
+	bool is_deferred = http_defer(r);
+
+	(void)arg;
+	http_reply(r, 200, is_deferred ? STR_LIT("yes") : STR_LIT("no"));
+}
+
+/* An answer over TLS is made by the thread that has its session. */
+static void
+test_is_not_deferred(void **state)
+{
+	struct http_conf c = test_conf();
+	struct http_server *s;
+	char cert[128], key[128], buf[4096];
+	struct peer p;
+
+	(void)state;
+	make_cert("one", "one.test", NULL);
+	c.handle = defer_handle;
+	s = start_tls(&c, cert, sizeof(cert), key);
+	assert_true(peer_open(&p, s, NULL, 0));
+	peer_get(&p, "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+	    buf, sizeof(buf));
+	assert_non_null(strstr(buf, "\r\n\r\nno"));
+	peer_close(&p);
+	http_server_stop(&s);
+}
+
+static void
 test_requests(void **state)
 {
 	struct http_conf c = test_conf();
@@ -342,6 +372,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_requests),
+		cmocka_unit_test(test_is_not_deferred),
 		cmocka_unit_test(test_old_versions),
 		cmocka_unit_test(test_reload),
 		cmocka_unit_test(test_names),
