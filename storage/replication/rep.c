@@ -284,6 +284,7 @@ void
 rep_close(struct rep **rp)
 {
 	struct rep *r = *rp;
+	struct err e = ERR_INIT;
 	struct rep_peer *p;
 	bool done;
 
@@ -305,6 +306,9 @@ rep_close(struct rep **rp)
 		}
 	} while (!done);
 	queues_drain(r);
+	/* No task is left to save it, and the process ends because of it. */
+	if (r->away.is_expired && r->is_dirty)
+		(void)rep_state_save(r, &e);
 	sessions_expire(r, true);
 	while ((p = r->peers) != NULL) {
 		r->peers = p->next;

@@ -393,7 +393,8 @@ save_if_due(struct rep *r, int64_t now)
 	bool due;
 
 	lock_take(&r->lock);
-	due = (r->is_dirty && now - r->saved_ms >= SAVE_MS) ||
+	due = (r->is_dirty &&
+		  (now - r->saved_ms >= SAVE_MS || r->away.is_expired)) ||
 	      now - r->saved_ms >= TOUCH_MS;
 	if (due)
 		r->saved_ms = now;
