@@ -7,6 +7,7 @@
  * A stream begins wherever a node takes it, and ends with that node. */
 #include "gateway/blob/cluster_int.h"
 
+#include "lib/clock.h"
 #include "lib/hash.h"
 #include "lib/mem.h"
 
@@ -14,7 +15,8 @@
 
 #define WHOLE_MAX (1u << 20) /* RPC_BODY_MAX would do; memory decides */
 #define PIECE RPC_DATA
-#define BEGIN_MS 1500
+#define BEGIN_MS 1000
+#define BEGIN_ALL_MS 2500 /* no other node is tried after it */
 #define SYNCED_IN_A_SECOND (4u << 20)
 #define COMMIT_MAX_MS 120000
 
@@ -188,6 +190,7 @@ cluster_put_begin(void *impl, struct str group, const struct blob_owner *owner,
 	struct buf args = BUF_CAP(RPC_ARGS_MAX);
 	struct view_node *order[CLUSTER_TRIES];
 	struct cluster *c = impl;
+	int64_t end_ns;
 	size_t i, n;
 	int rc;
 
@@ -200,9 +203,11 @@ cluster_put_begin(void *impl, struct str group, const struct blob_owner *owner,
 	if (rc == 0 && n == 0)
 		rc = err_set(e, ERR_BUSY, "no storage node is known yet");
 	q.args = buf_str(&args);
+	end_ns = clock_mono_ns() + BEGIN_ALL_MS * INT64_C(1000000);
 	for (i = 0; i < n && (i == 0 ? rc == 0 : rc < 0); i++) {
 		rc = begin_at(u, order[i], &q, e);
-		if (rc == 0 || atomic_load(&c->is_lost))
+		if (rc == 0 || atomic_load(&c->is_lost) ||
+		    clock_mono_ns() > end_ns)
 			break;
 	}
 	buf_fini(&args);

@@ -504,6 +504,7 @@ def test_stream_beside_frozen_nodes(three, bucket, at):
             piece = data[self.at : self.at + n]
             self.at += len(piece)
             if self.at >= size * at and self.since is None:
+                time.sleep(1)  # what was sent before has got to a node
                 for p in self.frozen:
                     p.freeze()
                 self.since = time.monotonic()
