@@ -82,6 +82,7 @@ line_go_on_sending(struct line *l)
 		} else if (errno == EAGAIN) {
 			lock_take(&l->lock);
 			l->is_stuck = true;
+			cond_broadcast(&l->change);
 			lock_drop(&l->lock);
 			line_kick(l);
 			return;

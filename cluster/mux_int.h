@@ -40,7 +40,7 @@ struct line {
 	size_t in_len;
 	int64_t looked_ns;  /* for calls that are late */
 	struct lock lock;   /* the fields below; no I/O */
-	struct cond change; /* is_wanted, is_sending, stop */
+	struct cond change; /* is_wanted, is_sending, is_stuck, stop */
 	struct fdfs_addr to;
 	enum line_state state;
 	int fd;

@@ -61,11 +61,10 @@ hang_up(struct line *l, int code)
 	lock_take(&l->lock);
 	l->state = LINE_DOWN;
 	l->is_wanted = false;
-	if (l->is_stuck) { /* then nobody else is sending */
-		l->is_stuck = l->is_sending = false;
-	}
-	while (l->is_sending)
+	/* Once it is stuck nobody else is sending; that may be only now. */
+	while (l->is_sending && !l->is_stuck)
 		cond_wait(&l->change, &l->lock);
+	l->is_stuck = l->is_sending = false;
 	l->out_len = l->busy_len = l->busy_pos = 0;
 	l->n_out = 0;
 	l->send_again = false;

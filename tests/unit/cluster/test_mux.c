@@ -17,6 +17,30 @@
 
 #define SLOW_MS 1500
 
+/* A send of requests that stays in the system call until it is let go, and finds
+ * the socket full then. */
+enum {
+	SENDS_ON,
+	SENDS_STAY,
+	SENDS_INSIDE,
+	SENDS_FULL
+};
+static _Atomic int sends = SENDS_ON;
+
+ssize_t
+send(int fd, const void *p, size_t len, int flags)
+{
+	int stay = SENDS_STAY;
+
+	if ((flags & MSG_DONTWAIT) == 0 ||
+	    !atomic_compare_exchange_strong(&sends, &stay, SENDS_INSIDE))
+		return sendto(fd, p, len, flags, NULL, 0);
+	while (atomic_load(&sends) == SENDS_INSIDE)
+		clock_sleep_ms(1);
+	errno = EAGAIN;
+	return -1;
+}
+
 /* READ_NOW: so many bytes, all alike, as the arguments say; or their error. */
 static int
 handle(void *arg, const struct rpc_from *from, const struct rpc_request *q,
@@ -60,7 +84,7 @@ struct relay {
 	int listener;
 	pthread_t thread;
 	_Atomic int mode;
-	atomic_bool stop;
+	atomic_bool stop, cut;       /* cut: this connection ends */
 	atomic_uint accepted, sends; /* sends: receives from the client */
 	char held[1 << 20];
 	size_t n_held;
@@ -169,7 +193,8 @@ relay_one(struct relay *r, int client)
 	p[0] = (struct pollfd){ .fd = client, .events = POLLIN };
 	p[1] = (struct pollfd){ .fd = server, .events = POLLIN };
 	r->n_held = 0;
-	while (go_on && !atomic_load(&r->stop)) {
+	while (go_on && !atomic_load(&r->stop) &&
+	       !atomic_exchange(&r->cut, false)) {
 		if (poll(p, 2, 20) <= 0)
 			continue;
 		if (p[0].revents != 0) {
@@ -483,6 +508,47 @@ test_breaks(void **state)
 	rpc_test_close(&t);
 }
 
+/* M2: the connection ends while a request is being sent, which finds the socket
+ * full only after that. */
+static void *
+ask_one(void *arg)
+{
+	struct relay *r = ((void **)arg)[1];
+
+	OK(ask(((void **)arg)[0], &r->addr, &asks[0], 20, 'x'));
+	return NULL;
+}
+
+static void
+test_full_at_the_end(void **state)
+{
+	struct rpc_mux *m = mux_of(SECRET, 20000);
+	pthread_t thread;
+	struct relay *r;
+	struct rpc_test t;
+
+	(void)state;
+	rpc_test_open(&t, handle, 0, NULL);
+	r = relay_open(&t.addr, PASS);
+	warm_up(m, &r->addr, asks);
+	atomic_store(&sends, SENDS_STAY);
+	OK(thread_start(&thread, "ask", ask_one, (void *[]){ m, r }, NULL));
+	while (atomic_load(&sends) != SENDS_INSIDE)
+		clock_sleep_ms(1);
+	atomic_store(&r->cut, true);
+	clock_sleep_ms(200); /* the line's thread sees it meanwhile */
+	atomic_store(&sends, SENDS_FULL);
+	thread_join(thread);
+	wait_ended(asks, 1, 10000);
+	assert_int_equal(asks[0].rc, ERR_DISCONNECTED);
+	atomic_store(&sends, SENDS_ON);
+	warm_up(m, &r->addr, asks);
+	check_good(asks);
+	rpc_mux_close(&m);
+	relay_close(&r);
+	rpc_test_close(&t);
+}
+
 /* M3 and M1: what is too much is not taken; at the end all that was ends. */
 static void
 test_limits_and_stop(void **state)
@@ -716,6 +782,7 @@ main(void)
 		cmocka_unit_test(test_any_order),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_breaks),
+		cmocka_unit_test(test_full_at_the_end),
 		cmocka_unit_test(test_limits_and_stop),
 		cmocka_unit_test(test_no_connection),
 		cmocka_unit_test(test_put_off),
