@@ -303,8 +303,10 @@ park(struct pool *p, struct slot *slot, struct slot *slots,
 		*ret_else = UNIT_READS;
 		return false;
 	}
-	if (mine != NULL && atomic_load(&p->active) > p->n)
+	if (mine != NULL && atomic_load(&p->active) > p->n) {
+		thread_rest(); /* Q4a */
 		step_out();
+	}
 	return true;
 }
 

@@ -8,14 +8,24 @@
 
 enum {
 	MANY = 60,
+	STUCK = 40, /* more than are active of themselves */
 	CLIENTS = 4,
 	ROUNDS = 100
 };
 
 static _Atomic bool is_open;
+static _Atomic int n_put_off, n_done;
+
+static void
+on_rest(struct thread_rest *r)
+{
+	(void)r;
+	atomic_fetch_add(&n_done, 1);
+}
 
 /* GET /stuck sleeps without saying so; /told says so; both until the gate
- * opens. All answers are the path. */
+ * opens. /off puts something off, once other threads wait for events. All answers
+ * are the path. */
 static void
 handle(void *arg, struct http_req *r)
 {
@@ -27,6 +37,10 @@ handle(void *arg, struct http_req *r)
 	while ((str_eqz(path, "/told") || str_eqz(path, "/stuck")) &&
 	       !atomic_load(&is_open))
 		usleep(1000);
+	if (str_eqz(path, "/off")) {
+		usleep(50000);
+		atomic_fetch_add(&n_put_off, thread_put_off());
+	}
 	http_reply(r, 200, path);
 }
 
@@ -195,6 +209,44 @@ test_told(void **state)
 	sleepers("/told");
 }
 
+/* What was put off is done also by a thread of which there are too many (Q4a):
+ * it is one as long as others are stuck. */
+static void
+test_put_off(void **state)
+{
+	struct thread_rest rest = { .rest = on_rest, .hurry = on_rest };
+	struct http_conf c;
+	struct http_server *s = start(&c);
+	int fds[MANY];
+
+	(void)state;
+	thread_rest_add(&rest);
+	atomic_store(&n_put_off, 0);
+	open_kept(s, fds, MANY);
+	for (int i = 0; i < STUCK; i++)
+		get(fds[i], "/stuck");
+	wait_counts(s, STUCK, true);
+	for (int i = 0; atomic_load(&n_put_off) < 3; i++) {
+		int done = atomic_load(&n_done), n = atomic_load(&n_put_off);
+		int64_t end = clock_mono_ns() + INT64_C(5000000000);
+
+		assert_true(i < 100);
+		get(fds[MANY - 1], "/off");
+		assert_true(is_answered(fds[MANY - 1], "/off", 5000));
+		while (atomic_load(&n_put_off) > n &&
+		       atomic_load(&n_done) == done) {
+			assert_true(clock_mono_ns() < end);
+			usleep(1000);
+		}
+	}
+	atomic_store(&is_open, true);
+	for (int i = 0; i < STUCK; i++)
+		assert_true(is_answered(fds[i], "/stuck", 5000));
+	close_all(fds, MANY);
+	http_server_stop(&s);
+	thread_rest_remove(&rest);
+}
+
 /* The rest of a header that comes late keeps one thread, not the others; and it
  * has the whole time-out, however long its thread has waited before. */
 static void
@@ -273,6 +325,7 @@ main(void)
 		cmocka_unit_test(test_each_its_own),
 		cmocka_unit_test(test_stuck),
 		cmocka_unit_test(test_told),
+		cmocka_unit_test(test_put_off),
 		cmocka_unit_test(test_half_header),
 		cmocka_unit_test(test_expiry),
 		cmocka_unit_test(test_stop),
