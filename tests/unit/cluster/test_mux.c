@@ -526,13 +526,16 @@ test_full_at_the_end(void **state)
 	pthread_t thread;
 	struct relay *r;
 	struct rpc_test t;
+	void *args[2];
 
 	(void)state;
 	rpc_test_open(&t, handle, 0, NULL);
 	r = relay_open(&t.addr, PASS);
+	args[0] = m;
+	args[1] = r;
 	warm_up(m, &r->addr, asks);
 	atomic_store(&sends, SENDS_STAY);
-	OK(thread_start(&thread, "ask", ask_one, (void *[]){ m, r }, NULL));
+	OK(thread_start(&thread, "ask", ask_one, args, NULL));
 	while (atomic_load(&sends) != SENDS_INSIDE)
 		clock_sleep_ms(1);
 	atomic_store(&r->cut, true);
