@@ -11,7 +11,10 @@
  *     the beginning of a sync whose end is recorded" implies "durable", in
  *     whatever threads they ran.
  * R2  The size of FILE only grows, by whole records: a client that reads it
- *     after an answer knows what had happened by then. */
+ *     after an answer knows what had happened by then.
+ * R3  Changes of names, and opens, are recorded in the order in which they
+ *     happened: each is made and recorded under one lock. Else a file could be
+ *     recorded before the folder that another thread has made for it. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <execinfo.h>
@@ -58,6 +61,7 @@ enum {
 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t names = PTHREAD_MUTEX_INITIALIZER; /* R3; outside */
 static int trace_fd = -1;
 static char root[PATH_MAX];
 static size_t root_len;
@@ -193,18 +197,14 @@ below_root(int dir_fd, const char *path, char dst[PATH_MAX])
 }
 
 static int
-open_any(int dir_fd, const char *path, int flags, mode_t mode)
+open_ours(int dir_fd, const char *path, int flags, mode_t mode, const char *rel)
 {
-	char rel[PATH_MAX];
 	struct stat st;
 	uint8_t f = 0;
-	bool is_ours, was_there;
-	int fd;
+	bool was_there = fstatat(dir_fd, path, &st, 0) == 0;
+	int fd = (int)syscall(SYS_openat, dir_fd, path, flags, mode);
 
-	is_ours = below_root(dir_fd, path, rel) != NULL;
-	was_there = is_ours && fstatat(dir_fd, path, &st, 0) == 0;
-	fd = (int)syscall(SYS_openat, dir_fd, path, flags, mode);
-	if (fd < 0 || !is_ours || fd >= FDS)
+	if (fd < 0 || fd >= FDS)
 		return fd;
 	if (fstat(fd, &st) != 0)
 		die("fstat");
@@ -221,6 +221,20 @@ open_any(int dir_fd, const char *path, int flags, mode_t mode)
 	free(fds[fd].path);
 	fds[fd].path = strdup(rel);
 	emit(OP_OPEN, f, st.st_ino, 0, 0, rel, NULL, NULL, 0, 0, false);
+	return fd;
+}
+
+static int
+open_any(int dir_fd, const char *path, int flags, mode_t mode)
+{
+	char rel[PATH_MAX];
+	int fd;
+
+	if (below_root(dir_fd, path, rel) == NULL)
+		return (int)syscall(SYS_openat, dir_fd, path, flags, mode);
+	pthread_mutex_lock(&names);
+	fd = open_ours(dir_fd, path, flags, mode, rel);
+	pthread_mutex_unlock(&names);
 	return fd;
 }
 
@@ -407,59 +421,47 @@ msync(void *p, size_t len, int flags)
 }
 
 static int
-two_paths(enum op op, int from_dir, const char *from, int to_dir,
-    const char *to, int rc, char a[PATH_MAX], bool a_ours)
+two_paths(enum op op, long number, int from_dir, const char *from, int to_dir,
+    const char *to, unsigned flags)
 {
-	char b[PATH_MAX];
+	char a[PATH_MAX], b[PATH_MAX];
+	bool ours = below_root(from_dir, from, a) != NULL;
+	int rc;
 
-	(void)from_dir;
-	(void)from;
-	if (rc == 0 && a_ours && below_root(to_dir, to, b) != NULL)
+	pthread_mutex_lock(&names);
+	rc = (int)syscall(number, from_dir, from, to_dir, to, flags);
+	if (rc == 0 && ours && below_root(to_dir, to, b) != NULL)
 		emit(op, 0, 0, 0, 0, a, b, NULL, 0, 0, false);
+	pthread_mutex_unlock(&names);
 	return rc;
 }
 
 int
 rename(const char *from, const char *to)
 {
-	char a[PATH_MAX];
-	bool ours = below_root(AT_FDCWD, from, a) != NULL;
-
-	return two_paths(OP_RENAME, AT_FDCWD, from, AT_FDCWD, to,
-	    (int)syscall(SYS_rename, from, to), a, ours);
+	return two_paths(OP_RENAME, SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to,
+	    0);
 }
 
 int
 renameat(int from_dir, const char *from, int to_dir, const char *to)
 {
-	char a[PATH_MAX];
-	bool ours = below_root(from_dir, from, a) != NULL;
-
-	return two_paths(OP_RENAME, from_dir, from, to_dir, to,
-	    (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, 0), a,
-	    ours);
+	return two_paths(OP_RENAME, SYS_renameat2, from_dir, from, to_dir, to,
+	    0);
 }
 
 int
 renameat2(int from_dir, const char *from, int to_dir, const char *to,
     unsigned flags)
 {
-	char a[PATH_MAX];
-	bool ours = below_root(from_dir, from, a) != NULL;
-
-	return two_paths(OP_RENAME, from_dir, from, to_dir, to,
-	    (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags), a,
-	    ours);
+	return two_paths(OP_RENAME, SYS_renameat2, from_dir, from, to_dir, to,
+	    flags);
 }
 
 int
 link(const char *from, const char *to)
 {
-	char a[PATH_MAX];
-	bool ours = below_root(AT_FDCWD, from, a) != NULL;
-
-	return two_paths(OP_LINK, AT_FDCWD, from, AT_FDCWD, to,
-	    (int)syscall(SYS_link, from, to), a, ours);
+	return two_paths(OP_LINK, SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, 0);
 }
 
 static int
@@ -467,10 +469,13 @@ one_path(enum op op, int dir_fd, const char *path, long number, long arg)
 {
 	char a[PATH_MAX];
 	bool ours = below_root(dir_fd, path, a) != NULL;
-	int rc = (int)syscall(number, dir_fd, path, arg);
+	int rc;
 
+	pthread_mutex_lock(&names);
+	rc = (int)syscall(number, dir_fd, path, arg);
 	if (rc == 0 && ours)
 		emit(op, 0, 0, 0, 0, a, NULL, NULL, 0, 0, false);
+	pthread_mutex_unlock(&names);
 	return rc;
 }
 

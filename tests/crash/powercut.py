@@ -16,6 +16,9 @@ pages, pages torn at 512-byte sectors, directory changes one by one.
 import os
 import random
 import struct
+import subprocess
+import sys
+import tempfile
 
 RECORD = struct.Struct("<IBBHHHIQQQ")
 (
@@ -276,16 +279,30 @@ def chances(rng):
     )
 
 
-def self_test():
-    import subprocess
-    import sys
-    import tempfile
+def record_script(lib, tmp, script):
+    """Runs a Python script, whose sys.argv[1] is the root, with the recorder."""
+    root, trace = tmp + "/root", tmp + "/trace"
+    os.mkdir(root)
+    subprocess.run(
+        [sys.executable, "-c", script, root],
+        check=True,
+        env=dict(
+            os.environ,
+            LD_PRELOAD=lib,
+            CREEL_POWERCUT_ROOT=root,
+            CREEL_POWERCUT_TRACE=trace,
+        ),
+    )
+    disk = Disk()
+    for pos, record in records(trace):
+        disk.step(pos, record)
+    return disk
 
+
+def self_test():
     here = os.path.dirname(os.path.abspath(__file__))
     lib = sys.argv[1] if len(sys.argv) > 1 else os.path.join(here, "powercut.so")
     with tempfile.TemporaryDirectory() as tmp:
-        root, trace = tmp + "/root", tmp + "/trace"
-        os.mkdir(root)
         script = (
             "import os,sys\n"
             "r=sys.argv[1]\n"
@@ -297,19 +314,7 @@ def self_test():
             "os.rename(r+'/d/tmp',r+'/d/name')\n"
             "d=os.open(r+'/d',os.O_RDONLY); os.fsync(d)\n"
         )
-        subprocess.run(
-            [sys.executable, "-c", script, root],
-            check=True,
-            env=dict(
-                os.environ,
-                LD_PRELOAD=lib,
-                CREEL_POWERCUT_ROOT=root,
-                CREEL_POWERCUT_TRACE=trace,
-            ),
-        )
-        disk = Disk()
-        for pos, record in records(trace):
-            disk.step(pos, record)
+        disk = record_script(lib, tmp, script)
         disk.image(tmp + "/none", random.Random(1), 0, 0)
         # D2: the folder d itself was never synced in its parent
         assert not os.path.exists(tmp + "/none/d")
@@ -320,6 +325,23 @@ def self_test():
         got = open(tmp + "/all/d/name", "rb").read()
         assert got == b"a" * 4096 + b"b" * 4096 + b"a" * 808
         assert not os.path.exists(tmp + "/all/d/tmp")
+    with tempfile.TemporaryDirectory() as tmp:
+        # R3: whoever finds a folder that another thread has just made
+        script = (
+            "import os,sys,threading\n"
+            "r=sys.argv[1]\n"
+            "def make(p):\n"
+            "    try: os.mkdir(p)\n"
+            "    except FileExistsError: pass\n"
+            "def run(n):\n"
+            "    for i in range(3000):\n"
+            "        make('%s/%d'%(r,i)); make('%s/%d/%d'%(r,i,n))\n"
+            "t=[threading.Thread(target=run,args=(n,)) for n in range(4)]\n"
+            "[x.start() for x in t]; [x.join() for x in t]\n"
+        )
+        disk = record_script(lib, tmp, script)
+        assert len(disk.root.live) == 3000
+        assert all(len(d.live) == 4 for d in disk.root.live.values())
 
 
 if __name__ == "__main__":

@@ -76,9 +76,10 @@ class Recording:
             self.start = os.stat(self.trace).st_size
             self.load.create_bucket()
             self.load.run(6, 400 if FULL else 200)
-            server.stop()
+            status = server.stop()
         finally:
             server.cleanup()
+        assert status == 0, "the recorder, or the server, gave up"
         assert not self.load.errors, self.load.errors[:5]
         assert self.load.acknowledged > 200
         self.records = list(powercut.records(self.trace))
