@@ -41,17 +41,6 @@ told(struct rep *r)
 	return n;
 }
 
-static size_t
-reached(struct rep *r)
-{
-	struct rep_peer *p;
-	size_t n = 1;
-
-	for (p = r->peers; p != NULL; p = p->next)
-		n += p->is_member && peer_is_reachable(p);
-	return n;
-}
-
 static int64_t
 keep_ms(const struct rep *r)
 {
@@ -193,7 +182,7 @@ away_tick(struct rep *r, const struct rep_group *g)
 
 	lock_take(&r->lock);
 	a->n_members = g->v.n;
-	has_majority = reached(r) >= g->majority;
+	has_majority = peers_within_reach(r) >= g->majority;
 	ms = a->tick_ms == 0 ? 0 : now - a->tick_ms;
 	a->tick_ms = now;
 	if (has_majority) {

@@ -95,6 +95,17 @@ peer_is_reachable(const struct rep_peer *p)
 	return p->ok_ms > p->fail_ms;
 }
 
+size_t
+peers_within_reach(const struct rep *r)
+{
+	struct rep_peer *p;
+	size_t n = 1;
+
+	for (p = r->peers; p != NULL; p = p->next)
+		n += p->is_member && peer_is_reachable(p);
+	return n;
+}
+
 bool
 rep_reaches(struct rep *r, const struct id128 *node)
 {

@@ -175,6 +175,8 @@ void bell_ring(struct rep *r, struct bell *b);
 bool bell_wait(struct rep *r, struct bell *b, int64_t ms);
 bool peer_is_down(const struct rep_peer *p, int64_t now);
 bool peer_is_reachable(const struct rep_peer *p);
+/* Members, this one included; under the lock. */
+size_t peers_within_reach(const struct rep *r);
 /* One call, on the caller's task. */
 int peer_call(struct rep_peer *p, struct rpc_request *q, int timeout_ms,
     struct rpc_reply *ret, struct err *e);

@@ -280,18 +280,6 @@ rep_state_judge(struct rep *r)
 		rep_event(r, "has caught up with its group");
 }
 
-/* Members within reach, this one included. */
-static size_t
-reachable(struct rep *r)
-{
-	struct rep_peer *p;
-	size_t n = 1;
-
-	for (p = r->peers; p != NULL; p = p->next)
-		n += p->is_member && peer_is_reachable(p);
-	return n;
-}
-
 static void
 status_reason(struct rep *r, const struct rep_group *g, struct rep_status *ret)
 {
@@ -314,11 +302,11 @@ status_reason(struct rep *r, const struct rep_group *g, struct rep_status *ret)
 		return;
 	}
 	ret->state = r->was_put_back ? FDFS_STATE_RECOVERY : FDFS_STATE_SYNCING;
-	if (reachable(r) < g->majority) {
+	if (peers_within_reach(r) < g->majority) {
 		ret->state = FDFS_STATE_WAIT_SYNC;
 		snprintf(ret->reason, sizeof(ret->reason),
 		    "%zu of %zu members are within reach, a majority is %u",
-		    reachable(r), g->v.n, g->majority);
+		    peers_within_reach(r), g->v.n, g->majority);
 		return;
 	}
 	i = (size_t)snprintf(ret->reason, sizeof(ret->reason),
@@ -356,7 +344,7 @@ rep_status(struct rep *r, struct rep_status *ret)
 	lock_take(&r->lock);
 	status_reason(r, &g, ret);
 	ret->copies = r->c.degraded_writes ? 1 : g.copies;
-	ret->can_write = reachable(r) >= ret->copies;
+	ret->can_write = peers_within_reach(r) >= ret->copies;
 	ret->is_witness = r->is_witness;
 	ret->lag_files = r->missing_now;
 	for (p = r->peers; p != NULL; p = p->next) {
