@@ -336,11 +336,6 @@ rep_status(struct rep *r, struct rep_status *ret)
 		    g.v.waiting[0] != '\0' ? g.v.waiting : e.msg);
 		return;
 	}
-	if (away_check(r, false, &e) < 0) {
-		ret->state = FDFS_STATE_RECOVERY;
-		snprintf(ret->reason, sizeof(ret->reason), "%.150s", e.msg);
-		return;
-	}
 	lock_take(&r->lock);
 	status_reason(r, &g, ret);
 	ret->copies = r->c.degraded_writes ? 1 : g.copies;
