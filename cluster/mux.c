@@ -136,12 +136,6 @@ on_hurry(struct thread_rest *r)
 
 /* --- the table --- */
 
-static bool
-is_same(const struct fdfs_addr *a, const struct fdfs_addr *b)
-{
-	return a->port == b->port && strcmp(a->ip, b->ip) == 0;
-}
-
 static void
 line_free(struct line **lp)
 {
@@ -215,7 +209,7 @@ find(struct rpc_mux *m, const struct fdfs_addr *to)
 
 	lock_take(&m->lock);
 	for (unsigned i = 0; i < m->n_lines && l == NULL; i++)
-		if (is_same(&m->lines[i]->to, to))
+		if (fdfs_addr_eq(&m->lines[i]->to, to))
 			l = m->lines[i];
 	if (l == NULL && !m->is_stopped) {
 		l = reuse(m, to);
@@ -288,7 +282,7 @@ rpc_mux_ask(struct rpc_mux *m, const struct fdfs_addr *to, unsigned op,
 	if (l == NULL)
 		return ERR_BUSY;
 	lock_take(&l->lock);
-	if (is_same(&l->to, to)) /* it may have become another's since */
+	if (fdfs_addr_eq(&l->to, to)) /* it may have become another's since */
 		taken = take_ask(l, op, args, a);
 	if (taken) {
 		wake = l->is_asleep;

@@ -127,12 +127,6 @@ fdfs_client_stat(struct fdfs_client *c, struct fdfs_client_stat *ret)
 	lock_drop(&c->lock);
 }
 
-static bool
-is_same(const struct fdfs_addr *a, const struct fdfs_addr *b)
-{
-	return a->port == b->port && strcmp(a->ip, b->ip) == 0;
-}
-
 /* With the lock held. Returns its socket. */
 static int
 remove_idle(struct fdfs_client *c, unsigned i)
@@ -204,7 +198,7 @@ fdfs_client_cut(struct fdfs_client *c, const struct fdfs_addr *to)
 	OBJ_CHECK(c, CLIENT_MAGIC);
 	lock_take(&c->lock);
 	for (struct fdfs_call *call = c->calls; call != NULL; call = call->next)
-		if (is_same(&call->to, to))
+		if (fdfs_addr_eq(&call->to, to))
 			shutdown(call->fd, SHUT_RDWR);
 	lock_drop(&c->lock);
 }
@@ -230,7 +224,7 @@ take_idle(struct fdfs_call *call)
 
 	lock_take(&c->lock);
 	for (unsigned i = c->n_idle; i > 0 && !found; i--) {
-		if (is_same(&c->idle[i - 1].to, &call->to)) {
+		if (fdfs_addr_eq(&c->idle[i - 1].to, &call->to)) {
 			link_call(call, remove_idle(c, i - 1));
 			found = true;
 		}
@@ -274,7 +268,7 @@ put_idle(struct fdfs_call *call)
 	drop_expired(c);
 	lock_take(&c->lock);
 	for (unsigned i = c->n_idle; i > 0; i--) {
-		if (is_same(&c->idle[i - 1].to, to)) {
+		if (fdfs_addr_eq(&c->idle[i - 1].to, to)) {
 			same++;
 			first = i - 1;
 		}

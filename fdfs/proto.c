@@ -140,6 +140,12 @@ fdfs_state_name(uint8_t state)
 	return state < sizeof(names) / sizeof(*names) ? names[state] : "?";
 }
 
+bool
+fdfs_addr_eq(const struct fdfs_addr *a, const struct fdfs_addr *b)
+{
+	return a->port == b->port && strcmp(a->ip, b->ip) == 0;
+}
+
 struct str
 fdfs_field(const void *p, size_t width)
 {

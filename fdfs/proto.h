@@ -137,6 +137,7 @@ struct fdfs_addr {
 	char ip[FDFS_IP_MAX + 1]; /* text, terminated */
 	uint16_t port;
 };
+bool fdfs_addr_eq(const struct fdfs_addr *a, const struct fdfs_addr *b);
 
 /* What stands before the first NUL, or the whole field. */
 struct str fdfs_field(const void *p, size_t width);

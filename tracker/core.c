@@ -341,12 +341,6 @@ learn_membership(struct tcore *t, struct tgroup *g, const struct cmap_node *n,
 	    n->n_members, e);
 }
 
-static bool
-addr_eq(const struct fdfs_addr *a, const struct fdfs_addr *b)
-{
-	return a->port == b->port && strcmp(a->ip, b->ip) == 0;
-}
-
 /* A member's own word about where it is goes into what is saved. */
 static void
 learn_address(struct tcore *t, struct tgroup *g, const struct cmap_node *n)
@@ -355,8 +349,8 @@ learn_address(struct tcore *t, struct tgroup *g, const struct cmap_node *n)
 		struct cmap_member *m = &g->members[i];
 
 		if (!id128_eq(&m->node, &n->node) ||
-		    (addr_eq(&m->inner, &n->inner) &&
-			addr_eq(&m->outer, &n->outer)))
+		    (fdfs_addr_eq(&m->inner, &n->inner) &&
+			fdfs_addr_eq(&m->outer, &n->outer)))
 			continue;
 		m->inner = n->inner;
 		m->outer = n->outer;
@@ -380,7 +374,8 @@ is_same(const struct cmap_node *a, const struct cmap_node *b)
 	    a->progress != b->progress || a->can_write != b->can_write ||
 	    a->is_leader != b->is_leader || a->epoch != b->epoch ||
 	    a->term != b->term || a->server_id != b->server_id ||
-	    !addr_eq(&a->inner, &b->inner) || !addr_eq(&a->outer, &b->outer) ||
+	    !fdfs_addr_eq(&a->inner, &b->inner) ||
+	    !fdfs_addr_eq(&a->outer, &b->outer) ||
 	    a->http_port != b->http_port ||
 	    strcmp(a->version, b->version) != 0 ||
 	    a->started_s != b->started_s || a->priority != b->priority ||
@@ -548,7 +543,7 @@ tcore_hear_gate(struct tcore *t, struct tcore_now now,
 		t->gates[at] = old;
 		t->n_gates++;
 		t->seq++;
-	} else if (!addr_eq(&old->g.addr, &g->addr) ||
+	} else if (!fdfs_addr_eq(&old->g.addr, &g->addr) ||
 		   !id128_eq(&old->g.index, &g->index) ||
 		   old->g.index_epoch != g->index_epoch) {
 		t->seq++;

@@ -464,12 +464,6 @@ addr_of(const struct members *m, const struct id128 *node,
 	return true;
 }
 
-static bool
-is_same_addr(const struct fdfs_addr *a, const struct fdfs_addr *b)
-{
-	return a->port == b->port && strcmp(a->ip, b->ip) == 0;
-}
-
 /* Where another may go: one of no member, else none (-1). */
 static int
 addr_room(struct members *m)
@@ -495,8 +489,8 @@ addr_note(struct members *m, const struct member_addr *a)
 		if (is_same_node(&m->addrs[i].node, &a->node))
 			at = (int)i;
 	}
-	if (at >= 0 && is_same_addr(&m->addrs[at].inner, &a->inner) &&
-	    is_same_addr(&m->addrs[at].outer, &a->outer))
+	if (at >= 0 && fdfs_addr_eq(&m->addrs[at].inner, &a->inner) &&
+	    fdfs_addr_eq(&m->addrs[at].outer, &a->outer))
 		return;
 	if (at < 0)
 		at = addr_room(m);
