@@ -236,6 +236,16 @@ sop_find_unpack(struct str args, struct id128 *ret, struct err *e)
 	return 0;
 }
 
+size_t
+sop_quorum(size_t members, size_t min_copies)
+{
+	size_t copies = min_copies;
+
+	if (copies == 0)
+		copies = members > 1 ? 2 : 1;
+	return copies < members ? members - copies + 1 : 1;
+}
+
 int
 sop_each_pack(const struct sop_each *q, struct buf *b)
 {

@@ -100,6 +100,11 @@ int sop_delete_unpack(struct str args, struct str *room, size_t max,
 int sop_find_pack(const struct id128 *write_id, struct buf *b);
 int sop_find_unpack(struct str args, struct id128 *ret, struct err *e);
 
+/* What so many of a group's @members say is nowhere was never acknowledged by
+ * @min_copies of them (0: by default, storage/replication/rep.h): all but
+ * min_copies - 1, and one at least. */
+size_t sop_quorum(size_t members, size_t min_copies);
+
 /* EACH: files of a class (0: any), page by page. */
 struct sop_each {
 	uint8_t class;

@@ -305,7 +305,7 @@ fence_group(struct cluster *c, struct view *v, const struct view_group *vg,
 }
 
 /* FENCE at all nodes within reach; @epoch 0 only asks. Of one group a majority
- * has to answer, of @each group as many as group_quorum() says. */
+ * has to answer, of @each group as many as sop_quorum() says. */
 static int
 fence_all(struct cluster *c, const struct id128 *index_id, uint64_t epoch,
     bool each, uint64_t *ret_newest, struct err *e)
@@ -323,7 +323,7 @@ fence_all(struct cluster *c, const struct id128 *index_id, uint64_t epoch,
 		rc =
 		    fence_group(c, v, vg, index_id, epoch, ret_newest, &n, &e2);
 		groups += n > vg->members / 2;
-		if (n < group_quorum(vg))
+		if (n < sop_quorum(vg->members, vg->copies))
 			missing = vg;
 	}
 	if (rc < 0)

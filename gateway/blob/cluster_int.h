@@ -94,9 +94,6 @@ void cluster_map_stop(struct cluster *c);
 struct view *view_get(struct cluster *c);
 void view_put(struct view *v);
 const struct view_group *view_group(const struct view *v, struct str name);
-/* So many nodes of @g that one of them holds each acknowledged file: all but
- * min_copies - 1. */
-size_t group_quorum(const struct view_group *g);
 /* The map is asked for again at once. */
 void cluster_kick(struct cluster *c);
 

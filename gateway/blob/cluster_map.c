@@ -50,17 +50,6 @@ view_group(const struct view *v, struct str name)
 	return NULL;
 }
 
-size_t
-group_quorum(const struct view_group *g)
-{
-	size_t copies = g->copies;
-
-	if (copies == 0) /* by default (storage/replication/rep.h) */
-		copies = g->members > 1 ? 2 : 1;
-	return g->members -
-	       (copies - 1 < g->members ? copies - 1 : g->members - 1);
-}
-
 static struct node *
 remember(struct cluster *c, const struct id128 *id)
 {

@@ -322,8 +322,8 @@ gather_group(struct cluster *c, const struct view *v,
 {
 	struct each x = { .class = BLOB_CLASS_INDEX, .fn = gather, .arg = l };
 	struct view_node *order[CLUSTER_TRIES];
-	struct view_group told = *g;
-	size_t n, want = group_quorum(g), got = 0, begin;
+	size_t copies = g->copies, want = sop_quorum(g->members, copies);
+	size_t n, got = 0, begin;
 	struct err e2 = ERR_INIT;
 
 	n = order_read(c, v, str_of(g->name), order);
@@ -338,10 +338,10 @@ gather_group(struct cluster *c, const struct view *v,
 		}
 		got += counts(c, order[i], &x, &e2);
 		if (!c->wants_whole || x.word.copies == 0 ||
-		    (told.copies != 0 && x.word.copies >= told.copies))
+		    (copies != 0 && x.word.copies >= copies))
 			continue;
-		told.copies = x.word.copies;
-		want = group_quorum(&told);
+		copies = x.word.copies;
+		want = sop_quorum(g->members, copies);
 	}
 	if (x.stop < 0)
 		return err_set(e, x.stop, NULL);

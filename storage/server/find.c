@@ -25,17 +25,6 @@ ask_peer(struct storage *s, const struct cmap_member *m, struct str args,
 	return rc;
 }
 
-/* So many that one of them holds each acknowledged file. */
-static size_t
-quorum(const struct storage *s, size_t members)
-{
-	size_t copies = s->c.degraded_writes ? 1 : s->c.min_copies;
-
-	if (copies == 0)
-		copies = members > 1 ? 2 : 1;
-	return copies < members ? members - copies + 1 : 1;
-}
-
 int
 find_at_peers(struct storage *s, struct str args, struct rpc_answer *a,
     struct err *e)
@@ -56,7 +45,7 @@ find_at_peers(struct storage *s, struct str args, struct rpc_answer *a,
 			return 0;
 		lack += rc == ERR_NOT_FOUND;
 	}
-	if (lack >= quorum(s, v.n))
+	if (lack >= sop_quorum(v.n, s->c.degraded_writes ? 1 : s->c.min_copies))
 		return err_set(e, ERR_NOT_FOUND, "no such write");
 	return err_set(e, ERR_RETRY, "too few members can be asked: %.200s",
 	    e2.msg);

@@ -330,6 +330,20 @@ test_seal(void **state)
 	buf_fini(&args);
 }
 
+/* Any min_copies members have one of so many among them. */
+static void
+test_quorum(void **state)
+{
+	(void)state;
+	assert_int_equal(sop_quorum(1, 0), 1); /* one copy, by default */
+	assert_int_equal(sop_quorum(2, 0), 1); /* two, from here on */
+	assert_int_equal(sop_quorum(3, 0), 2);
+	assert_int_equal(sop_quorum(3, 1), 3);
+	assert_int_equal(sop_quorum(3, 3), 1);
+	assert_int_equal(sop_quorum(5, 3), 3);
+	assert_int_equal(sop_quorum(2, 3), 1); /* never none */
+}
+
 int
 main(void)
 {
@@ -343,6 +357,7 @@ main(void)
 		cmocka_unit_test(test_others),
 		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_seal),
+		cmocka_unit_test(test_quorum),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
