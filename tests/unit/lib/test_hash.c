@@ -247,13 +247,12 @@ tells_vectors(void)
 static void
 test_vectors_are_clean(void **state)
 {
-	uint8_t *p = random_bytes(4096);
+	uint8_t *p;
 
 	(void)state;
-	if (!tells_vectors()) {
-		free(p);
-		return;
-	}
+	if (!tells_vectors())
+		skip();
+	p = random_bytes(4096);
 	for (size_t n = 0; n <= 4096; n += n < 300 ? 1 : 211) {
 		hash_crc32c(0, p, n);
 		assert_int_equal(vectors_in_use(), 0);
@@ -269,6 +268,7 @@ static void
 test_vectors_are_clean(void **state)
 {
 	(void)state;
+	skip(); /* nothing like it there */
 }
 #endif
 
