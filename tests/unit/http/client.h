@@ -142,6 +142,31 @@ answer(int fd, char *buf, size_t size, int ms)
 	}
 }
 
+/* The answer 200 with a body of @body_len, and not a byte of what follows, into
+ * @buf. The body; NULL: it was not that, or not for @ms. */
+static inline const char *
+read_ok(int fd, char *buf, size_t size, size_t body_len, int ms)
+{
+	int64_t end_ns = clock_mono_ns() + ms * INT64_C(1000000);
+	const char *body = NULL;
+	size_t at = 0;
+
+	buf[0] = '\0';
+	while (body == NULL || at < (size_t)(body - buf) + body_len) {
+		struct pollfd pfd = { .fd = fd, .events = POLLIN };
+		int64_t left = (end_ns - clock_mono_ns()) / 1000000;
+
+		if (at + 1 == size || left <= 0 ||
+		    poll(&pfd, 1, (int)left) <= 0 ||
+		    recv(fd, buf + at, 1, 0) != 1)
+			return NULL;
+		buf[++at] = '\0';
+		if (body == NULL && strstr(buf, "\r\n\r\n") != NULL)
+			body = buf + at;
+	}
+	return strncmp(buf, "HTTP/1.1 200 ", 13) == 0 ? body : NULL;
+}
+
 static inline int
 status_of(int fd, int ms)
 {

@@ -45,26 +45,12 @@ start(void)
 static bool
 is_answered(int fd, const char *path, size_t body_len)
 {
-	int64_t end_ns = clock_mono_ns() + SOON_MS * INT64_C(1000000);
-	char buf[1024] = "", want[256], *body = NULL;
-	size_t at = 0, len;
+	char buf[1024], want[256];
+	const char *body;
 
 	snprintf(want, sizeof(want), "%s %zu", path, body_len);
-	len = strlen(want);
-	while (body == NULL || at < (size_t)(body - buf) + len) {
-		struct pollfd pfd = { .fd = fd, .events = POLLIN };
-		int64_t left = (end_ns - clock_mono_ns()) / 1000000;
-
-		if (at + 1 == sizeof(buf) || left <= 0 ||
-		    poll(&pfd, 1, (int)left) <= 0 ||
-		    recv(fd, buf + at, 1, 0) != 1)
-			return false;
-		buf[++at] = '\0';
-		if (body == NULL && strstr(buf, "\r\n\r\n") != NULL)
-			body = buf + at;
-	}
-	return strncmp(buf, "HTTP/1.1 200 ", 13) == 0 &&
-	       strcmp(body, want) == 0;
+	body = read_ok(fd, buf, sizeof(buf), strlen(want), SOON_MS);
+	return body != NULL && strcmp(body, want) == 0;
 }
 
 /* A GET of @path in exactly @len bytes, or as many as it needs. */
