@@ -69,6 +69,20 @@ conf_of(const char *dir, struct blob *archive)
 		.owner = &owner };
 }
 
+/* What put_fn() has put. */
+static void
+check_value(struct kv *k, const char *want)
+{
+	struct err e = ERR_INIT;
+	struct kv_view *v;
+	struct str got;
+
+	OK(kv_view_open(k, &v, &e));
+	OK(kv_view_get(v, STR_LIT("key"), &got, &e));
+	assert_true(str_eqz(got, want));
+	kv_view_close(&v);
+}
+
 static void
 test_take(void **state)
 {
@@ -136,9 +150,7 @@ test_rebuild(void **state)
 	struct kv_conf c;
 	struct err e = ERR_INIT;
 	struct kv *k = NULL;
-	struct kv_view *v;
 	struct blob *blob;
-	struct str got;
 
 	(void)state;
 	snprintf(a, sizeof(a), "%s/a", dir);
@@ -153,10 +165,7 @@ test_rebuild(void **state)
 	OK(kv_rebuild(&c, NULL, &e));
 	OK(kv_open(&c, &k, &e));
 	assert_true(world.newest > 40);
-	OK(kv_view_open(k, &v, &e));
-	OK(kv_view_get(v, STR_LIT("key"), &got, &e));
-	assert_true(str_eqz(got, "value"));
-	kv_view_close(&v);
+	check_value(k, "value");
 	kv_close(&k);
 	/* The first one comes back from the dead. */
 	c.dir = a;
@@ -188,9 +197,7 @@ test_rebuild_beside_the_owner(void **state)
 	struct kv_conf c;
 	struct err e = ERR_INIT;
 	struct kv *k = NULL;
-	struct kv_view *v;
 	struct blob *blob;
-	struct str got;
 	uint64_t newest_before;
 
 	(void)state;
@@ -217,10 +224,7 @@ test_rebuild_beside_the_owner(void **state)
 	assert_int_equal(kv_update(old, put_fn, value, &e), ERR_FAILED);
 	world.lost = false; /* of the new one's */
 	OK(kv_open(&c, &k, &e));
-	OK(kv_view_open(k, &v, &e));
-	OK(kv_view_get(v, STR_LIT("key"), &got, &e));
-	assert_true(str_eqz(got, "the last"));
-	kv_view_close(&v);
+	check_value(k, "the last");
 	kv_close(&k);
 	world.lost = true;
 	kv_close(&old);
