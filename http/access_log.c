@@ -10,6 +10,7 @@
  * A line that can't be written (full disk) is lost; requests do not fail.
  * Threads: any. */
 #include "http/internal.h"
+#include "lib/bytes.h"
 #include "lib/clock.h"
 #include "lib/fs.h"
 #include "lib/mem.h"
@@ -226,15 +227,16 @@ static const bool is_text[256] = {
 static bool
 is_text_word(const char *p)
 {
-	const uint64_t ones = UINT64_C(0x0101010101010101), high = ones << 7;
 	uint64_t w;
 
 	memcpy(&w, p, 8);
 	/* A high bit is left where a byte is not below 0x80, is below 0x21, or
 	 * is one of the three. */
-	return ((w | (w - ones * 0x21) | ((w ^ ones * '"') - ones) |
-		    ((w ^ ones * '\\') - ones) | ((w ^ ones * 0x7f) - ones)) &
-		   high) == 0;
+	return ((w | (w - WORD_ONES * 0x21) |
+		    ((w ^ WORD_ONES * '"') - WORD_ONES) |
+		    ((w ^ WORD_ONES * '\\') - WORD_ONES) |
+		    ((w ^ WORD_ONES * 0x7f) - WORD_ONES)) &
+		   WORD_HIGH) == 0;
 }
 
 /* Quotes, backslashes, blanks and what is not ASCII text as \xNN: a client

@@ -42,6 +42,7 @@
 #include <sys/socket.h>
 
 #include "http/civetweb_unit.h"
+#include "lib/bytes.h"
 #include "lib/err.h"
 #include "lib/str.h"
 #include "lib/thread.h"
@@ -162,7 +163,6 @@ has_control(const char *p, size_t n)
 static int
 unit_uri_type(const char *uri)
 {
-	const uint64_t ones = UINT64_C(0x0101010101010101);
 	size_t i = 0, n = strlen(uri);
 
 	if (uri[0] != '/')
@@ -171,7 +171,7 @@ unit_uri_type(const char *uri)
 		uint64_t w;
 
 		memcpy(&w, uri + i, 8);
-		if (((w | (w - ones * 33)) & ones << 7) != 0)
+		if (((w | (w - WORD_ONES * 33)) & WORD_HIGH) != 0)
 			return 0;
 	}
 	for (; i < n; i++) {

@@ -1,4 +1,5 @@
-/* lib/bytes.h - integers in a fixed byte order, at any alignment. */
+/* lib/bytes.h - integers in a fixed byte order, at any alignment; eight bytes
+ * as one. */
 #ifndef LIB_BYTES_H
 #define LIB_BYTES_H
 
@@ -28,5 +29,9 @@ BYTES_DEF(32, be)
 BYTES_DEF(64, be)
 
 #undef BYTES_DEF
+
+/* For eight bytes at once: 1 in each of them, and the highest bit of each. */
+#define WORD_ONES UINT64_C(0x0101010101010101)
+#define WORD_HIGH (WORD_ONES << 7)
 
 #endif

@@ -1,6 +1,7 @@
 /* lib/str.c - views: comparing, cutting, parsing. */
 #include "lib/str.h"
 
+#include "lib/bytes.h"
 #include "lib/mem.h"
 
 static unsigned char
@@ -9,17 +10,15 @@ lower(char c)
 	return (unsigned char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
 }
 
-#define ONES UINT64_C(0x0101010101010101)
-
 /* Eight bytes at once: a letter between A and Z gets 0x20. */
 static uint64_t
 lower_word(uint64_t w)
 {
-	uint64_t low = w & ~(ONES << 7);
-	uint64_t from = low + ONES * (0x80 - 'A');
-	uint64_t beyond = low + ONES * (0x7f - 'Z');
+	uint64_t low = w & ~WORD_HIGH;
+	uint64_t from = low + WORD_ONES * (0x80 - 'A');
+	uint64_t beyond = low + WORD_ONES * (0x7f - 'Z');
 
-	return w | (from & ~beyond & ~w & ONES << 7) >> 2;
+	return w | (from & ~beyond & ~w & WORD_HIGH) >> 2;
 }
 
 bool

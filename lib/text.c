@@ -20,9 +20,6 @@ hex_value(char c)
 	return -1;
 }
 
-#define WORD_ONES UINT64_C(0x0101010101010101)
-#define WORD_HIGH UINT64_C(0x8080808080808080)
-
 /* High bits where a byte of @w, all below 0x80, is @c. */
 static uint64_t
 bytes_eq(uint64_t w, unsigned char c)
