@@ -15,16 +15,15 @@
 #include "lib/bytes.h"
 #include "lib/clock.h"
 #include "lib/fs.h"
+#include "lib/futex.h"
 #include "lib/mem.h"
 
 #include <getopt.h>
 #include <limits.h>
-#include <linux/futex.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define VALUE_LEN 200
@@ -106,8 +105,7 @@ bare_append(void)
 		v = bare.gates[r.gate];
 		if (r.done)
 			break;
-		syscall(SYS_futex, &bare.gates[r.gate], FUTEX_WAIT_PRIVATE, v,
-		    NULL, NULL, 0);
+		futex_wait(&bare.gates[r.gate], v);
 	}
 }
 
@@ -151,8 +149,7 @@ bare_committer(void *arg)
 			atomic_store(&r->done, 1);
 		}
 		atomic_fetch_add(&bare.gates[gate], 1);
-		syscall(SYS_futex, &bare.gates[gate], FUTEX_WAKE_PRIVATE,
-		    INT_MAX, NULL, NULL, 0);
+		futex_wake(&bare.gates[gate], INT_MAX);
 	}
 	return NULL;
 }

@@ -4,15 +4,14 @@
 
 #include "http/internal.h"
 #include "lib/clock.h"
+#include "lib/futex.h"
 #include "lib/mem.h"
 #include "lib/thread.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 enum {
@@ -62,18 +61,6 @@ struct pool {
 /* The pool in which this thread is active. */
 static __thread struct pool *mine;
 
-static void
-futex_sleep(_Atomic uint32_t *word, uint32_t seen)
-{
-	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
-}
-
-static void
-futex_wake(_Atomic uint32_t *word)
-{
-	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-}
-
 /* Under m: the last sleeper becomes active. */
 static struct sleeper *
 pop(struct pool *p)
@@ -99,7 +86,7 @@ wake_one(struct pool *p, int below)
 	pthread_mutex_unlock(&p->m);
 	if (s != NULL) {
 		atomic_store(&s->go, 1);
-		futex_wake(&s->go);
+		futex_wake(&s->go, 1);
 	}
 }
 
@@ -119,7 +106,7 @@ watch_on(struct pool *p)
 {
 	if (atomic_load_explicit(&p->wanted, memory_order_relaxed) == 0 &&
 	    atomic_exchange(&p->wanted, 1) == 0)
-		futex_wake(&p->wanted);
+		futex_wake(&p->wanted, 1);
 }
 
 static void
@@ -229,7 +216,7 @@ sleep_until_active(struct pool *p)
 	}
 	pthread_mutex_unlock(&p->m);
 	while (!is_in && !atomic_load(&me.go))
-		futex_sleep(&me.go, 0);
+		futex_wait(&me.go, 0);
 	step_in(p);
 }
 
@@ -489,7 +476,7 @@ watch(void *arg)
 				atomic_store(&p->wanted, 0);
 				if (atomic_load(&p->polling) > 0 &&
 				    atomic_load(&p->n_ready) == 0)
-					futex_sleep(&p->wanted, 0);
+					futex_wait(&p->wanted, 0);
 				atomic_store(&p->wanted, 1);
 			}
 		} else {
@@ -577,7 +564,7 @@ pool_stop(struct pool **pp)
 	*pp = NULL;
 	atomic_store(&p->is_stopping, true);
 	atomic_store(&p->wanted, 1);
-	futex_wake(&p->wanted);
+	futex_wake(&p->wanted, 1);
 	thread_join(p->watcher);
 	MUST(p->top == NULL && p->ready == NULL); /* Q1 */
 	while (atomic_load(&p->callers) > 0)

@@ -19,15 +19,12 @@
 
 #include "lib/bytes.h"
 #include "lib/clock.h"
+#include "lib/futex.h"
 #include "lib/mem.h"
-#include "lib/thread.h"
 
 #include <errno.h>
 #include <limits.h>
-#include <linux/futex.h>
 #include <stdio.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #define BATCH_BYTES (4u << 20) /* a batch takes no more after that */
 #define FRAME_KEEP (1u << 20)  /* memory kept for the next frame */
@@ -58,8 +55,7 @@ gate_wait(struct kv *k, struct kv_job *r)
 		v = atomic_load_explicit(word, memory_order_acquire);
 		if (atomic_load_explicit(&r->is_done, memory_order_acquire))
 			break;
-		thread_blocks();
-		syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, v, NULL, NULL, 0);
+		futex_wait(word, v);
 	}
 }
 
@@ -67,8 +63,7 @@ static void
 gate_open(struct kv *k, unsigned gate)
 {
 	atomic_fetch_add_explicit(&k->gates[gate], 1, memory_order_release);
-	syscall(SYS_futex, &k->gates[gate], FUTEX_WAKE_PRIVATE, INT_MAX, NULL,
-	    NULL, 0);
+	futex_wake(&k->gates[gate], INT_MAX);
 }
 
 /* --- the caller's side --- */

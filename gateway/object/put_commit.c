@@ -11,11 +11,7 @@
 #include "gateway/object/put.h"
 
 #include "lib/clock.h"
-#include "lib/thread.h"
-
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include "lib/futex.h"
 
 #define COMMIT_MAGIC 0xc0331700u
 
@@ -160,8 +156,7 @@ is_over(void *arg, int rc)
 	if (was == FOLLOWED)
 		pc->fn(pc->arg);
 	else if (was == AWAITED)
-		syscall(SYS_futex, &pc->state, FUTEX_WAKE_PRIVATE, 1, NULL,
-		    NULL, 0);
+		futex_wake(&pc->state, 1);
 }
 
 static int
@@ -285,11 +280,8 @@ await(struct put_commit *pc)
 
 	if (!atomic_compare_exchange_strong(&pc->state, &was, AWAITED))
 		return;
-	while (atomic_load(&pc->state) != DONE) {
-		thread_blocks();
-		syscall(SYS_futex, &pc->state, FUTEX_WAIT_PRIVATE, AWAITED,
-		    NULL, NULL, 0);
-	}
+	while (atomic_load(&pc->state) != DONE)
+		futex_wait(&pc->state, AWAITED);
 }
 
 /* One after the other. */

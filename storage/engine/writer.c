@@ -18,13 +18,10 @@
 
 #include "lib/clock.h"
 #include "lib/fs.h"
-#include "lib/thread.h"
+#include "lib/futex.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <stdio.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 enum {
 	ROOM_WAIT_MS = 10000,
@@ -32,21 +29,6 @@ enum {
 };
 
 /* --- callers --- */
-
-static void
-futex_wait(_Atomic uint32_t *word, uint32_t seen)
-{
-	thread_blocks();
-	syscall(SYS_futex, (uint32_t *)(uintptr_t)word, FUTEX_WAIT_PRIVATE,
-	    seen, NULL, NULL, 0);
-}
-
-static void
-futex_wake_all(_Atomic uint32_t *word)
-{
-	syscall(SYS_futex, (uint32_t *)(uintptr_t)word, FUTEX_WAKE_PRIVATE,
-	    INT_MAX, NULL, NULL, 0);
-}
 
 static uint64_t
 weight(const struct wreq *r)
@@ -556,7 +538,7 @@ writer_main(void *arg)
 		atomic_store_explicit(&p->done[batch & 1], batch,
 		    memory_order_release);
 		if (waits)
-			futex_wake_all(&p->done[batch & 1]);
+			futex_wake(&p->done[batch & 1], INT_MAX);
 		lock_take(&p->qlock);
 	}
 	lock_drop(&p->qlock);
