@@ -247,12 +247,10 @@ answer_later(struct get *g, int status)
 	w = arena_alloc(r->a, sizeof(*w));
 	if (w == NULL || s3_mem_get(r->s3, (size_t)g->len, &buf, NULL) < 0)
 		return false;
-	if (!http_defer(r->http)) {
+	if (!s3_defer(r, &w->r)) {
 		s3_mem_put(r->s3, &buf, (size_t)g->len);
 		return false;
 	}
-	w->r = *r;
-	r->charged = 0; /* the copy's now */
 	w->g = *g;
 	w->g.r = &w->r;
 	w->status = status;

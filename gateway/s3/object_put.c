@@ -212,10 +212,8 @@ committed(void *arg)
 static bool
 defer(struct s3_req *r, struct putting *p)
 {
-	if (!put_commit_waits(p->commit) || !http_defer(r->http))
+	if (!put_commit_waits(p->commit) || !s3_defer(r, &p->r))
 		return false;
-	p->r = *r;
-	r->charged = 0; /* the copy's now */
 	if (!put_commit_then(p->commit, committed, p))
 		http_resume(p->r.http, go_on, p);
 	return true;

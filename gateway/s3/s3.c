@@ -170,6 +170,16 @@ run(struct s3_req *r, struct err *e)
 	return rc;
 }
 
+bool
+s3_defer(struct s3_req *r, struct s3_req *ret)
+{
+	if (!http_defer(r->http))
+		return false;
+	*ret = *r;
+	r->charged = 0; /* the copy's now */
+	return true;
+}
+
 void
 s3_end(struct s3_req *r, int rc, const struct err *e)
 {

@@ -106,6 +106,8 @@ void s3_mem_put(struct s3 *s, void **pp, size_t size);
 /* Counts @n bytes, held elsewhere until the request ends, against the limit:
  * documents in and out, which a slow client can keep for long. */
 int s3_charge(struct s3_req *r, size_t n, struct err *e);
+/* R1: http_defer(), and on true *ret is the copy that goes on with it. */
+bool s3_defer(struct s3_req *r, struct s3_req *ret);
 /* R1: what a handler came to. */
 void s3_end(struct s3_req *r, int rc, const struct err *e);
 void s3_event(struct s3 *s, int level, const char *fmt, ...)
