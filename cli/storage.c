@@ -4,7 +4,6 @@
 #include "cli/daemon.h"
 #include "cli/node.h"
 
-#include "lib/log.h"
 #include "storage/server/storage.h"
 
 #include <stdatomic.h>

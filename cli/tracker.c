@@ -2,7 +2,6 @@
 #include "cli/cli.h"
 #include "cli/daemon.h"
 
-#include "lib/log.h"
 #include "tracker/tracker.h"
 
 #include <stdio.h>

@@ -14,8 +14,6 @@
 #include "http/pool.h"
 #include "http/request.h"
 
-#include "lib/mem.h"
-
 /* --- spare requests --- */
 
 static void

@@ -8,7 +8,6 @@
  * the first one's is the object record's. */
 #include "gateway/object/put.h"
 
-#include "lib/clock.h"
 #include "lib/mem.h"
 #include "lib/metrics.h"
 
