@@ -64,23 +64,6 @@ struct chaos {
 	unsigned changes, refused, reads;
 };
 
-static _Noreturn void fail_seed(struct chaos *c, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-static _Noreturn void
-fail_seed(struct chaos *c, const char *fmt, ...)
-{
-	va_list ap;
-
-	fprintf(stderr,
-	    "\nCREEL_SIM_SEED=%ju at %jd ms: ", (uintmax_t)sim_seed(c->s),
-	    (intmax_t)sim_now(c->s));
-	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
-	va_end(ap);
-	fputc('\n', stderr);
-	abort(); /* on a fiber: no way back to cmocka */
-}
-
 /* --- the files of a node --- */
 
 static void
@@ -160,14 +143,14 @@ call_end(struct call *x, int rc, const struct err *e)
 	if (c->is_wild)
 		return;
 	if (rc != 0)
-		fail_seed(c, "K2: %s at node %d: %s %s", x->what, x->node,
+		sim_fail(c->s, "K2: %s at node %d: %s %s", x->what, x->node,
 		    err_name(rc), e->msg);
 	if (c->ailing >= 0 && took > c->slowest_follow)
 		c->slowest_follow = took;
 	else if (c->ailing < 0 && took > c->slowest)
 		c->slowest = took;
 	if (took > (c->ailing >= 0 ? FOLLOW_MS : WITHIN_MS))
-		fail_seed(c, "%s: %s at node %d took %jd ms",
+		sim_fail(c->s, "%s: %s at node %d took %jd ms",
 		    c->ailing >= 0 ? "K3" : "K2", x->what, x->node,
 		    (intmax_t)took);
 }
@@ -271,7 +254,7 @@ check_log(struct client *cl, struct str got)
 	for (at = 0; at < got.len; at += PIECE) {
 		n = piece_at(cl, got, at);
 		if (n < 0 || seen[n] || (l->acked[n] && n < last))
-			fail_seed(c,
+			sim_fail(c->s,
 			    "K1: piece %d at %zu of client %d's log, after %d",
 			    n, at, cl->no, last);
 		seen[n] = true;
@@ -279,8 +262,9 @@ check_log(struct client *cl, struct str got)
 	}
 	for (i = 0; i < l->n; i++) {
 		if (l->acked[i] && !seen[i])
-			fail_seed(c, "K1: piece %zu of client %d's log is lost",
-			    i, cl->no);
+			sim_fail(c->s,
+			    "K1: piece %zu of client %d's log is lost", i,
+			    cl->no);
 	}
 }
 
@@ -337,7 +321,7 @@ do_get_meta(struct client *cl)
 	    (b.len < 3 ||
 		!str_to_u64(str_skip(buf_str(&b), 2), UINT32_MAX, &n) ||
 		n < cl->meta_acked || n > cl->meta))
-		fail_seed(cl->c, "K1: metadata %ju, but %u was acknowledged",
+		sim_fail(cl->c->s, "K1: metadata %ju, but %u was acknowledged",
 		    (uintmax_t)n, cl->meta_acked);
 	cl->c->reads += rc == 0;
 	buf_fini(&b);
@@ -391,15 +375,15 @@ check_slave(struct client *cl)
 		return;
 	rc = read_file(x.f, cl->slave, &b, &e);
 	if (!is_there && rc == 0)
-		fail_seed(cl->c, "K1: client %d's deleted slave %s is at %d",
+		sim_fail(cl->c->s, "K1: client %d's deleted slave %s is at %d",
 		    cl->no, cl->slave, x.node);
 	if (is_there && rc == ERR_NOT_FOUND)
-		fail_seed(cl->c, "K1: client %d's slave %s is not at %d",
+		sim_fail(cl->c->s, "K1: client %d's slave %s is not at %d",
 		    cl->no, cl->slave, x.node);
 	call_end(&x, rc == ERR_NOT_FOUND ? 0 : rc, &e);
 	snprintf(want, sizeof(want), "slave %u", cl->slaves);
 	if (rc == 0 && !str_eqz(buf_str(&b), want))
-		fail_seed(cl->c, "K1: %s is '" STR_FMT "'", want,
+		sim_fail(cl->c->s, "K1: %s is '" STR_FMT "'", want,
 		    STR_ARG(buf_str(&b)));
 	cl->c->reads += rc == 0;
 	buf_fini(&b);
@@ -431,29 +415,12 @@ client(void *arg)
 
 /* --- the director --- */
 
-static void
-start(struct chaos *c, int node)
-{
-	struct err e = ERR_INIT;
-
-	if (!sim_is_up(c->s, node) && sim_group_start(&c->g, node, &e) < 0)
-		fail_seed(c, "node %d can't start: %s", node, e.msg);
-}
-
 /* All know who leads, and have for a while. */
 static void
 settle(struct chaos *c)
 {
-	int64_t limit = sim_now(c->s) + 60000;
-
-	sim_heal(c->s);
-	for (int i = 0; i < c->g.n; i++)
-		start(c, i);
-	while (!sim_group_is_well(&c->g)) {
-		if (sim_now(c->s) >= limit)
-			fail_seed(c, "not ACTIVE");
-		sim_sleep(c->s, 200);
-	}
+	if (!sim_group_reunite(&c->g))
+		sim_fail(c->s, "not ACTIVE");
 	sim_sleep(c->s, 3000);
 }
 
@@ -499,7 +466,7 @@ harm(struct chaos *c)
 			sim_group_stop(&c->g, node);
 		break;
 	case 1:
-		start(c, node);
+		sim_group_bring_up(&c->g, node);
 		break;
 	case 2:
 		sim_network(c->s, sim_once_in(c->s, 2) ? 0 : 20,
@@ -540,7 +507,7 @@ fail_leader(struct chaos *c)
 	harm_leader(c, node);
 	sim_sleep(c->s, 8000);
 	if (sim_group_leader(&c->g) == node || sim_group_leader(&c->g) < 0)
-		fail_seed(c, "K3: node %d leads still", node);
+		sim_fail(c->s, "K3: node %d leads still", node);
 	end_clients(c);
 	c->ailing = -1;
 	settle(c);
@@ -583,7 +550,7 @@ director(void *arg)
 	struct chaos *c = arg;
 
 	for (int i = 0; i < c->g.n; i++)
-		start(c, i);
+		sim_group_bring_up(&c->g, i);
 	for (int i = 0; i < 2; i++)
 		round_of(c);
 	sim_group_stop_all(&c->g);
@@ -610,9 +577,10 @@ schedule(uint64_t seed, int64_t *slowest, int64_t *follow)
 		c->clients[i] = (struct client){ .c = c, .no = i };
 	sim_spawn(c->s, SIM_OUTSIDE, director, c);
 	if (!sim_run(c->s, 3600 * 1000) || !c->is_over)
-		fail_seed(c, "it does not end");
+		sim_fail(c->s, "it does not end");
 	if (c->changes < 20 || c->reads < 10)
-		fail_seed(c, "only %u changes, %u reads", c->changes, c->reads);
+		sim_fail(c->s, "only %u changes, %u reads", c->changes,
+		    c->reads);
 	if (getenv("CREEL_SIM_SEED") != NULL)
 		printf("%u changes, %u reads, %u refused, slowest %jd ms, "
 		       "history %016jx\n",
@@ -626,25 +594,14 @@ schedule(uint64_t seed, int64_t *slowest, int64_t *follow)
 	mem_free(&c);
 }
 
-static uint64_t
-number_of(const char *env, uint64_t otherwise)
-{
-	const char *p = getenv(env);
-	uint64_t v;
-
-	return p != NULL && str_to_u64(str_of(p), UINT64_MAX, &v) ? v
-	                                                          : otherwise;
-}
-
 static void
 test_schedules(void **state)
 {
-	uint64_t first = number_of("CREEL_SIM_SEED", 1);
-	const char *full = getenv("CREEL_FULL");
+	uint64_t first = sim_setting("CREEL_SIM_SEED", 1);
 	uint64_t n =
-	    number_of("CREEL_SIM_RUNS", getenv("CREEL_SIM_SEED") != NULL  ? 1
-					: full != NULL && full[0] != '\0' ? 400
-									  : 12);
+	    sim_setting("CREEL_SIM_RUNS", getenv("CREEL_SIM_SEED") != NULL ? 1
+					  : sim_is_full()                  ? 400
+							  : 12);
 	int64_t slowest = 0, follow = 0;
 
 	(void)state;

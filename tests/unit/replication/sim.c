@@ -123,6 +123,38 @@ sim_trace(struct sim *s, const char *fmt, ...)
 	fputc('\n', stderr);
 }
 
+void
+sim_fail(const struct sim *s, const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "\nCREEL_SIM_SEED=%ju at %jd ms: ", (uintmax_t)s->seed,
+	    (intmax_t)s->now);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	abort();
+}
+
+uint64_t
+sim_setting(const char *env, uint64_t otherwise)
+{
+	const char *p = getenv(env);
+	uint64_t v;
+
+	return p != NULL && str_to_u64(str_of(p), UINT64_MAX, &v) ? v
+	                                                          : otherwise;
+}
+
+bool
+sim_is_full(void)
+{
+	const char *full = getenv("CREEL_FULL");
+
+	return full != NULL && full[0] != '\0';
+}
+
 /* --- tasks --- */
 
 static void

@@ -34,6 +34,13 @@ bool sim_once_in(struct sim *s, uint64_t n);
 /* What happened, on stderr, when CREEL_SIM_TRACE is set. */
 void sim_trace(struct sim *s, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* What must not happen has: says how to have it again, and aborts, as from a
+ * fiber there is no way back to cmocka. */
+_Noreturn void sim_fail(const struct sim *s, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+/* A number that the environment gives. */
+uint64_t sim_setting(const char *env, uint64_t otherwise);
+bool sim_is_full(void); /* CREEL_FULL */
 /* A number over all that happened so far: two runs of one seed agree in it. */
 uint64_t sim_history(const struct sim *s);
 

@@ -156,6 +156,15 @@ sim_group_start(struct sim_group *g, int node, struct err *e)
 }
 
 void
+sim_group_bring_up(struct sim_group *g, int node)
+{
+	struct err e = ERR_INIT;
+
+	if (!sim_is_up(g->s, node) && sim_group_start(g, node, &e) < 0)
+		sim_fail(g->s, "node %d can't start: %s", node, e.msg);
+}
+
+void
 sim_group_stop(struct sim_group *g, int node)
 {
 	struct sim_member *v = &g->v[node];
@@ -211,6 +220,22 @@ sim_group_is_well(struct sim_group *g)
 			return false;
 	}
 	return sim_group_leader(g) >= 0;
+}
+
+bool
+sim_group_reunite(struct sim_group *g)
+{
+	int64_t until = sim_now(g->s) + 60000;
+
+	sim_heal(g->s);
+	for (int i = 0; i < g->n; i++)
+		sim_group_bring_up(g, i);
+	while (!sim_group_is_well(g)) {
+		if (sim_now(g->s) >= until)
+			return false;
+		sim_sleep(g->s, 200);
+	}
+	return true;
 }
 
 int

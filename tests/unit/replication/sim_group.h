@@ -33,11 +33,15 @@ void sim_group_init(struct sim_group *g, struct sim *s, int n);
 /* From a task outside. Messages are answered from the beginning, the rest when
  * it is open. An error is that of rep_open(). */
 int sim_group_start(struct sim_group *g, int node, struct err *e);
+/* The same, unless it is up; sim_fail(). */
+void sim_group_bring_up(struct sim_group *g, int node);
 void sim_group_stop(struct sim_group *g, int node);
 /* All, for good. */
 void sim_group_stop_all(struct sim_group *g);
 /* All are up, members of one group, with a leader, and ACTIVE. */
 bool sim_group_is_well(struct sim_group *g);
+/* The faults end, all are started; false: not well within a minute. */
+bool sim_group_reunite(struct sim_group *g);
 /* -1: none. */
 int sim_group_leader(struct sim_group *g);
 /* For a client: the node's rep, between this and sim_leave(); NULL: down. */

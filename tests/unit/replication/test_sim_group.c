@@ -76,23 +76,6 @@ struct chaos {
 	bool is_over;
 };
 
-static _Noreturn void fail_seed(struct chaos *c, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-static _Noreturn void
-fail_seed(struct chaos *c, const char *fmt, ...)
-{
-	va_list ap;
-
-	fprintf(stderr,
-	    "\nCREEL_SIM_SEED=%ju at %jd ms: ", (uintmax_t)sim_seed(c->s),
-	    (intmax_t)sim_now(c->s));
-	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
-	va_end(ap);
-	fputc('\n', stderr);
-	abort(); /* on a fiber: no way back to cmocka */
-}
-
 /* --- clients --- */
 
 static void
@@ -201,8 +184,8 @@ do_put(struct chaos *c)
 	c->acks++;
 	n = copies_of(c, info.id);
 	if (n < c->copies && losses == c->losses)
-		fail_seed(c, "C2: %s was acknowledged with %u copies", info.id,
-		    n);
+		sim_fail(c->s, "C2: %s was acknowledged with %u copies",
+		    info.id, n);
 	MUST(c->n_files < FILES);
 	c->files[c->n_files] = (struct file){ .seed = seed, .len = len };
 	memcpy(c->files[c->n_files++].id, info.id, sizeof(info.id));
@@ -222,7 +205,7 @@ read_file(struct chaos *c, struct rep *r, const struct file *f, struct err *e)
 		rep_file_close(&rf);
 		content(f->seed, want, f->len);
 		if (rc == 0 && (n != f->len || memcmp(want, got, n) != 0))
-			fail_seed(c, "C4: other bytes in %s", f->id);
+			sim_fail(c->s, "C4: other bytes in %s", f->id);
 	}
 	mem_free(&want);
 	mem_free(&got);
@@ -249,7 +232,7 @@ do_read(struct chaos *c)
 	    rc == 0 ? "" : e.msg);
 	c->reads += rc == 0;
 	if (rc == ERR_NOT_FOUND && !f->delete_tried)
-		fail_seed(c, "C1: node %d says that %s is not there", node,
+		sim_fail(c->s, "C1: node %d says that %s is not there", node,
 		    f->id);
 }
 
@@ -298,13 +281,13 @@ saw_version(struct chaos *c, struct name *n, uint64_t version, uint32_t text)
 	size_t i;
 
 	if (v == NULL)
-		fail_seed(c, "C4: nobody wrote %u into %s", text, n->id);
+		sim_fail(c->s, "C4: nobody wrote %u into %s", text, n->id);
 	if (v->version != 0 && v->version != version)
-		fail_seed(c, "C5: %u is version %#jx and %#jx", text,
+		sim_fail(c->s, "C5: %u is version %#jx and %#jx", text,
 		    (uintmax_t)v->version, (uintmax_t)version);
 	for (i = 0; i < n->n; i++) {
 		if (n->v[i].version == version && n->v[i].text != text)
-			fail_seed(c, "C5: version %#jx is %u and %u",
+			sim_fail(c->s, "C5: version %#jx is %u and %u",
 			    (uintmax_t)version, n->v[i].text, text);
 	}
 	v->version = version;
@@ -324,10 +307,10 @@ read_newest(struct chaos *c, struct rep *r, struct name *n, uint64_t *ret,
 
 	if (rc == 0) {
 		if (b.len != sizeof(text))
-			fail_seed(c, "C4: %zu bytes in a name", b.len);
+			sim_fail(c->s, "C4: %zu bytes in a name", b.len);
 		memcpy(&text, b.p, sizeof(text));
 		if (info.file_version < floor)
-			fail_seed(c, "C5: %s is %#jx, but was %#jx before",
+			sim_fail(c->s, "C5: %s is %#jx, but was %#jx before",
 			    n->id, (uintmax_t)info.file_version,
 			    (uintmax_t)floor);
 		saw_version(c, n, info.file_version, text);
@@ -395,7 +378,7 @@ check_name(struct chaos *c, const struct name *n)
 			b = &n->v[k];
 			if (b->is_acked && b->version > a->base &&
 			    b->version < a->version)
-				fail_seed(c,
+				sim_fail(c->s,
 				    "C5: %#jx, based on %#jx, has overwritten "
 				    "%#jx",
 				    (uintmax_t)a->version, (uintmax_t)a->base,
@@ -426,15 +409,6 @@ client(void *arg)
 }
 
 /* --- the director --- */
-
-static void
-start(struct chaos *c, int node)
-{
-	struct err e = ERR_INIT;
-
-	if (!sim_is_up(c->s, node) && sim_group_start(&c->g, node, &e) < 0)
-		fail_seed(c, "node %d can't start: %s", node, e.msg);
-}
 
 /* A disk is lost, or part of it, at most min_copies - 1 times in a round. */
 static bool
@@ -470,13 +444,8 @@ wait_for(struct chaos *c, bool (*fn)(struct chaos *c), int64_t ms)
 static void
 reunite(struct chaos *c)
 {
-	int i;
-
-	sim_heal(c->s);
-	for (i = 0; i < c->g.n; i++)
-		start(c, i);
-	if (!wait_for(c, is_well, 60000))
-		fail_seed(c, "C6: not ACTIVE again");
+	if (!sim_group_reunite(&c->g))
+		sim_fail(c->s, "C6: not ACTIVE again");
 }
 
 static void
@@ -495,7 +464,7 @@ lose(struct chaos *c, int node)
 		sim_disk_wipe(c->s, node);
 	sim_disk_free(&c->backup[node]);
 	sim_sleep(c->s, (int64_t)sim_below(c->s, 1500));
-	start(c, node);
+	sim_group_bring_up(&c->g, node);
 	/* Nobody can tell a disk that was put back from one that was not as long
 	 * as those who know better are away too. */
 	if (was_put_back)
@@ -515,7 +484,7 @@ fault(struct chaos *c)
 		if (sim_is_up(c->s, a))
 			sim_group_stop(&c->g, a);
 		else
-			start(c, a);
+			sim_group_bring_up(&c->g, a);
 		break;
 	case 3:
 	case 4:
@@ -581,11 +550,11 @@ check_files(struct chaos *c)
 			rc = read_file(c, r, &c->files[i], &e);
 			sim_leave(c->s, node);
 			if (rc == 0 && c->files[i].is_deleted)
-				fail_seed(c, "C3: %s is back at node %d",
+				sim_fail(c->s, "C3: %s is back at node %d",
 				    c->files[i].id, node);
 			if (rc != 0 &&
 			    !(rc == ERR_NOT_FOUND && c->files[i].delete_tried))
-				fail_seed(c, "C1: %s at node %d: %s %s",
+				sim_fail(c->s, "C1: %s at node %d: %s %s",
 				    c->files[i].id, node, err_name(rc), e.msg);
 		}
 	}
@@ -607,7 +576,7 @@ check_names(struct chaos *c)
 		rc = ERR_RETRY;
 		for (tries = 0; rc != 0 && rc != ERR_NOT_FOUND; tries++) {
 			if (tries == 100)
-				fail_seed(c, "C6: %s: %s %s", c->names[i].id,
+				sim_fail(c->s, "C6: %s: %s %s", c->names[i].id,
 				    err_name(rc), e.msg);
 			node = sim_group_leader(&c->g);
 			r = node < 0 ? NULL : sim_group_enter(&c->g, node);
@@ -628,14 +597,10 @@ peace(struct chaos *c)
 	char why[400] = "";
 	int i;
 
-	sim_heal(c->s);
-	for (i = 0; i < c->g.n; i++) {
-		start(c, i);
+	for (i = 0; i < c->g.n; i++)
 		sim_disk_free(&c->backup[i]);
-	}
 	sim_trace(c->s, "peace");
-	if (!wait_for(c, is_well, 60000))
-		fail_seed(c, "C6: not ACTIVE again");
+	reunite(c);
 	wait_for(c, is_same, 30000);
 	check_files(c);
 	check_names(c);
@@ -643,7 +608,7 @@ peace(struct chaos *c)
 		for (i = 1; i < c->g.n; i++)
 			sim_disk_same(sim_disk(c->s, 0), sim_disk(c->s, i), why,
 			    sizeof(why));
-		fail_seed(c, "C6: replicas differ: %s", why);
+		sim_fail(c->s, "C6: replicas differ: %s", why);
 	}
 	check_files(c);
 	c->lost_now = 0;
@@ -656,9 +621,9 @@ director(void *arg)
 	int i, round, steps;
 
 	for (i = 0; i < c->g.n; i++)
-		start(c, i);
+		sim_group_bring_up(&c->g, i);
 	if (!wait_for(c, is_well, 60000))
-		fail_seed(c, "C6: a new group does not become ACTIVE");
+		sim_fail(c->s, "C6: a new group does not become ACTIVE");
 	for (round = 0; round < ROUNDS; round++) {
 		c->clients_stop = false;
 		c->clients_left = CLIENTS;
@@ -700,7 +665,7 @@ schedule(uint64_t seed)
 		    "group1/M00/00/00/wKgAAWVT8wCEWVsDAAAAAAAAAAA123456%zu", i);
 	sim_spawn(c->s, SIM_OUTSIDE, director, c);
 	if (!sim_run(c->s, 3600 * 1000) || !c->is_over)
-		fail_seed(c, "C6: it does not end");
+		sim_fail(c->s, "C6: it does not end");
 	history = sim_history(c->s);
 	if (getenv("CREEL_SIM_SEED") != NULL &&
 	    getenv("CREEL_SIM_RUNS") == NULL)
@@ -713,32 +678,14 @@ schedule(uint64_t seed)
 	return history;
 }
 
-static uint64_t
-number_of(const char *env, uint64_t otherwise)
-{
-	const char *p = getenv(env);
-	uint64_t v;
-
-	return p != NULL && str_to_u64(str_of(p), UINT64_MAX, &v) ? v
-	                                                          : otherwise;
-}
-
-static bool
-is_full(void)
-{
-	const char *full = getenv("CREEL_FULL");
-
-	return full != NULL && full[0] != '\0';
-}
-
 static void
 test_schedules(void **state)
 {
-	uint64_t first = number_of("CREEL_SIM_SEED", 1), i;
+	uint64_t first = sim_setting("CREEL_SIM_SEED", 1), i;
 	uint64_t n =
-	    number_of("CREEL_SIM_RUNS", getenv("CREEL_SIM_SEED") != NULL ? 1
-					: is_full()                      ? 5000
-									 : 24);
+	    sim_setting("CREEL_SIM_RUNS", getenv("CREEL_SIM_SEED") != NULL ? 1
+					  : sim_is_full() ? 5000
+							  : 24);
 	int64_t start_ns = clock_mono_ns();
 	double s = 0;
 
