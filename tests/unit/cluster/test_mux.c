@@ -435,7 +435,6 @@ test_errors(void **state)
 	}
 	/* More than there is room for, and an operation that is none. */
 	OK(ask(m, &t.addr, &asks[0], 100, 'a'));
-	asks[1].ask.cap = 0;
 	wait_ended(asks, 1, 10000);
 	check_good(asks);
 	{
@@ -707,7 +706,7 @@ test_idle(void **state)
 struct storm {
 	struct rpc_mux *m;
 	const struct fdfs_addr *to;
-	unsigned good, bad, refused;
+	unsigned good;
 	pthread_t thread;
 };
 
@@ -720,11 +719,9 @@ storm_run(void *arg)
 	for (int round = 0; round < 150; round++) {
 		bool taken[8];
 
-		for (uint32_t i = 0; i < 8; i++) {
+		for (uint32_t i = 0; i < 8; i++)
 			taken[i] =
 			    ask(s->m, s->to, &k[i], 100, (uint8_t)i) == 0;
-			s->refused += !taken[i];
-		}
 		for (size_t i = 0; i < 8; i++) {
 			if (!taken[i])
 				continue;
@@ -732,7 +729,6 @@ storm_run(void *arg)
 			if (k[i].rc == 0)
 				check_good(&k[i]);
 			s->good += k[i].rc == 0;
-			s->bad += k[i].rc != 0;
 		}
 		clock_sleep_ms(1);
 	}
@@ -747,7 +743,7 @@ test_storm(void **state)
 	struct storm s[4] = { 0 };
 	struct relay *r;
 	struct rpc_test t;
-	unsigned good = 0, bad = 0;
+	unsigned good = 0;
 
 	(void)state;
 	rpc_test_open(&t, handle, 0, NULL);
@@ -767,11 +763,9 @@ test_storm(void **state)
 	for (size_t i = 0; i < 4; i++) {
 		thread_join(s[i].thread);
 		good += s[i].good;
-		bad += s[i].bad;
 	}
 	assert_true(good > 0);
 	assert_true(atomic_load(&r->accepted) > 1);
-	(void)bad;
 	rpc_mux_close(&m);
 	relay_close(&r);
 	rpc_test_close(&t);

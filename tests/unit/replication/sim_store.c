@@ -462,7 +462,6 @@ st_paths_id(void *st, struct id128 *ret)
 	*ret = ((struct sim_disk *)st)->paths_id;
 }
 
-/* As if a scrub were always just done. */
 static bool
 st_has_failed(void *st)
 {
@@ -486,6 +485,7 @@ sim_disk_forgets(const struct sim_disk *d)
 	return d->forget_s;
 }
 
+/* As if a scrub were always just done. */
 static int
 st_each_bad(void *st, int (*fn)(void *arg, const char *id), void *arg)
 {
