@@ -320,6 +320,15 @@ read_range(struct engine_file *f, uint64_t off, uint8_t *dst, size_t len,
 	return 0;
 }
 
+/* How much of @len bytes at @off there is in @size. */
+static size_t
+clip(uint64_t size, uint64_t off, size_t len)
+{
+	if (off >= size)
+		return 0;
+	return len > size - off ? (size_t)(size - off) : len;
+}
+
 int
 engine_file_read(struct engine_file *f, uint64_t off, void *p, size_t len,
     size_t *ret_len, struct err *e)
@@ -327,10 +336,7 @@ engine_file_read(struct engine_file *f, uint64_t off, void *p, size_t len,
 	int rc;
 
 	OBJ_CHECK(f, FILE_MAGIC);
-	if (off >= f->n.size)
-		len = 0;
-	else if (len > f->n.size - off)
-		len = (size_t)(f->n.size - off);
+	len = clip(f->n.size, off, len);
 	rc = read_range(f, off, p, len, e);
 	io_count(f->p->g, IO_READ, rc);
 	if (rc < 0)
@@ -406,10 +412,7 @@ engine_read(struct engine *g, struct str id, uint64_t off, void *p, size_t len,
 			vol_put(&v, slot);
 			break;
 		}
-		if (off >= l.size)
-			len = 0;
-		else if (len > l.size - off)
-			len = (size_t)(l.size - off);
+		len = clip(l.size, off, len);
 		rc = read_small(path, v, &l, id, off, p, len, false, e);
 		vol_put(&v, slot);
 		io_count(g, IO_READ, rc);
@@ -442,10 +445,7 @@ engine_read_now(struct engine *g, struct str id, uint64_t off, void *p,
 		return err_set(e, ERR_RETRY, "not at hand");
 	rc = ERR_RETRY;
 	if (l.type == LOC_PUT && l.hdr_len + l.size <= ONE_READ) {
-		if (off >= l.size)
-			len = 0;
-		else if (len > l.size - off)
-			len = (size_t)(l.size - off);
+		len = clip(l.size, off, len);
 		rc = read_small(g->paths[no], v, &l, id, off, p, len, true, e);
 	}
 	vol_put(&v, slot);
