@@ -3,7 +3,7 @@
 #include "tests/unit/object/kv_double.h"
 
 #include "auth/auth.h"
-#include "gateway/s3/s3.h"
+#include "gateway/s3/s3_int.h"
 #include "lib/clock.h"
 #include "lib/fault.h"
 #include "lib/hash.h"
@@ -76,6 +76,8 @@ teardown(void **state)
 	kv_double_holds_jobs = fake_defers = false;
 	reads_later = BLOB_MEMORY_REFUSES;
 	n_later_gets = 0;
+	/* All buffers are given back, once, whatever failed. */
+	assert_int_equal(s3->memory, 0);
 	s3_free(&s3);
 	store_close(&store);
 	return 0;
