@@ -295,6 +295,16 @@ class Cluster:
         """Server ID -> what the first tracker that answers shows of it."""
         return {n["server_id"]: n for g in self.status()["groups"] for n in g["nodes"]}
 
+    def leader(self, seconds=30):
+        """The one node that orders changes (of one group), once there is one."""
+
+        def one():
+            found = [i for i, n in self.nodes().items() if n["leader"]]
+            return found if len(found) == 1 else None
+
+        found = wait_for("one leader", one, seconds)
+        return next(p for p in self.storages if p.server_id == found[0])
+
     def wait_active(self, seconds=60, ids=None):
         """All nodes that should run are ACTIVE and take writes, to every tracker."""
         ids = set(ids or [p.server_id for p in self.storages if p.is_up])

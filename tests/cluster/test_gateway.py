@@ -74,6 +74,17 @@ def gateway_admin(cluster, gateway, *words, check=True):
     return done
 
 
+def wait_archived(gateway):
+    """All that the index has by now is in its archive."""
+
+    def is_archived():
+        out = gateway_admin(gateway.cluster, gateway, "status", "--json").stdout
+        index = json.loads(out)["index"]
+        return index["archived"] >= index["sequence"]
+
+    wait_for("archive", is_archived, 30)
+
+
 def refuses(process, wait=30):
     """What it says when it does not start."""
     begin = os.path.getsize(process.log) if os.path.exists(process.log) else 0
@@ -375,13 +386,6 @@ def test_reads_beside_a_hanging_node(three, bucket):
     three.wait_active(60)
 
 
-def together(count, call):
-    threads = [threading.Thread(target=call, daemon=True) for _ in range(count)]
-    for t in threads:
-        t.start()
-    return threads
-
-
 def quick_reads(gateway):
     with open(os.path.join(gateway.dir, "metrics.token")) as f:
         token = f.read().strip()
@@ -409,7 +413,10 @@ def test_small_reads_go_together(three, bucket):
             if r.status != 200 or r.body != content:
                 wrong.append((key, r.status))
 
-    for t in together(10, read):
+    threads = [threading.Thread(target=read, daemon=True) for _ in range(10)]
+    for t in threads:
+        t.start()
+    for t in threads:
         t.join(60)
     assert not wrong
     if reads_at_hand(three.dir):
@@ -644,19 +651,14 @@ def test_lost_directory_of_the_gateway(three):
     for i in range(30):
         s3.put_object(Bucket="kept-bucket", Key="k%d" % i, Body=body(i, 2000 + i))
 
-    def archived():
-        out = gateway_admin(three, gateway, "status", "--json").stdout
-        index = json.loads(out)["index"]
-        return index["archived"] >= index["sequence"]
-
-    wait_for("archive", archived, 30)
+    wait_archived(gateway)
     # Not beside one that lives
     twin = three.add_gateway("twin-of-a-living-one")
     three.gateways.remove(twin)
     done = rebuild(twin)
     assert done.returncode != 0 and b"stop it" in done.stderr, done
     s3.put_object(Bucket="kept-bucket", Key="k0", Body=body(0, 2000))
-    wait_for("archive", archived, 30)
+    wait_archived(gateway)
     gateway.kill()
     gateway.copy_to("old-gateway")
     gateway.wipe()
@@ -755,9 +757,7 @@ def test_two_gateways_on_one_index(three, bucket):
 
 
 def test_two_groups():
-    with Cluster(
-        groups={"group1": 2, "group2": 2}, gateways=1, gateway_args=ARGS
-    ) as c:
+    with Cluster(groups={"group1": 2, "group2": 2}, gateways=1, gateway_args=ARGS) as c:
         s3 = s3_of(c.gateways[0], attempts=4)
         for group in ("group1", "group2"):
             s3.create_bucket(
@@ -790,11 +790,10 @@ def test_two_groups():
             s3.create_bucket(Bucket="turn%d" % i)
             for k in range(5):
                 s3.put_object(Bucket="turn%d" % i, Key="k%d" % k, Body=SMALL)
-        time.sleep(3)
-        after = {g: files_of(c, g) for g in c.groups}
         # Three of them each, on two nodes; a busy moment may spill some. (By room
         # all would be in one.)
-        assert all(after[g] >= before[g] + 15 for g in c.groups), (before, after)
+        for g in c.groups:
+            wait_for("files in " + g, lambda: files_of(c, g) >= before[g] + 15, 10)
         # One of two is too few in group1: its bucket goes on in group2.
         c.storages[0].kill()
         for i in range(40):
@@ -871,12 +870,7 @@ def test_taken_over_behind_a_cut():
             )
         s3.put_object(Bucket="in-group2", Key="k", Body=SMALL)
 
-        def archived():
-            out = gateway_admin(c, old, "status", "--json").stdout
-            index = json.loads(out)["index"]
-            return index["archived"] >= index["sequence"]
-
-        wait_for("archive", archived, 30)
+        wait_archived(old)
         # Where a group could go on for the other one nothing is taken over.
         for node in ("t1", "s1", "s2", "s3"):
             c.net.cut("g1", node)
@@ -886,7 +880,7 @@ def test_taken_over_behind_a_cut():
         done = rebuild(new)
         assert done.returncode != 0 and b"group2" in done.stderr, done
         s3.put_object(Bucket="in-group2", Key="still", Body=SMALL)
-        wait_for("archive", archived, 30)
+        wait_archived(old)
         # Two of three, any two copies of which meet.
         c.net.heal("g2", "s3")
         wait_for("an index", lambda: rebuild(new).returncode == 0, 60)
@@ -931,6 +925,7 @@ def test_full_group_spills():
         for p in c.groups["group1"]:
             p.stop()
             p.start(args=["--reserved-space", "60T"])
+
         def is_full(*ids):
             return not any(n["can_write"] for i, n in c.nodes().items() if i in ids)
 
@@ -1068,12 +1063,7 @@ def test_fastdfs_behind():
             done = gateway_admin(c, g, "sweep", check=False)
             assert done.returncode != 0 and b"FastDFS" in done.stderr + done.stdout
 
-            def archived():
-                out = gateway_admin(c, g, "status", "--json").stdout
-                index = json.loads(out)["index"]
-                return index["archived"] >= index["sequence"]
-
-            wait_for("archive beside it", archived, 30)
+            wait_archived(g)
             # The index alone can be made again from there.
             g.kill()
             os.rename(os.path.join(g.dir, "index"), os.path.join(g.dir, "lost"))

@@ -30,16 +30,6 @@ def put_files(client, n, at=None, size=2000, seed=1):
     return files
 
 
-def leader_of(cluster):
-    """The one node that orders changes."""
-
-    def one():
-        found = [i for i, n in cluster.nodes().items() if n["leader"]]
-        return found if len(found) == 1 else None
-
-    return cluster.storages[kit.wait_for("one leader", one)[0] - 1]
-
-
 def everywhere(cluster, files, deleted=()):
     """Each node by itself has all of it."""
     for p in cluster.storages:
@@ -155,7 +145,7 @@ def test_stopped_leader(cluster, change):
     """What only the leader can say or do waits for the next one, no longer."""
     client = cluster.client()
     name = client.upload(b"begin;", ext="log", appender=True)
-    p = leader_of(cluster)
+    p = cluster.leader()
     other = [s for s in cluster.storages if s is not p][0]
     # Connections and leader are known there.
     client.append(name, b"1;", at=other.address)
@@ -290,7 +280,7 @@ def test_appender_and_meta(cluster):
     for p in cluster.storages:
         assert client.download(name, at=p.address) == want
         assert client.get_meta(name, at=p.address) == {"n": "5"}
-    p = leader_of(cluster)
+    p = cluster.leader()
     p.kill()
 
     def append():
@@ -457,7 +447,7 @@ def test_two_nodes_apart(apart):
 def test_cut_from_the_leader(apart):
     """A node that reaches the third one alone has that pass its changes on: within
     2 s of the cut, and then at once."""
-    client, leader = apart.client(), leader_of(apart)
+    client, leader = apart.client(), apart.leader()
     cut_off = next(s for s in apart.storages if s is not leader)
     name = client.upload(b"begin;", ext="log", appender=True, at=cut_off.address)
     gone = client.upload(b"gone", at=cut_off.address)
@@ -475,7 +465,7 @@ def test_cut_from_the_leader(apart):
     client.delete(gone, at=cut_off.address)
     print("%d appends, the slowest %.2f s" % (len(took), max(took)))
     assert max(took) < 2.5 and len([t for t in took if t > 1]) <= 2, took
-    assert leader_of(apart) is leader
+    assert apart.leader() is leader
     apart.net.heal(leader.name, cut_off.name)
     time.sleep(2)
     for s in apart.storages:
@@ -519,13 +509,13 @@ def test_one_alone(apart):
 def test_leaders_disk_fails(cluster):
     """The folder of the leader's store path is gone (its disk was unmounted): it can't
     begin another volume, and another node orders changes."""
-    client, leader = cluster.client(timeout=5), leader_of(cluster)
+    client, leader = cluster.client(timeout=5), cluster.leader()
     others = [s for s in cluster.storages if s is not leader]
     name = client.upload(b"", ext="log", appender=True, at=others[0].address)
     os.rename(leader.dir, leader.dir + ".gone")
     r, want = random.Random(5), b""
     end = time.monotonic() + 60
-    while leader_of(cluster) is leader:
+    while cluster.leader() is leader:
         assert time.monotonic() < end
         for s in others:
             client.upload(r.randbytes(1 << 20), at=s.address)

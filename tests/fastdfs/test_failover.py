@@ -8,7 +8,6 @@ import time
 import fdfs
 import pytest
 from conftest import Node
-from kit import wait_for
 from test_commands import everywhere
 
 
@@ -34,19 +33,11 @@ class Writer(threading.Thread):
             i += 1
 
 
-def leader(cluster):
-    """The node that orders changes; None while the members change hands."""
-    found = [n["server_id"] for n in cluster.nodes().values() if n["leader"]]
-    if len(found) != 1:
-        return None
-    return next(s for s in cluster.storages if s.server_id == found[0])
-
-
 def test_the_ordering_node_dies():
     with Node(3) as n:
         c = n.client(30)
         name = c.upload(b"", appender=True)
-        dead = wait_for("a leader", lambda: leader(n), 10)
+        dead = n.leader(10)
         rest = [s.address for s in n.storages if s is not dead]
         writers = [Writer(n.client(30), name, rest, no) for no in range(4)]
         for w in writers:
