@@ -64,8 +64,8 @@ struct sop_stream {
 int sop_stream_pack(const struct sop_stream *s, struct buf *b);
 int sop_stream_unpack(struct str args, struct sop_stream *ret, struct err *e);
 
-/* READ. Answer: a sop_file, and the bytes as body, sealed (cluster/pack.h). Also STAT (@off, @len 0);
- * answer: a sop_stat. */
+/* READ. Answer: a sop_file, and the bytes as body, sealed (cluster/pack.h). Also
+ * STAT (@off, @len 0); answer: a sop_stat. */
 struct sop_read {
 	struct str id;
 	uint64_t off;
@@ -74,7 +74,7 @@ struct sop_read {
 int sop_read_pack(const struct sop_read *r, struct buf *b);
 int sop_read_unpack(struct str args, struct sop_read *ret, struct err *e);
 
-/* READ_NOW, of a small file. Answer: the bytes as body, the seal; or
+/* READ_NOW, of a small file: a sop_read. Answer: the bytes as body, the seal; or
  * ERR_RETRY, which says nothing about the file: READ is to be asked. */
 
 struct sop_stat {

@@ -124,8 +124,9 @@ void engine_pos_decode(const uint8_t src[ENGINE_POS_LEN],
  * order, at most @max of them or until @fn answers 1 (that one is taken, then
  * it stops) or below 0 (an error; that one is not taken); moves *pos behind
  * the last one taken. *ret_end: nothing durable was left. Records that are
- * superseded may be given or left out. ERR_RETRY, ERR_NOT_FOUND: I3. Damaged stretches are
- * skipped and reported as events; they are found again by comparing sets. */
+ * superseded may be given or left out. ERR_RETRY, ERR_NOT_FOUND: I3. Damaged
+ * stretches are skipped and reported as events; they are found again by comparing
+ * sets. */
 int engine_log_read(struct engine *g, size_t path_no, struct engine_pos *pos,
     size_t max, int (*fn)(void *arg, const struct engine_record *r), void *arg,
     bool *ret_end, struct err *e);

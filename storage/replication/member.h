@@ -81,8 +81,8 @@ int members_check(struct members *m, const struct rpc_from *from,
 void members_saw(struct members *m, const struct fdfs_addr *peer,
     uint64_t epoch);
 /* Whether @leader (NULL: anybody) leads, as far as is known here, and has been
- * heard lately (a leader speaks three times in that time). Without it another may lead by now,
- * or only this node is cut off from it. */
+ * heard lately (a leader speaks three times in that time). Without it another may
+ * lead by now, or only this node is cut off from it. */
 bool members_hears(struct members *m, const struct id128 *leader);
 /* Where the nodes are, from a tracker's map. */
 void members_hear(struct members *m, const struct cmap *map);

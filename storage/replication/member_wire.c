@@ -3,8 +3,8 @@
  *
  * Arguments and answers of the operations MEMBERS to LEAD begin with:
  *   u8 1; id node; id group (zero: none); u64 term; u64 floor; address inner,
- *   address outer; u64 life, u64 nonce; u8 flags (1: put back, 2: ailing); u64 life of
- *   yours as known here; text membership (empty: left out)
+ *   address outer; u64 life, u64 nonce; u8 flags (1: put back, 2: ailing);
+ *   u64 life of yours as known here; text membership (empty: left out)
  * then follow, request / answer:
  *   MEMBERS   - / u32 n, n times: id, address inner, address outer; promise
  *   PREPARE   u64 epoch, ballot / u8 promised, promise

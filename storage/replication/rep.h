@@ -115,8 +115,8 @@ void rep_file_close(struct rep_file **fp);
 
 /* --- looking after --- */
 
-/* Operations INSTALL to STEP of cluster/op_table.h, REMOVE, and READ, STAT for peers;
- * members_check() was asked by it first. */
+/* Operations INSTALL to STEP of cluster/op_table.h, REMOVE, and READ, STAT for
+ * peers; members_check() was asked by it first. */
 int rep_serve(struct rep *r, const struct rpc_from *from,
     const struct rpc_request *q, struct rpc_answer *a, struct err *e);
 

@@ -7,8 +7,8 @@
  * where there are many uploads (ahead_of()): then the writer waits for it, and
  * gives it up when it has taken nothing for peer_ms. One that is known to be
  * large takes its place among UPLOADS when it begins, so that a gateway goes to
- * another node with it. The upload is shared by its owner and its streams' jobs, which end in
- * the background. */
+ * another node with it. The upload is shared by its owner and its streams' jobs,
+ * which end in the background. */
 #include "storage/replication/rep_int.h"
 
 #define CHUNK ((size_t)1024 * 1024)

@@ -22,8 +22,8 @@
  *               continues for STREAM_IDLE_MS is aborted: as long as a piece
  *               takes at the least rate that clients are held to (1 KiB/s);
  *               after STREAM_SHORT_MS when others need its place.
- * READ          Args sop_read; answer sop_file, body up to len bytes, short
- *               only at the end of the file. What this node lacks comes from
+ * READ          Args sop_read; answer sop_file, seal, body up to len bytes,
+ *               short only at the end of the file. What this node lacks comes from
  *               the others (P6). ERR_NOT_FOUND, ERR_RETRY, ERR_CORRUPT. From a
  *               peer it is replication's own READ: rep_serve().
  * READ_NOW      Args sop_read; answer body and seal, if the file is small, here,

@@ -7,12 +7,12 @@
  *     done later is undone by an earlier call that arrives late; what failed is
  *     there at most once.
  * K2  While all nodes are up and no more than one pair of a group of three or
- *     more is cut, and was a second ago, every change and every read of every node succeeds, within
- *     WITHIN_MS.
+ *     more is cut, and was a second ago, every change and every read of every
+ *     node succeeds, within WITHIN_MS.
  * K3  A leader whose disk has failed, or that hangs, is followed by another one,
  *     within FOLLOW_MS for those who ask other nodes.
- * Tame schedules cut one pair at a time, or have the leader fail; wild ones kill and restart nodes, and
- * lose and delay messages, too: K1 alone.
+ * Tame schedules cut one pair at a time, or have the leader fail; wild ones kill and
+ * restart nodes, and lose and delay messages, too: K1 alone.
  * CREEL_SIM_SEED=N runs one schedule (CREEL_SIM_TRACE=1 tells it), CREEL_SIM_RUNS=N
  * so many; CREEL_FULL=1 some hundred. */
 #include "storage/files/files.h"
