@@ -91,6 +91,19 @@ s3_checksum_claim(struct s3_req *r, bool composite, struct checksum *ret_want,
 	return 0;
 }
 
+/* An object's body whose header names an algorithm, and no checksum comes: AWS
+ * refuses it. SDKs also leave the name alone in presigned URLs: no claim. */
+static int
+claim_announced(struct s3_body *b, struct err *e)
+{
+	if (b->want.alg != CHECKSUM_NONE ||
+	    http_header(b->r->http, "x-amz-sdk-checksum-algorithm").p == NULL)
+		return 0;
+	return err_set(e, ERR_INVALID_REQUEST,
+	    "x-amz-sdk-checksum-algorithm specified, but no corresponding "
+	    "x-amz-checksum-* or x-amz-trailer headers were found.");
+}
+
 static int
 claim_md5(struct s3_body *b, struct err *e)
 {
@@ -171,6 +184,8 @@ s3_body_open(struct s3_req *r, uint64_t max, unsigned flags, unsigned mask,
 	b->max = max;
 	if ((flags & BODY_OTHER) == 0)
 		rc = s3_checksum_claim(r, false, &b->want, &b->is_trailer, e);
+	if (rc == 0 && (flags & BODY_SIZED) != 0)
+		rc = claim_announced(b, e);
 	if (rc == 0)
 		rc = claim_md5(b, e);
 	if (rc == 0 && (flags & BODY_DIGEST) != 0 && !b->has_md5 &&

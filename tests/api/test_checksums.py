@@ -89,6 +89,27 @@ def test_claims_that_disagree(raw, bucket):
     assert raw.put(path, DATA, [c32, (sdk, "CRC32")]).status == 200
 
 
+def test_an_announced_algorithm_needs_its_checksum(raw, bucket):
+    """AWS: "x-amz-sdk-checksum-algorithm specified, but no corresponding
+    x-amz-checksum-* or x-amz-trailer headers were found." In a presigned URL it
+    says nothing: SDKs leave it there."""
+    path = "/%s/k" % bucket
+    sdk = ("x-amz-sdk-checksum-algorithm", "CRC32")
+    r = raw.request("POST", path + "?uploads")
+    upload = r.body.split(b"<UploadId>")[1].split(b"<")[0].decode()
+    part = "%s?partNumber=1&uploadId=%s" % (path, upload)
+    for target in (path, part):
+        r = raw.put(target, DATA, [sdk])
+        is_error(r, "InvalidRequest", 400)
+        assert b"no corresponding x-amz-checksum-*" in r.body
+    assert raw.head(path).status == 404
+    assert b"<PartNumber>" not in raw.get("%s?uploadId=%s" % (path, upload)).body
+    url = raw.presign("PUT", path, params=[sdk])
+    assert raw.request("PUT", url, DATA, auth="none").status == 200
+    md5 = ("Content-MD5", b64(hashlib.md5(DATA).digest()))
+    is_error(raw.put(path, DATA, [sdk, md5]), "InvalidRequest", 400)
+
+
 @pytest.mark.parametrize("size", [0, 11, 2_000_000])
 def test_content_md5(raw, bucket, size):
     path = "/%s/k" % bucket
