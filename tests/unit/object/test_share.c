@@ -3,6 +3,8 @@
 
 #include "tests/unit/object/shared.h"
 
+#include "gateway/object/store.h"
+
 /* --- copy --- */
 
 static void
@@ -199,6 +201,26 @@ test_reader_after_nothing(void **state)
 	OK(object_read(r, 0, got, 8, &n, &e));
 	assert_memory_equal(got, "hello", 5);
 	object_close(&r);
+	collect(f);
+	assert_int_equal(blobs(f->s).files, 0);
+}
+
+/* C1: a reader that began and has not found its object yet holds back all that
+ * dies meanwhile. */
+static void
+test_reader_that_looks(void **state)
+{
+	struct fixture *f = *state;
+	struct reader_link r;
+	uint64_t files;
+
+	put_z(f, "a", "hello");
+	reader_begin(f->s, &r);
+	del(f, "a");
+	collect(f);
+	files = blobs(f->s).files;
+	reader_end(f->s, &r);
+	assert_int_equal(files, 1);
 	collect(f);
 	assert_int_equal(blobs(f->s).files, 0);
 }
@@ -524,6 +546,7 @@ main(void)
 		T(test_copy_of_garbage),
 		T(test_readers_hold),
 		T(test_reader_after_nothing),
+		T(test_reader_that_looks),
 		T(test_failed_put),
 		T(test_stored_early),
 		T(test_unknown_commit),
