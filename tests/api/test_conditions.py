@@ -60,6 +60,29 @@ def test_reads(raw, obj, headers, status):
         assert raw.get(path, headers).code == "PreconditionFailed"
 
 
+def test_the_second_of_the_change(raw, obj):
+    """What caches send back is the Last-Modified that they were given."""
+    path, _ = obj
+    form = "%a, %d %b %Y %H:%M:%S GMT"
+    last = raw.head(path)["last-modified"]
+    at = datetime.datetime.strptime(last, form)
+    second = datetime.timedelta(seconds=1)
+    for when, since, unmodified, ranged in (
+        (last, 304, 200, 206),
+        ((at - second).strftime(form), 200, 412, 200),
+        ((at + second).strftime(form), 304, 200, 200),
+    ):
+        assert raw.get(path, [("If-Modified-Since", when)]).status == since
+        assert raw.get(path, [("If-Unmodified-Since", when)]).status == unmodified
+        part = [("If-Range", when), ("Range", "bytes=0-0")]
+        assert raw.get(path, part).status == ranged, when
+        for name, status in (("modified", since), ("unmodified", unmodified)):
+            copy = [("x-amz-copy-source", path)]
+            copy.append(("x-amz-copy-source-if-%s-since" % name, when))
+            want = 200 if status == 200 else 412
+            assert raw.put(path + "-copy", b"", copy).status == want, (name, when)
+
+
 def test_condition_before_range(raw, obj):
     path, etag = obj
     headers = [("If-None-Match", etag), ("Range", "bytes=999-")]
