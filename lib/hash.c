@@ -12,7 +12,6 @@
 #include "lib/err.h"
 
 #include <openssl/crypto.h>
-#include <openssl/md5.h>
 #include <openssl/sha.h>
 #define XXH_INLINE_ALL /* the states' layout is no ABI otherwise */
 #include <xxhash.h>
@@ -63,20 +62,13 @@ hash_by_name(struct str name, enum hash_alg *ret)
 
 struct state {
 	unsigned mask;
-	bool pair; /* MD5 and SHA-256 by hash_pair_blocks() */
+	bool pair; /* MD5 and SHA-256 in one loop */
 	uint64_t len;
 	uint32_t crc32, crc32c;
 	uint64_t crc64;
-	union {
-		struct {
-			MD5_CTX md5;
-			SHA256_CTX sha256;
-		} ossl;
-		struct {
-			struct hash_pair s;
-			uint8_t rest[64]; /* len % 64 bytes */
-		} pair_;
-	};
+	struct hash_pair s; /* MD5's, and SHA-256's too if they are a pair */
+	uint8_t rest[64];   /* for these: len % 64 bytes */
+	SHA256_CTX sha256;
 	SHA_CTX sha1;
 	SHA512_CTX sha512;
 	XXH64_state_t xxh64;
@@ -109,17 +101,15 @@ init_state(struct state *s, unsigned mask, bool pair)
 	s->crc32 = s->crc32c = 0;
 	s->crc64 = 0;
 	s->pair = pair;
-	if (pair)
-		s->pair_.s = (struct hash_pair){
+	if (mask & HASH_BIT(HASH_MD5))
+		s->s = (struct hash_pair){
 			.md5 = { 0x67452301, 0xefcdab89, 0x98badcfe,
 			    0x10325476 },
 			.sha = { 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
 			    0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19 },
 		};
-	if (!pair && mask & HASH_BIT(HASH_MD5))
-		MD5_Init(&s->ossl.md5);
 	if (!pair && mask & HASH_BIT(HASH_SHA256))
-		SHA256_Init(&s->ossl.sha256);
+		SHA256_Init(&s->sha256);
 	if (mask & HASH_BIT(HASH_SHA1))
 		SHA1_Init(&s->sha1);
 	if (mask & HASH_BIT(HASH_SHA512))
@@ -146,39 +136,49 @@ hashes_init(struct hashes *h, unsigned mask)
 }
 
 static void
-pair_update(struct state *s, const uint8_t *p, size_t len)
+blocks(struct state *s, const uint8_t *md5_p, const uint8_t *sha_p, size_t n)
+{
+	if (s->pair)
+		hash_pair_blocks(&s->s, md5_p, sha_p, n);
+	else
+		hash_md5_blocks(s->s.md5, md5_p, n);
+}
+
+/* And SHA-256, if they are a pair. */
+static void
+md5_update(struct state *s, const uint8_t *p, size_t len)
 {
 	size_t have = (size_t)(s->len % 64), n;
 
 	if (have > 0) {
 		n = len < 64 - have ? len : 64 - have;
-		memcpy(s->pair_.rest + have, p, n);
+		memcpy(s->rest + have, p, n);
 		if (have + n < 64)
 			return;
-		hash_pair_blocks(&s->pair_.s, s->pair_.rest, s->pair_.rest, 1);
+		blocks(s, s->rest, s->rest, 1);
 		p += n;
 		len -= n;
 	}
-	hash_pair_blocks(&s->pair_.s, p, p, len / 64);
-	memcpy(s->pair_.rest, p + len / 64 * 64, len % 64);
+	blocks(s, p, p, len / 64);
+	memcpy(s->rest, p + len / 64 * 64, len % 64);
 }
 
 static void
-pair_final(struct state *s, uint8_t md5[16], uint8_t sha[32])
+md5_final(struct state *s, uint8_t md5[16], uint8_t sha[32])
 {
 	uint8_t a[128] = { 0 }, b[128];
 	size_t have = (size_t)(s->len % 64), n = have < 56 ? 1 : 2;
 
-	memcpy(a, s->pair_.rest, have);
+	memcpy(a, s->rest, have);
 	a[have] = 0x80;
 	memcpy(b, a, sizeof(b));
 	put_le64(a + 64 * n - 8, s->len * 8);
 	put_be64(b + 64 * n - 8, s->len * 8);
-	hash_pair_blocks(&s->pair_.s, a, b, n);
+	blocks(s, a, b, n);
 	for (size_t i = 0; i < 4; i++)
-		put_le32(md5 + 4 * i, s->pair_.s.md5[i]);
-	for (size_t i = 0; i < 8; i++)
-		put_be32(sha + 4 * i, s->pair_.s.sha[i]);
+		put_le32(md5 + 4 * i, s->s.md5[i]);
+	for (size_t i = 0; i < 8 && s->pair; i++)
+		put_be32(sha + 4 * i, s->s.sha[i]);
 }
 
 static void
@@ -186,12 +186,10 @@ update_piece(struct state *s, const uint8_t *p, size_t len)
 {
 	unsigned m = s->mask;
 
-	if (s->pair)
-		pair_update(s, p, len);
-	if (!s->pair && m & HASH_BIT(HASH_MD5))
-		MD5_Update(&s->ossl.md5, p, len);
+	if (m & HASH_BIT(HASH_MD5))
+		md5_update(s, p, len);
 	if (!s->pair && m & HASH_BIT(HASH_SHA256))
-		SHA256_Update(&s->ossl.sha256, p, len);
+		SHA256_Update(&s->sha256, p, len);
 	if (m & HASH_BIT(HASH_CRC32))
 		s->crc32 = hash_crc32(s->crc32, p, len);
 	if (m & HASH_BIT(HASH_CRC32C))
@@ -244,12 +242,10 @@ hashes_final(struct hashes *h, struct hash_values *ret)
 	unsigned m = s->mask;
 
 	ret->mask = m;
-	if (s->pair)
-		pair_final(s, ret->v[HASH_MD5], ret->v[HASH_SHA256]);
-	if (!s->pair && m & HASH_BIT(HASH_MD5))
-		MD5_Final(ret->v[HASH_MD5], &s->ossl.md5);
+	if (m & HASH_BIT(HASH_MD5))
+		md5_final(s, ret->v[HASH_MD5], ret->v[HASH_SHA256]);
 	if (!s->pair && m & HASH_BIT(HASH_SHA256))
-		SHA256_Final(ret->v[HASH_SHA256], &s->ossl.sha256);
+		SHA256_Final(ret->v[HASH_SHA256], &s->sha256);
 	if (m & HASH_BIT(HASH_CRC32))
 		put_be32(ret->v[HASH_CRC32], s->crc32);
 	if (m & HASH_BIT(HASH_CRC32C))
@@ -288,11 +284,7 @@ hash_value(const struct hash_values *v, enum hash_alg a)
 void
 hash_md5(const void *p, size_t len, uint8_t ret[16])
 {
-	MD5_CTX c;
-
-	MD5_Init(&c);
-	MD5_Update(&c, p, len);
-	MD5_Final(ret, &c);
+	hash_one(HASH_MD5, p, len, ret);
 }
 
 void

@@ -209,6 +209,46 @@ test_crc_twins(void **state)
 	free(p);
 }
 
+/* Each of the ways to make MD5's blocks, one by one and all at once. */
+static void
+test_md5_twins(void **state)
+{
+	static const uint32_t first[4] = { 0x67452301, 0xefcdab89, 0x98badcfe,
+		0x10325476 };
+	enum {
+		MAX = 40
+	};
+	uint8_t *p = random_bytes(64 * MAX + 64);
+
+	(void)state;
+	for (size_t n = 0; n <= MAX; n++) {
+		const uint8_t *s = p + next() % 64;
+		uint32_t one[4], all[4], vec[4];
+		struct hash_pair pair;
+
+		memcpy(one, first, sizeof(first));
+		memcpy(all, first, sizeof(first));
+		memcpy(vec, first, sizeof(first));
+		memcpy(pair.md5, first, sizeof(first));
+		memset(pair.sha, 0, sizeof(pair.sha));
+		for (size_t i = 0; i < n; i++)
+			md5_plain(one, s + 64 * i, 1);
+		md5_plain(all, s, n);
+		assert_memory_equal(one, all, sizeof(first));
+		hash_md5_blocks(all, s, 0);
+		assert_memory_equal(one, all, sizeof(first));
+		if (md5_has_vec()) {
+			md5_vec(vec, s, n);
+			assert_memory_equal(one, vec, sizeof(first));
+		}
+		if (hash_pair_is_fast()) {
+			hash_pair_blocks(&pair, s, s, n);
+			assert_memory_equal(one, pair.md5, sizeof(first));
+		}
+	}
+	free(p);
+}
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 
@@ -247,7 +287,7 @@ tells_vectors(void)
 static void
 test_vectors_are_clean(void **state)
 {
-	uint8_t *p;
+	uint8_t *p, md5[16];
 
 	(void)state;
 	if (!tells_vectors())
@@ -259,6 +299,8 @@ test_vectors_are_clean(void **state)
 		hash_crc32(0, p, n);
 		assert_int_equal(vectors_in_use(), 0);
 		hash_crc64nvme(0, p, n);
+		assert_int_equal(vectors_in_use(), 0);
+		hash_md5(p, n, md5);
 		assert_int_equal(vectors_in_use(), 0);
 	}
 	free(p);
@@ -386,6 +428,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_vectors),
 		cmocka_unit_test(test_splits),
+		cmocka_unit_test(test_md5_twins),
 		cmocka_unit_test(test_crc_twins),
 		cmocka_unit_test(test_vectors_are_clean),
 		cmocka_unit_test(test_crc_combine),
