@@ -5,6 +5,7 @@
 #include "lib/mem.h"
 #include "lib/thread.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -24,6 +25,9 @@ struct hasher {
 	uint64_t wanted;      /* the worker sleeps until that many are done */
 	bool is_idle, is_stopped;
 	pthread_t thread;
+	_Atomic int cpu; /* where the thread is; -1 before its first piece */
+	int shunned;     /* where the worker does not go; -1: anywhere */
+	cpu_set_t cpus;  /* where it may go otherwise; none: not known */
 };
 
 static atomic_int n_running;
@@ -46,6 +50,7 @@ run(void *arg)
 			break;
 		s = x->queue[x->done % QUEUE];
 		lock_drop(&x->lock);
+		atomic_store(&x->cpu, sched_getcpu());
 		hashes_update(x->h, s.p, s.len);
 		lock_take(&x->lock);
 		x->done++;
@@ -86,6 +91,11 @@ hasher_start(struct hashes *h)
 	}
 	x->magic = HASHER_MAGIC;
 	x->h = h;
+	atomic_store(&x->cpu, -1);
+	x->shunned = -1;
+	/* Of the main thread: it has what the process has been given by now. */
+	if (sched_getaffinity(getpid(), sizeof(x->cpus), &x->cpus) != 0)
+		CPU_ZERO(&x->cpus);
 	lock_init(&x->lock, LOCK_RANK_LEAF);
 	cond_init(&x->more);
 	cond_init(&x->less);
@@ -94,6 +104,30 @@ hasher_start(struct hashes *h)
 		return NULL;
 	}
 	return x;
+}
+
+/* --- the worker's processor (A2) --- */
+
+/* All of the process's but @cpu. A hint: where it is refused, all goes on as
+ * well. */
+static void
+shun(struct hasher *x, int cpu)
+{
+	cpu_set_t cpus = x->cpus;
+
+	if (cpu == x->shunned)
+		return;
+	x->shunned = cpu;
+	if (cpu >= 0 && cpu < CPU_SETSIZE)
+		CPU_CLR((unsigned)cpu, &cpus);
+	if (CPU_COUNT(&cpus) > 0)
+		sched_setaffinity(0, sizeof(cpus), &cpus);
+}
+
+static void
+keep_off(struct hasher *x)
+{
+	shun(x, atomic_load(&n_running) == 1 ? atomic_load(&x->cpu) : -1);
 }
 
 static void
@@ -130,6 +164,7 @@ hasher_wait_far(struct hasher *x, uint64_t mark, uint64_t later)
 {
 	OBJ_CHECK(x, HASHER_MAGIC);
 	MUST(mark <= later && later <= x->added);
+	keep_off(x);
 	lock_take(&x->lock);
 	if (x->done < mark)
 		wait_done(x, later);
@@ -151,6 +186,7 @@ hasher_stop(struct hasher **xp)
 	if (x == NULL)
 		return;
 	OBJ_CHECK(x, HASHER_MAGIC);
+	shun(x, -1);
 	lock_take(&x->lock);
 	x->is_stopped = true;
 	cond_signal(&x->more);

@@ -6,7 +6,11 @@
  * itself.
  *
  * A1  Bytes that were added are not changed before a wait has passed them; the
- *     digests belong to the hasher until hasher_wait() for all. */
+ *     digests belong to the hasher until hasher_wait() for all.
+ * A2  One thread waits: the worker, from hasher_start() to hasher_stop(). While
+ *     there is no other hasher it stays away from the processor that this one
+ *     is on, which would be held up for as long as a woken worker receives, and
+ *     has the others instead. */
 #ifndef GATEWAY_S3_HASHER_H
 #define GATEWAY_S3_HASHER_H
 

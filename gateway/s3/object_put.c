@@ -9,7 +9,7 @@
 #include "gateway/s3/headers.h"
 
 enum {
-	RING = 8,
+	RING = 16, /* half of it is filled at a time: 2 MiB */
 	PARALLEL_MIN = 2 * 1024 * 1024 /* below, a thread costs what it gains */
 };
 

@@ -24,7 +24,7 @@
 #define S3_WHOLE_MAX (1024 * 1024) /* bodies up to this use one buffer */
 #define S3_DOC_FREE (64 * 1024)    /* smaller documents are not counted */
 #define S3_SMALL 8192              /* bodies up to this lie in the arena */
-#define S3_IO_POOL 8               /* I/O buffers kept while idle */
+#define S3_IO_POOL 16              /* I/O buffers kept while idle */
 #define S3_XMLNS "http://s3.amazonaws.com/doc/2006-03-01/"
 
 struct s3 {

@@ -2,6 +2,7 @@
 #include "gateway/s3/hasher.h"
 #include "tests/unit/s3/fake_http.h"
 
+#include <sched.h>
 #include <setjmp.h>
 
 #include <cmocka.h>
@@ -130,6 +131,57 @@ test_limit(void **state)
 	}
 }
 
+static int
+n_cpus(void)
+{
+	cpu_set_t cpus;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(cpus), &cpus), 0);
+	return CPU_COUNT(&cpus);
+}
+
+static bool
+may_choose_cpus(void)
+{
+	cpu_set_t cpus;
+
+	return sched_getaffinity(0, sizeof(cpus), &cpus) == 0 &&
+	       CPU_COUNT(&cpus) > 1 &&
+	       sched_setaffinity(0, sizeof(cpus), &cpus) == 0;
+}
+
+/* A2: off one processor with one hasher, on all with two, and afterwards. */
+static void
+test_keeps_off(void **state)
+{
+	struct hasher *one, *two;
+	struct hashes h[2];
+	int all = n_cpus();
+
+	(void)state;
+	if (!may_choose_cpus())
+		skip();
+	hashes_init(&h[0], MASK);
+	hashes_init(&h[1], MASK);
+	one = hasher_start(&h[0]);
+	if (one == NULL)
+		skip(); /* one processor */
+	assert_int_equal(n_cpus(), all);
+	hasher_add(one, data[0], SIZE);
+	hasher_wait(one, hasher_mark(one));
+	hasher_wait(one, hasher_mark(one)); /* it has told where it is */
+	assert_int_equal(n_cpus(), all - 1);
+	two = hasher_start(&h[1]);
+	assert_non_null(two);
+	hasher_wait(one, hasher_mark(one));
+	assert_int_equal(n_cpus(), all);
+	hasher_stop(&two);
+	hasher_wait(one, hasher_mark(one));
+	assert_int_equal(n_cpus(), all - 1);
+	hasher_stop(&one);
+	assert_int_equal(n_cpus(), all);
+}
+
 int
 main(void)
 {
@@ -138,6 +190,7 @@ main(void)
 		cmocka_unit_test(test_far),
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_limit),
+		cmocka_unit_test(test_keeps_off),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
