@@ -408,6 +408,6 @@ void
 rpc_server_routes(struct rpc_server *s, struct fdfs_route ret[RPC_ROUTES])
 {
 	OBJ_CHECK(s, SERVER_MAGIC);
-	ret[0] = (struct fdfs_route){ &s->call, on_call };
-	ret[1] = (struct fdfs_route){ &s->hello, on_hello };
+	ret[0] = (struct fdfs_route){ .command = &s->call, .fn = on_call };
+	ret[1] = (struct fdfs_route){ .command = &s->hello, .fn = on_hello };
 }

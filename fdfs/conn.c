@@ -1,4 +1,5 @@
-/* fdfs/conn.c - the serving half of the server loop: one connection.
+/* fdfs/conn.c - the serving half of the server loop: one connection, on a worker or
+ * on the loop (fdfs/loop.c), which must not wait.
  *
  * K1  c->content is what the peer has yet to send of this request, whether or
  *     not some of it is in c->in already.
@@ -6,14 +7,17 @@
  *     c->answer bytes of its body are owed; the next request is read only
  *     when content and answer are both 0.
  * K3  Answers in c->waiting go out before any other byte, and before the thread
- *     waits for a request or in a handler.
- * Threads: its own. */
+ *     waits for a request or in a handler. On the loop nothing waits there but
+ *     what the peer did not take at once: then it becomes a worker's.
+ * Threads: one at a time. */
 #include "fdfs/server_impl.h"
 
 #include "fdfs/net.h"
 
 #include "lib/clock.h"
 #include "lib/mem.h"
+
+#include <errno.h>
 
 #define RATE_AFTER_NS (INT64_C(300) * 1000000000)
 
@@ -121,12 +125,57 @@ fdfs_conn_read(struct fdfs_conn *c, void *p, size_t len, size_t *ret,
 
 /* --- output --- */
 
+/* On the loop: the peer took @sent bytes of @iov, and no more for now. */
+static bool
+keep_unsent(struct fdfs_conn *c, const struct iovec *iov, int n, size_t sent)
+{
+	if (c->waiting == NULL)
+		c->waiting = mem_alloc(CONN_WAITING);
+	if (c->waiting == NULL)
+		return false;
+	for (int i = 0; i < n; i++) {
+		size_t skip = sent < iov[i].iov_len ? sent : iov[i].iov_len;
+		size_t len = iov[i].iov_len - skip;
+
+		sent -= skip;
+		if (len > CONN_WAITING - c->n_waiting)
+			return false;
+		if (len > 0)
+			memcpy(c->waiting + c->n_waiting,
+			    (const char *)iov[i].iov_base + skip, len);
+		c->n_waiting += len;
+	}
+	return true;
+}
+
+/* Without waiting; what the peer does not take stays in c->waiting. */
+static int
+send_on_loop(struct fdfs_conn *c, struct iovec *iov, int n, struct err *e)
+{
+	struct iovec all[2 + CONN_PIECES];
+	struct err why = ERR_INIT;
+	size_t sent;
+	bool input;
+	int rc;
+
+	memcpy(all, iov, (size_t)n * sizeof(*iov));
+	rc = fdfs_net_send(c->fd, iov, n, 0, false, &sent, &input, &why);
+	if (rc == ERR_DISCONNECTED && why.sys_errno == ETIMEDOUT &&
+	    keep_unsent(c, all, n, sent))
+		return 0;
+	if (rc < 0) {
+		c->hang_up = true;
+		*e = why;
+	}
+	return rc;
+}
+
 /* What waits, the waiting header, if any, and @v. */
 static int
 send_pieces(struct fdfs_conn *c, const struct str *v, size_t n_v, struct err *e)
 {
 	struct iovec iov[2 + CONN_PIECES];
-	int64_t start = clock_mono_ns();
+	int64_t start;
 	size_t sent;
 	bool input;
 	int n = 0, rc;
@@ -142,6 +191,9 @@ send_pieces(struct fdfs_conn *c, const struct str *v, size_t n_v, struct err *e)
 				v[i].len };
 	}
 	c->has_header = false;
+	if (c->in_loop)
+		return send_on_loop(c, iov, n, e);
+	start = clock_mono_ns();
 	rc = fdfs_net_send(c->fd, iov, n, c->s->o.io_ms, false, &sent, &input,
 	    e);
 	if (rc == 0)
@@ -418,6 +470,19 @@ read_head(struct fdfs_conn *c, const struct fdfs_command *cmd, int64_t deadline,
 	return 0;
 }
 
+/* All of the content is here. */
+static int
+run_later(struct fdfs_conn *c, const struct fdfs_incoming *in, struct err *e)
+{
+	const struct fdfs_route *r = &c->s->route[in->header.command];
+	struct str content = str_mem(c->in + c->in_pos, (size_t)c->content);
+
+	MUST(content.len <= buffered(c));
+	c->in_pos += content.len;
+	c->content = 0;
+	return r->later(c->s->o.arg, c, in, content, e);
+}
+
 static int
 run_handler(struct fdfs_conn *c, struct fdfs_incoming *in, int64_t deadline,
     struct err *e)
@@ -444,7 +509,7 @@ run_handler(struct fdfs_conn *c, struct fdfs_incoming *in, int64_t deadline,
 	rc = read_head(c, r->command, deadline, in, e);
 	if (rc < 0)
 		return rc;
-	return r->fn(c->s->o.arg, c, in, e);
+	return c->in_loop ? run_later(c, in, e) : r->fn(c->s->o.arg, c, in, e);
 }
 
 /* Reads past up to @max bytes that nobody wants. */
@@ -485,14 +550,42 @@ finish(struct fdfs_conn *c, int rc, struct err *e)
 	return !c->hang_up && drain(c, CONN_DRAIN);
 }
 
-/* One request. False: close. */
 static bool
+fits_loop(const struct fdfs_conn *c, const struct fdfs_header *h)
+{
+	return c->s->route[h->command].later != NULL && !c->stays &&
+	       h->len <= CONN_INPUT - FDFS_HEADER;
+}
+
+enum conn_has
+fdfs_conn_has(const struct fdfs_conn *c)
+{
+	struct fdfs_header h;
+	struct err e;
+
+	if (buffered(c) == 0)
+		return HAS_NOTHING;
+	if (buffered(c) < FDFS_HEADER)
+		return HAS_PART;
+	if (fdfs_header_get((const uint8_t *)c->in + c->in_pos, &h, &e) < 0)
+		return HAS_OTHER;
+	if (h.command == FDFS_QUIT ||
+	    (h.command == FDFS_ACTIVE_TEST && h.len == 0))
+		return HAS_WHOLE;
+	if (!fits_loop(c, &h))
+		return HAS_OTHER;
+	return h.len <= buffered(c) - FDFS_HEADER ? HAS_WHOLE : HAS_PART;
+}
+
+/* One request. */
+static enum conn_next
 serve_one(struct fdfs_conn *c)
 {
 	int64_t deadline = clock_mono_ns() + (int64_t)c->s->o.head_ms * 1000000;
 	struct fdfs_incoming in = { 0 };
 	uint8_t raw[FDFS_HEADER];
 	struct err e = ERR_INIT;
+	size_t from = c->in_pos;
 	bool go_on;
 	int rc;
 
@@ -502,21 +595,64 @@ serve_one(struct fdfs_conn *c)
 	c->waited_ns = 0;
 	c->moved = 0;
 	if (read_all(c, raw, sizeof(raw), deadline, &e) < 0)
-		return false;
+		return NEXT_END;
 	rc = fdfs_header_get(raw, &in.header, &e);
 	if (rc < 0) {
 		c->content =
 		    INT64_MAX; /* where the next one is, nobody knows */
 		finish(c, rc, &e);
-		return false;
+		return NEXT_END;
 	}
 	c->content = in.header.len;
 	if (in.header.command == FDFS_QUIT)
-		return false;
+		return NEXT_END;
+	c->streak = fits_loop(c, &in.header) ? c->streak + 1 : 0;
 	rc = run_handler(c, &in, deadline, &e);
+	if (rc == FDFS_LATER)
+		return NEXT_LATER;
+	if (rc == FDFS_WAITS) {
+		free_head(c);
+		c->in_pos = from;
+		c->stays = true;
+		return NEXT_WAITS;
+	}
 	go_on = finish(c, rc, &e);
 	free_head(c);
-	return go_on;
+	if (!go_on)
+		return NEXT_END;
+	return c->in_loop && c->n_waiting > 0 ? NEXT_WAITS : NEXT_GO_ON;
+}
+
+enum conn_next
+fdfs_conn_serve_now(struct fdfs_conn *c)
+{
+	MUST(c->in_loop && c->n_waiting == 0);
+	return serve_one(c);
+}
+
+struct arena *
+fdfs_conn_arena(struct fdfs_conn *c)
+{
+	OBJ_CHECK(c, CONN_MAGIC);
+	if (c->arena == NULL)
+		c->arena = arena_new(CONN_ARENA);
+	return c->arena;
+}
+
+void
+fdfs_conn_resume(struct fdfs_conn *c, int rc, struct str body, struct err *e)
+{
+	bool go_on;
+
+	OBJ_CHECK(c, CONN_MAGIC);
+	MUST(c->in_loop && rc <= 0);
+	if (rc == 0)
+		rc = fdfs_conn_reply(c, body, e);
+	go_on = finish(c, rc, e);
+	free_head(c);
+	if (c->arena != NULL) /* @body and @e may lie there */
+		arena_reset(c->arena);
+	fdfs_loop_back(c, go_on);
 }
 
 /* The peer may still be sending: were the socket closed with unread bytes,
@@ -539,15 +675,33 @@ linger(struct fdfs_conn *c)
 	}
 }
 
-void *
-fdfs_conn_run(void *arg)
+void
+fdfs_conn_end(struct fdfs_conn *c)
 {
-	struct fdfs_conn *c = arg;
+	fdfs_conn_set_data(c, NULL, NULL);
+	mem_free(&c->waiting);
+	arena_free(&c->arena);
+	fdfs_conn_leave(c);
+}
+
+/* It has sent something, which looks like one more of those. */
+static bool
+goes_to_loop(struct fdfs_conn *c)
+{
+	return c->s->loop != NULL && c->streak >= CONN_STREAK &&
+	       c->n_waiting == 0 && fdfs_conn_has(c) != HAS_OTHER;
+}
+
+void
+fdfs_conn_run(struct fdfs_conn *c)
+{
 	bool more, was_idle;
 	struct err e;
 
 	OBJ_CHECK(c, CONN_MAGIC);
-	for (;;) {
+	if (!c->is_ending && fdfs_conn_send_waiting(c, &e) < 0)
+		c->is_ending = true; /* the loop has left it */
+	while (!c->is_ending) {
 		was_idle = buffered(c) == 0;
 		if (was_idle) {
 			MUST(c->n_waiting == 0); /* K3 */
@@ -557,15 +711,14 @@ fdfs_conn_run(void *arg)
 		}
 		if (was_idle && !fdfs_conn_set_idle(c, false))
 			break;
-		if (!serve_one(c)) {
-			fdfs_conn_send_waiting(c, &e);
-			if (c->answered && (c->content > 0 || buffered(c) > 0))
-				linger(c);
-			break;
-		}
+		if (goes_to_loop(c) && fdfs_loop_take(c))
+			return;
+		c->is_ending = serve_one(c) == NEXT_END;
 	}
-	fdfs_conn_set_data(c, NULL, NULL);
-	mem_free(&c->waiting);
-	fdfs_conn_leave(c);
-	return NULL;
+	if (c->is_ending) {
+		fdfs_conn_send_waiting(c, &e);
+		if (c->answered && (c->content > 0 || buffered(c) > 0))
+			linger(c);
+	}
+	fdfs_conn_end(c);
 }

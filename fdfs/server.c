@@ -1,8 +1,8 @@
 /* fdfs/server.c - the accepting half of the server loop.
- * A connection is in s->active from accept() until its thread ends, then in
- * s->done until the accepting thread has joined and freed it. Its socket is
- * closed by its own thread after it left s->active, so that nobody shuts a
- * number that has become another's. */
+ * A connection is in s->active from accept() until its end. Its socket is closed
+ * by whoever serves it after it left s->active, so that nobody shuts a number that
+ * has become another's. A worker that ends is in s->done until the accepting
+ * thread has joined and freed it. */
 #include "fdfs/server_impl.h"
 
 #include "fdfs/net.h"
@@ -55,15 +55,87 @@ fdfs_conn_leave(struct fdfs_conn *c)
 	if (c->next != NULL)
 		c->next->prev = c->prev;
 	s->n_active--;
+	cond_broadcast(&s->gone);
 	lock_drop(&s->lock);
 	close(c->fd);
-	/* From here on the accepting thread may free it. */
+	c->magic = 0;
+	mem_free(&c);
+}
+
+/* --- workers --- */
+
+static void *
+worker_run(void *arg)
+{
+	struct worker *w = arg;
+	struct fdfs_server *s = w->s;
+	struct fdfs_conn *c = w->c;
+
+	while (c != NULL) {
+		fdfs_conn_run(c);
+		lock_take(&s->lock);
+		w->c = NULL;
+		if (s->loop != NULL && !s->stopping &&
+		    s->n_idle < WORKERS_IDLE) {
+			w->next = s->idle;
+			s->idle = w;
+			s->n_idle++;
+			while (w->c == NULL && !s->stopping)
+				cond_wait(&w->go, &s->lock);
+		}
+		c = w->c;
+		lock_drop(&s->lock);
+	}
 	lock_take(&s->lock);
-	c->next = s->done;
-	s->done = c;
+	w->next = s->done;
+	s->done = w;
 	cond_broadcast(&s->gone);
 	lock_drop(&s->lock);
 	wake(s); /* it joins this thread before it goes */
+	return NULL;
+}
+
+/* Under the lock. */
+static int
+worker_new(struct fdfs_conn *c, struct err *e)
+{
+	struct worker *w = mem_zalloc(sizeof(*w));
+	int rc;
+
+	if (w == NULL)
+		return err_set(e, ERR_NO_MEMORY, "a connection's thread");
+	w->s = c->s;
+	w->c = c;
+	cond_init(&w->go);
+	rc = thread_start(&w->thread, "fdfs-conn", worker_run, w, e);
+	if (rc < 0) {
+		cond_fini(&w->go);
+		mem_free(&w);
+		return rc;
+	}
+	c->s->n_started++;
+	return 0;
+}
+
+int
+fdfs_conn_give(struct fdfs_conn *c, struct err *e)
+{
+	struct fdfs_server *s = c->s;
+	struct worker *w;
+	int rc = 0;
+
+	lock_take(&s->lock);
+	w = s->idle;
+	if (w != NULL && !s->stopping) {
+		s->idle = w->next;
+		s->n_idle--;
+		w->c = c;
+		cond_signal(&w->go);
+	} else {
+		rc = worker_new(c, e);
+	}
+	lock_drop(&s->lock);
+	return rc;
 }
 
 /* --- the accepting thread --- */
@@ -72,19 +144,20 @@ fdfs_conn_leave(struct fdfs_conn *c)
 static void
 reap(struct fdfs_server *s)
 {
-	struct fdfs_conn *c;
+	struct worker *w;
 
 	lock_take(&s->lock);
-	c = s->done;
+	w = s->done;
 	s->done = NULL;
 	lock_drop(&s->lock);
-	while (c != NULL) {
-		struct fdfs_conn *next = c->next;
+	while (w != NULL) {
+		struct worker *next = w->next;
 
-		thread_join(c->thread);
+		thread_join(w->thread);
+		cond_fini(&w->go);
+		mem_free(&w);
 		s->n_joined++; /* one thread reaps at a time */
-		mem_free(&c);
-		c = next;
+		w = next;
 	}
 }
 
@@ -130,7 +203,6 @@ serve(struct fdfs_server *s, int fd, const struct fdfs_addr *peer)
 {
 	struct fdfs_conn *c;
 	struct err e;
-	int rc;
 
 	c = mem_zalloc(sizeof(*c));
 	if (c == NULL) {
@@ -151,18 +223,10 @@ serve(struct fdfs_server *s, int fd, const struct fdfs_addr *peer)
 	s->active = c;
 	if (++s->n_active > s->most)
 		s->most = s->n_active;
-	rc = thread_start(&c->thread, "fdfs-conn", fdfs_conn_run, c, &e);
-	if (rc < 0) {
-		s->active = c->next;
-		if (c->next != NULL)
-			c->next->prev = NULL;
-		s->n_active--;
-	}
 	lock_drop(&s->lock);
-	if (rc < 0) {
+	if (fdfs_conn_give(c, &e) < 0) {
 		atomic_fetch_add(&s->refused, 1);
-		close(fd);
-		mem_free(&c);
+		fdfs_conn_leave(c);
 		return;
 	}
 	atomic_fetch_add(&s->accepted, 1);
@@ -241,6 +305,16 @@ set_defaults(struct fdfs_server_opts *o)
 		o->min_rate = 1024;
 }
 
+static bool
+needs_loop(const struct fdfs_server_opts *o)
+{
+	for (size_t i = 0; i < o->n_routes; i++) {
+		if (o->routes[i].later != NULL)
+			return true;
+	}
+	return false;
+}
+
 int
 fdfs_server_open(const struct fdfs_server_opts *o, struct fdfs_server **ret,
     struct err *e)
@@ -268,11 +342,16 @@ fdfs_server_open(const struct fdfs_server_opts *o, struct fdfs_server **ret,
 	rc = fdfs_net_listen(s->o.host, o->port, &s->listener, &s->port, e);
 	if (rc < 0)
 		goto out_wake;
-	rc = thread_start(&s->thread, "fdfs-accept", accept_run, s, e);
+	rc = needs_loop(o) ? fdfs_loop_start(s, e) : 0;
 	if (rc < 0)
 		goto out_listener;
+	rc = thread_start(&s->thread, "fdfs-accept", accept_run, s, e);
+	if (rc < 0)
+		goto out_loop;
 	*ret = s;
 	return 0;
+out_loop:
+	fdfs_loop_stop(s);
 out_listener:
 	close(s->listener);
 out_wake:
@@ -328,13 +407,15 @@ fdfs_server_close(struct fdfs_server **sp, int drain_ms)
 	shut_down(s, true);
 	while (s->n_active > 0)
 		cond_wait_ms(&s->gone, &s->lock, 100);
+	for (struct worker *w = s->idle; w != NULL; w = w->next)
+		cond_signal(&w->go);
 	lock_drop(&s->lock);
-	/* Those that left s->active may not be in s->done yet: their thread
-	 * is between the two. All that were accepted are joined here. */
+	fdfs_loop_stop(s);
+	/* Those that served the last connections may not be in s->done yet. */
 	for (;;) {
 		reap(s);
 		lock_take(&s->lock);
-		if (s->n_joined == atomic_load(&s->accepted)) {
+		if (s->n_joined == s->n_started) {
 			lock_drop(&s->lock);
 			break;
 		}

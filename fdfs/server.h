@@ -9,9 +9,14 @@
  * S3  After an answer the stream stands at the next request, or is closed.
  * S4  QUIT, ACTIVE_TEST and unknown commands are answered here. A storage
  *     closes after status 22, a tracker does not, as FastDFS's do.
+ * S5  A request that came whole and has a `later` is served without a thread of
+ *     its own, and may be answered by any thread; the next one of its connection
+ *     is looked at after that.
  * When all connections are taken the one that was idle longest makes room; is
  * none idle, the new one is closed.
- * Threads: one that accepts, one per connection; handlers run on the latter. */
+ * Threads: one that accepts, one per connection; handlers run on the latter. One
+ * loop, if there is any `later`, for the connections that send such requests one
+ * after the other (fdfs/loop.c). */
 #ifndef FDFS_SERVER_H
 #define FDFS_SERVER_H
 
@@ -33,10 +38,22 @@ struct fdfs_incoming {
 typedef int fdfs_handler(void *arg, struct fdfs_conn *c,
     const struct fdfs_incoming *in, struct err *e);
 
+/* The loop's: must not wait. @content is all of it, and stays, with what was taken
+ * from the connection's arena, until the answer. FDFS_LATER: fdfs_conn_resume()
+ * was called or will be. FDFS_WAITS: the handler is to do it, as do all that come
+ * by this connection. Else as a handler. */
+typedef int fdfs_later(void *arg, struct fdfs_conn *c,
+    const struct fdfs_incoming *in, struct str content, struct err *e);
+enum {
+	FDFS_LATER = 1,
+	FDFS_WAITS = 2
+};
+
 struct fdfs_route {
 	/* fdfs_command()'s, or a command of the caller's own. */
 	const struct fdfs_command *command;
 	fdfs_handler *fn;
+	fdfs_later *later; /* may be NULL */
 };
 
 struct fdfs_server_opts {
@@ -53,6 +70,9 @@ struct fdfs_server_opts {
 	 * before the connection is closed. */
 	int (*admit)(void *arg, const struct fdfs_addr *peer,
 	    const struct fdfs_command *c, struct err *e);
+	/* The loop has called some `later`, and nothing more is there at the moment.
+	 * May be NULL; may wait. */
+	void (*gathered)(void *arg);
 	/* 0 is the default. */
 	unsigned max_connections; /* 1000 */
 	size_t max_memory;        /* of heads over 512 bytes: 64 MiB */
@@ -111,6 +131,12 @@ int fdfs_conn_reply_status(struct fdfs_conn *c, uint8_t status, struct err *e);
 int fdfs_conn_reply_begin(struct fdfs_conn *c, uint64_t len, struct err *e);
 int fdfs_conn_write(struct fdfs_conn *c, const void *p, size_t len,
     struct err *e);
+/* The answer to what was FDFS_LATER: status 0 and @body, or @rc's. Any thread;
+ * does not wait, whatever the peer does. @c is no more the caller's. */
+void fdfs_conn_resume(struct fdfs_conn *c, int rc, struct str body,
+    struct err *e);
+/* What a `later` needs until its answer; NULL without memory. */
+struct arena *fdfs_conn_arena(struct fdfs_conn *c);
 /* Close after this request. */
 void fdfs_conn_hang_up(struct fdfs_conn *c);
 /* What a handler keeps with the connection (who is at its other end, for one):

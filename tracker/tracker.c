@@ -571,7 +571,7 @@ listen_on(struct tracker *t, const char *address, enum fdfs_form form,
 
 		if (c != NULL && c->servers == FDFS_TRACKER)
 			routes[o.n_routes++] =
-			    (struct fdfs_route){ c, on_fdfs };
+			    (struct fdfs_route){ .command = c, .fn = on_fdfs };
 	}
 	MUST(o.n_routes <= 64);
 	rpc_server_routes(t->rpc, routes + o.n_routes);

@@ -140,6 +140,15 @@ struct engine_then {
 int engine_put_then(struct engine *g, const struct engine_owner *owner,
     struct str body, const char *ext, const struct engine_then *then,
     struct err *e);
+/* The same of a small file (else ERR_TOO_BIG), on store path @path_no (-1: where
+ * there is space), by one who takes many from a queue: it may wait until he calls
+ * engine_gathered(), which he does before he waits for more of them. */
+int engine_put_gather(struct engine *g, const struct engine_owner *owner,
+    int path_no, struct str body, const char *ext,
+    const struct engine_then *then, struct err *e);
+/* What was gathered is written, by the caller where that takes least, and
+ * stored() called for it before this returns; else by the writer's thread. */
+void engine_gathered(struct engine *g);
 
 /* --- reading --- */
 

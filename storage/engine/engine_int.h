@@ -283,6 +283,7 @@ struct path {
 	bool q_waits;             /* somebody for one of them */
 	unsigned room_waiters;
 	bool writer_idle, is_led, stop;
+	unsigned slow; /* batches that callers do not write: W5 */
 	uint32_t open_batch;
 	_Atomic uint32_t done[2];
 	pthread_t writer, flusher;
@@ -356,6 +357,9 @@ int writer_submit(struct path *p, struct wreq *r, struct err *e);
 int writer_wait(struct path *p, struct wreq *r);
 /* Both; with r->stored it need not be written when this returns (0). */
 int writer_put(struct path *p, struct wreq *r, struct err *e);
+/* With r->stored: nobody is woken for it before writer_gathered(). */
+void writer_gather(struct path *p, struct wreq *r, struct err *e);
+void writer_gathered(struct path *p, bool may_lead);
 void *writer_main(void *arg);
 /* Applies one needle's effect on counters; VOLUMES held. */
 void path_account(struct path *p, struct vol *v, const struct loc *loc,

@@ -252,7 +252,7 @@ struct small {
 /* Draws its name. 1: @ret is the file that this write ID has made before. */
 static int
 small_begin(struct small *s, struct engine *g, const struct engine_owner *owner,
-    struct str body, const char *ext, struct engine_file_info *ret,
+    int path_no, struct str body, const char *ext, struct engine_file_info *ret,
     struct err *e)
 {
 	struct needle *n = &s->n;
@@ -269,7 +269,7 @@ small_begin(struct small *s, struct engine *g, const struct engine_owner *owner,
 		.note = owner->note,
 		.n_blocks = fmt_n_blocks(body.len) };
 	s->d = (struct draw){ .g = g };
-	rc = choose_path(g, body.len, &s->d.p, e);
+	rc = put_path(g, path_no, body.len, &s->d.p, e);
 	if (rc == 0)
 		rc = take_name(&s->d, &owner->write_id, owner->is_new, body.len,
 		    n->crc32, ext, ret, e);
@@ -298,7 +298,7 @@ put_small(struct engine *g, const struct engine_owner *owner, struct str body,
 {
 	uint8_t hdr[FMT_HDR_MAX];
 	struct small s;
-	int rc = small_begin(&s, g, owner, body, ext, ret, e);
+	int rc = small_begin(&s, g, owner, -1, body, ext, ret, e);
 
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
@@ -332,9 +332,9 @@ go_on(const struct engine_then *then, const struct engine_file_info *i,
 }
 
 static int
-put_small_then(struct engine *g, const struct engine_owner *owner,
+put_small_then(struct engine *g, const struct engine_owner *owner, int path_no,
     struct str body, const char *ext, const struct engine_then *then,
-    struct err *e)
+    bool gathers, struct err *e)
 {
 	struct small *s = arena_alloc(then->a, sizeof(*s));
 	struct engine_file_info i;
@@ -343,7 +343,7 @@ put_small_then(struct engine *g, const struct engine_owner *owner,
 
 	if (s == NULL)
 		return err_set(e, ERR_NO_MEMORY, NULL);
-	rc = small_begin(s, g, owner, body, ext, &i, e);
+	rc = small_begin(s, g, owner, path_no, body, ext, &i, e);
 	if (rc != 0)
 		return rc < 0 ? rc : go_on(then, &i, e);
 	hdr = arena_alloc(then->a, needle_hdr_len(&s->n));
@@ -359,7 +359,10 @@ put_small_then(struct engine *g, const struct engine_owner *owner,
 	s->then = *then;
 	s->r.stored = small_stored;
 	s->r.arg = s;
-	writer_put(s->d.p, &s->r, e);
+	if (gathers)
+		writer_gather(s->d.p, &s->r, e);
+	else
+		writer_put(s->d.p, &s->r, e);
 	return 0;
 }
 
@@ -401,7 +404,34 @@ engine_put_then(struct engine *g, const struct engine_owner *owner,
 		return rc < 0 ? rc : go_on(then, &i, e);
 	}
 	rc = put_check_owner(owner, str_of(ext), e);
-	return rc < 0 ? rc : put_small_then(g, owner, body, ext, then, e);
+	return rc < 0 ? rc
+	              : put_small_then(g, owner, -1, body, ext, then, false, e);
+}
+
+int
+engine_put_gather(struct engine *g, const struct engine_owner *owner,
+    int path_no, struct str body, const char *ext,
+    const struct engine_then *then, struct err *e)
+{
+	int rc;
+
+	OBJ_CHECK(g, ENGINE_MAGIC);
+	if (body.len > g->c.small_limit)
+		return err_set(e, ERR_TOO_BIG, "not a small file");
+	rc = put_check_owner(owner, str_of(ext), e);
+	return rc < 0 ? rc
+	              : put_small_then(g, owner, path_no, body, ext, then, true,
+			    e);
+}
+
+/* Where there are several paths he would be at one's disk while the others wait
+ * for him. */
+void
+engine_gathered(struct engine *g)
+{
+	OBJ_CHECK(g, ENGINE_MAGIC);
+	for (size_t i = 0; i < g->n_paths; i++)
+		writer_gathered(g->paths[i], g->n_paths == 1);
 }
 
 /* --- streams --- */

@@ -13,6 +13,9 @@
  *     is idle and requests come one by one, a caller for its own, which saves
  *     two changes of hands. (Where many come together the time that the thread
  *     takes to wake up is what makes a batch of them.)
+ * W5  What a caller gathers wakes nobody until he has all that there is; then he
+ *     writes it himself, as W4, with what others have queued: no thread is woken
+ *     for it or by it. Not after a write that took LED_SLOW_MS: he serves others.
  * Threads: writer_main(), writer_put(); submit and wait: any. */
 #include "storage/engine/engine_int.h"
 
@@ -25,6 +28,8 @@
 
 enum {
 	ROOM_WAIT_MS = 10000,
+	LED_SLOW_MS = 5,
+	LED_SLOW_BATCHES = 64,
 	PAGE = 4096
 };
 
@@ -34,6 +39,16 @@ static uint64_t
 weight(const struct wreq *r)
 {
 	return needle_total(r->hdr_len, r->payload.len);
+}
+
+/* Under qlock. */
+static void
+wake_writer(struct path *p)
+{
+	if (p->writer_idle) {
+		p->writer_idle = false;
+		cond_signal(&p->qcond);
+	}
 }
 
 /* Under qlock: waits for room in the queue. */
@@ -46,6 +61,7 @@ admit(struct path *p, uint64_t w, struct err *e)
 	while (p->q_bytes > 0 && p->q_bytes + w > max && !p->stop) {
 		bool woken;
 
+		wake_writer(p); /* some of it may be gathered */
 		p->room_waiters++;
 		woken = cond_wait_ms(&p->room, &p->qlock, 1000);
 		p->room_waiters--;
@@ -68,10 +84,6 @@ enqueue(struct path *p, struct wreq *r)
 	p->q_n++;
 	p->q_waits |= r->stored == NULL;
 	r->batch = p->open_batch;
-	if (p->writer_idle) {
-		p->writer_idle = false;
-		cond_signal(&p->qcond);
-	}
 }
 
 int
@@ -84,8 +96,10 @@ writer_submit(struct path *p, struct wreq *r, struct err *e)
 	r->e = e;
 	lock_take(&p->qlock);
 	rc = admit(p, weight(r), e);
-	if (rc == 0)
+	if (rc == 0) {
 		enqueue(p, r);
+		wake_writer(p);
+	}
 	lock_drop(&p->qlock);
 	return rc;
 }
@@ -491,6 +505,7 @@ writer_put(struct path *p, struct wreq *r, struct err *e)
 		rc = lead(p, r);
 	} else if (rc == 0) {
 		enqueue(p, r);
+		wake_writer(p);
 		is_queued = true;
 	}
 	lock_drop(&p->qlock);
@@ -503,6 +518,76 @@ writer_put(struct path *p, struct wreq *r, struct err *e)
 	return 0;
 }
 
+void
+writer_gather(struct path *p, struct wreq *r, struct err *e)
+{
+	int rc;
+
+	MUST(r->stored != NULL);
+	r->next = NULL;
+	r->rc = 0;
+	r->e = e;
+	lock_take(&p->qlock);
+	rc = admit(p, weight(r), e);
+	if (rc == 0)
+		enqueue(p, r);
+	lock_drop(&p->qlock);
+	if (rc < 0) {
+		r->rc = rc;
+		hand_on(r);
+	}
+}
+
+/* Under qlock, which it leaves: the next batch, whoever is the writer now. */
+static void
+run_batch(struct path *p)
+{
+	struct wreq *list = p->q_head;
+	uint32_t batch = p->open_batch++;
+	bool waits = p->q_waits;
+
+	p->last_batch = p->q_n;
+	p->q_n = 0;
+	p->q_waits = false;
+	p->q_head = NULL;
+	p->q_tail = &p->q_head;
+	p->q_bytes = 0;
+	if (p->slow > 0)
+		p->slow--;
+	if (p->room_waiters > 0)
+		cond_broadcast(&p->room);
+	lock_drop(&p->qlock);
+	run_list(p, list);
+	atomic_store_explicit(&p->done[batch & 1], batch, memory_order_release);
+	if (waits)
+		futex_wake(&p->done[batch & 1], INT_MAX);
+	lock_take(&p->qlock);
+}
+
+void
+writer_gathered(struct path *p, bool may_lead)
+{
+	int64_t start;
+
+	lock_take(&p->qlock);
+	if (p->q_head != NULL && p->writer_idle && (!may_lead || p->slow > 0)) {
+		wake_writer(p);
+	} else if (p->q_head != NULL && p->writer_idle) { /* W5 */
+		p->writer_idle = false;
+		p->is_led = true;
+		start = clock_mono_ns();
+		run_batch(p);
+		if (clock_mono_ns() - start > LED_SLOW_MS * INT64_C(1000000))
+			p->slow = LED_SLOW_BATCHES;
+		p->is_led = false;
+		if (p->q_head != NULL || p->stop)
+			cond_signal(&p->qcond);
+		else
+			p->writer_idle = true;
+	}
+	lock_drop(&p->qlock);
+}
+
 void *
 writer_main(void *arg)
 {
@@ -510,10 +595,6 @@ writer_main(void *arg)
 
 	lock_take(&p->qlock);
 	for (;;) {
-		struct wreq *list;
-		uint32_t batch;
-		bool waits;
-
 		while (p->is_led || (p->q_head == NULL && !p->stop)) {
 			p->writer_idle = !p->is_led;
 			cond_wait(&p->qcond, &p->qlock);
@@ -521,25 +602,7 @@ writer_main(void *arg)
 		}
 		if (p->q_head == NULL)
 			break;
-		list = p->q_head;
-		p->last_batch = p->q_n;
-		p->q_n = 0;
-		waits = p->q_waits;
-		p->q_waits = false;
-		p->q_head = NULL;
-		p->q_tail = &p->q_head;
-		p->q_bytes = 0;
-		batch = p->open_batch++;
-		if (p->room_waiters > 0)
-			cond_broadcast(&p->room);
-		lock_drop(&p->qlock);
-
-		run_list(p, list);
-		atomic_store_explicit(&p->done[batch & 1], batch,
-		    memory_order_release);
-		if (waits)
-			futex_wake(&p->done[batch & 1], INT_MAX);
-		lock_take(&p->qlock);
+		run_batch(p);
 	}
 	lock_drop(&p->qlock);
 	return NULL;

@@ -319,6 +319,22 @@ files_upload(struct files *f, int path_no, bool is_appender, struct str ext,
 	return files_write(f, &o, path_no, size, fn, arg, ext_text, ret, e);
 }
 
+int
+files_upload_gather(struct files *f, int path_no, struct str ext,
+    struct str body, const struct engine_then *then, struct err *e)
+{
+	struct engine_owner o = { .class = ENGINE_CLASS_FASTDFS };
+	char ext_text[FDFS_EXT_MAX + 1] = "";
+
+	OBJ_CHECK(f, FILES_MAGIC);
+	if (!fdfs_ext_is_valid(ext))
+		return err_set(e, ERR_INVALID, "bad extension");
+	if (body.len > f->small_limit)
+		return 1;
+	memcpy(ext_text, ext.p == NULL ? "" : ext.p, ext.len);
+	return rep_put_gather(f->rep, &o, path_no, body, ext_text, then, e);
+}
+
 /* As the leader has it; here it may be gone, or back, already. */
 static int
 check_free(struct files *f, struct str name, struct err *e)

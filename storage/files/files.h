@@ -59,6 +59,9 @@ typedef int files_source(void *arg, void *p, size_t len, size_t *ret,
 int files_upload(struct files *f, int path_no, bool is_appender, struct str ext,
     uint64_t size, files_source *fn, void *arg, struct engine_file_info *ret,
     struct err *e);
+/* A normal file whose content is here: rep_put_gather()'s contract. */
+int files_upload_gather(struct files *f, int path_no, struct str ext,
+    struct str body, const struct engine_then *then, struct err *e);
 int files_upload_slave(struct files *f, struct str master, struct str prefix,
     struct str ext, uint64_t size, files_source *fn, void *arg,
     char ret_name[FDFS_REMOTE_MAX + 1], struct err *e);

@@ -37,6 +37,20 @@ st_install_many(void *st, struct engine_install *v, size_t n, struct err *e)
 }
 
 static int
+st_put_gather(void *st, const struct engine_owner *o, int path_no,
+    struct str body, const char *ext, const struct engine_then *then,
+    struct err *e)
+{
+	return engine_put_gather(engine_of(st), o, path_no, body, ext, then, e);
+}
+
+static void
+st_gathered(void *st)
+{
+	engine_gathered(engine_of(st));
+}
+
+static int
 st_upload_begin(void *st, const struct engine_owner *o, int path_no,
     uint64_t hint, void **ret, struct err *e)
 {
@@ -242,6 +256,8 @@ const struct rep_store_ops rep_engine_ops = {
 	.draw = st_draw,
 	.next_source = st_next_source,
 	.install_many = st_install_many,
+	.put_gather = st_put_gather,
+	.gathered = st_gathered,
 	.upload_begin = st_upload_begin,
 	.upload_write = st_upload_write,
 	.upload_path = st_upload_path,

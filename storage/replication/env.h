@@ -23,6 +23,11 @@ struct rep_store_ops {
 	struct engine_source (*next_source)(void *st);
 	int (*install_many)(void *st, struct engine_install *v, size_t n,
 	    struct err *e);
+	/* engine_put_gather() and engine_gathered(); may be NULL. */
+	int (*put_gather)(void *st, const struct engine_owner *o, int path_no,
+	    struct str body, const char *ext, const struct engine_then *then,
+	    struct err *e);
+	void (*gathered)(void *st);
 	int (*upload_begin)(void *st, const struct engine_owner *o, int path_no,
 	    uint64_t hint, void **ret, struct err *e);
 	int (*upload_write)(void *up, const void *p, size_t len, struct err *e);

@@ -63,6 +63,13 @@ void rep_hush(struct rep *r);
 int rep_put(struct rep *r, const struct engine_owner *owner, int path_no,
     struct str body, const char *ext, unsigned flags,
     struct engine_file_info *ret, struct err *e);
+/* The same for one who must not wait: engine_put_gather()'s contract, without the
+ * body's limit. 1: it can't be done so (there are peers that are to have it, or too
+ * few; it is large): rep_put() is to be called. */
+int rep_put_gather(struct rep *r, const struct engine_owner *owner, int path_no,
+    struct str body, const char *ext, const struct engine_then *then,
+    struct err *e);
+void rep_gathered(struct rep *r);
 struct rep_upload;
 int rep_upload_begin(struct rep *r, const struct engine_owner *owner,
     int path_no, uint64_t size_hint, struct rep_upload **ret, struct err *e);

@@ -374,6 +374,36 @@ rep_put(struct rep *r, const struct engine_owner *owner, int path_no,
 	return rc;
 }
 
+/* There is nobody else whose copy a write could wait for, or who could draw the
+ * same name. */
+int
+rep_put_gather(struct rep *r, const struct engine_owner *owner, int path_no,
+    struct str body, const char *ext, const struct engine_then *then,
+    struct err *e)
+{
+	struct rep_group g;
+	int rc;
+
+	OBJ_CHECK(r, REP_MAGIC);
+	if (r->so->put_gather == NULL || body.len > REP_SMALL)
+		return 1;
+	rc = rep_group_get(r, &g, e);
+	if (rc < 0)
+		return rc;
+	if (g.v.n != 1 || g.copies > 1)
+		return 1;
+	rc = r->so->put_gather(r->st, owner, path_no, body, ext, then, e);
+	return rc == ERR_TOO_BIG ? 1 : rc;
+}
+
+void
+rep_gathered(struct rep *r)
+{
+	OBJ_CHECK(r, REP_MAGIC);
+	if (r->so->gathered != NULL)
+		r->so->gathered(r->st);
+}
+
 /* --- for a peer --- */
 
 /* What lies here under the name: @o->version and is_tomb are set from it. True:

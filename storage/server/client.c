@@ -28,10 +28,14 @@ source(void *arg, void *p, size_t len, size_t *ret, struct err *e)
 	return fdfs_conn_read(arg, p, len, ret, e);
 }
 
+enum {
+	FILE_ANSWER = FDFS_GROUP_LEN + FDFS_REMOTE_MAX
+};
+
 static int
 reply_file(struct call *k, struct str name, struct err *e)
 {
-	char room[FDFS_GROUP_LEN + FDFS_REMOTE_MAX];
+	char room[FILE_ANSWER];
 	struct buf b = { room, 0, sizeof(room), sizeof(room) };
 	int rc = fdfs_file_answer_encode(str_of(k->s->c.group), name, &b, e);
 
@@ -279,6 +283,13 @@ static const struct {
 	{ FDFS_CREATE_LINK, create_link, COUNT_CREATE_LINK, false },
 };
 
+static void
+note_change(struct storage *s)
+{
+	atomic_store_explicit(&s->counts.last_change_s, clock_real_s(),
+	    memory_order_relaxed);
+}
+
 static int
 serve(struct call *k, struct err *e)
 {
@@ -297,8 +308,7 @@ serve(struct call *k, struct err *e)
 	if (commands[i].count >= 0)
 		storage_count(k->s, (enum count)commands[i].count, 1, rc == 0);
 	if (rc == 0 && commands[i].is_change)
-		atomic_store_explicit(&k->s->counts.last_change_s,
-		    clock_real_s(), memory_order_relaxed);
+		note_change(k->s);
 	return rc;
 }
 
@@ -358,6 +368,16 @@ storage_admit(void *arg, const struct fdfs_addr *peer,
 	return rc;
 }
 
+/* What the client is told of a failure, which may be news to the log. */
+static int
+settle(struct storage *s, const struct fdfs_command *c,
+    const struct fdfs_addr *peer, struct str name, int rc, const struct err *e)
+{
+	if (rc < 0 && !is_ordinary(rc))
+		say_failure(s, c, peer, name, rc, e);
+	return rc == ERR_BUSY || rc == ERR_FAILED ? ERR_RETRY : rc;
+}
+
 int
 storage_on_fdfs(void *arg, struct fdfs_conn *c, const struct fdfs_incoming *in,
     struct err *e)
@@ -368,9 +388,103 @@ storage_on_fdfs(void *arg, struct fdfs_conn *c, const struct fdfs_incoming *in,
 
 	OBJ_CHECK(s, STORAGE_MAGIC);
 	rc = serve(&k, e);
-	if (rc < 0 && !is_ordinary(rc))
-		say_failure(s, in->command, fdfs_conn_peer(c), k.r.name, rc, e);
-	if (rc == ERR_BUSY || rc == ERR_FAILED)
-		rc = ERR_RETRY;
-	return rc;
+	return settle(s, in->command, fdfs_conn_peer(c), k.r.name, rc, e);
+}
+
+/* --- uploads that are answered later --- */
+
+struct later { /* in the connection's arena */
+	struct storage *s;
+	struct fdfs_conn *c;
+	const struct fdfs_command *command;
+	uint64_t size;
+	char id[ENGINE_FILE_ID_MAX];
+	struct err e;
+};
+
+static int
+count_upload(struct storage *s, const struct fdfs_command *command,
+    const struct fdfs_conn *c, uint64_t size, int rc, const struct err *e)
+{
+	storage_count(s, COUNT_UPLOAD_BYTES, (int64_t)size, rc == 0);
+	storage_count(s, COUNT_UPLOAD, 1, rc == 0);
+	if (rc == 0)
+		note_change(s);
+	return settle(s, command, fdfs_conn_peer(c), STR_NULL, rc, e);
+}
+
+static int
+on_named(void *arg, const struct engine_file_info *i, struct err *e)
+{
+	struct later *l = arg;
+
+	(void)e;
+	memcpy(l->id, i->id, sizeof(l->id));
+	return 0;
+}
+
+static void
+on_stored(void *arg, int rc, bool more)
+{
+	struct later *l = arg;
+	char room[FILE_ANSWER];
+	struct buf b = { room, 0, sizeof(room), sizeof(room) };
+
+	(void)more;
+	rc = count_upload(l->s, l->command, l->c, l->size, rc, &l->e);
+	if (rc == 0)
+		rc = fdfs_file_answer_encode(str_of(l->s->c.group),
+		    remote_of(l->s, l->id), &b, &l->e);
+	fdfs_conn_resume(l->c, rc, buf_str(&b), &l->e);
+}
+
+/* As upload(). */
+static int
+put_later(struct later *l, const struct fdfs_storage_req *r, struct str content)
+{
+	struct engine_then then = { on_named, on_stored, l,
+		fdfs_conn_arena(l->c) };
+	int path = r->path == FDFS_ANY_PATH ? -1 : r->path;
+
+	if (path >= (int)engine_n_paths(l->s->engine))
+		return err_set(&l->e, ERR_INVALID, "no store path %d", path);
+	return files_upload_gather(l->s->files, path, r->ext, content, &then,
+	    &l->e);
+}
+
+int
+storage_on_upload(void *arg, struct fdfs_conn *c,
+    const struct fdfs_incoming *in, struct str content, struct err *e)
+{
+	struct arena *a = fdfs_conn_arena(c);
+	struct storage *s = arg;
+	struct fdfs_storage_req r;
+	struct later *l;
+	int rc;
+
+	OBJ_CHECK(s, STORAGE_MAGIC);
+	l = a == NULL ? NULL : arena_alloc(a, sizeof(*l));
+	if (l == NULL)
+		return FDFS_WAITS;
+	*l = (struct later){ .s = s, .c = c, .command = in->command };
+	rc = fdfs_storage_req_decode(&in->header, in->head, &r, &l->e);
+	if (rc == 0) {
+		MUST(r.size == content.len);
+		l->size = r.size;
+		rc = put_later(l, &r, content);
+	}
+	if (rc == 0)
+		return FDFS_LATER;
+	*e = l->e;
+	arena_reset(a);
+	return rc > 0 ? FDFS_WAITS
+	              : count_upload(s, in->command, c, l->size, rc, e);
+}
+
+void
+storage_gathered(void *arg)
+{
+	struct storage *s = arg;
+
+	rep_gathered(s->rep);
 }

@@ -386,6 +386,7 @@ open_server(struct storage *s, struct err *e)
 		.routes = routes,
 		.arg = s,
 		.admit = storage_admit,
+		.gathered = storage_gathered,
 		.max_connections = s->c.max_connections };
 	struct rpc_self self;
 	struct err why = ERR_INIT;
@@ -399,8 +400,9 @@ open_server(struct storage *s, struct err *e)
 		const struct fdfs_command *c = fdfs_command((uint8_t)i);
 
 		if (c != NULL && c->servers == FDFS_STORAGE)
-			routes[o.n_routes++] =
-			    (struct fdfs_route){ c, storage_on_fdfs };
+			routes[o.n_routes++] = (struct fdfs_route){ c,
+				storage_on_fdfs,
+				i == FDFS_UPLOAD ? storage_on_upload : NULL };
 	}
 	MUST(o.n_routes <= 32);
 	rpc_server_routes(s->rpc, routes + o.n_routes);

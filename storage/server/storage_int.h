@@ -133,6 +133,8 @@ storage_count(struct storage *s, enum count c, int64_t total, bool ok)
 
 /* client.c: FastDFS's commands */
 fdfs_handler storage_on_fdfs;
+fdfs_later storage_on_upload; /* UPLOAD, without a thread that waits */
+void storage_gathered(void *arg);
 int storage_admit(void *arg, const struct fdfs_addr *peer,
     const struct fdfs_command *c, struct err *e);
 

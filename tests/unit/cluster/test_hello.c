@@ -334,7 +334,7 @@ test_fake_server(void **state)
 		.shape = FDFS_SHAPE_ALL,
 		.limit = 1000,
 		.name = "HELLO" };
-	struct fdfs_route route = { &hello, fake_hello };
+	struct fdfs_route route = { .command = &hello, .fn = fake_hello };
 	struct fdfs_server_opts o = { .kind = FDFS_STORAGE,
 		.host = "127.0.0.1" };
 	struct rpc_client *c = client_of(RPC_GATE, "", SECRET);

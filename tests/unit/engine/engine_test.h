@@ -123,7 +123,7 @@ test_owner(uint64_t seed)
 	return o;
 }
 
-/* engine_put_then(), held against its contract. */
+/* engine_put_then() and engine_put_gather(), held against their contracts. */
 struct test_then {
 	struct engine *g;
 	struct engine_file_info *i;
@@ -166,7 +166,7 @@ test_stored(void *arg, int rc, bool more)
 
 static UNUSED int
 test_put_then(struct engine *g, const struct engine_owner *o, struct str body,
-    struct engine_file_info *ret, struct err *e)
+    bool gathers, struct engine_file_info *ret, struct err *e)
 {
 	struct test_then t = { .g = g, .i = ret, .rc = 1 };
 	struct arena *a = arena_new(1 << 20);
@@ -177,7 +177,10 @@ test_put_then(struct engine *g, const struct engine_owner *o, struct str body,
 		return err_set(e, ERR_NO_MEMORY, NULL);
 	/* Reading would move the fault points of a walk. */
 	t.reads_it = atomic_load(&fault_armed) == 0;
-	rc = engine_put_then(g, o, body, "bin", &then, e);
+	rc = gathers ? engine_put_gather(g, o, -1, body, "bin", &then, e)
+	             : engine_put_then(g, o, body, "bin", &then, e);
+	if (gathers)
+		engine_gathered(g);
 	if (rc < 0 && t.stored != 0)
 		abort();
 	if (rc == 0) {
@@ -201,7 +204,8 @@ test_try_put(struct engine *g, uint64_t seed, size_t size,
 	test_fill(body, seed, 0, size);
 	rc = seed % 2 == 0
 	         ? engine_put(g, &o, str_mem(body, size), "bin", ret, e)
-	         : test_put_then(g, &o, str_mem(body, size), ret, e);
+	         : test_put_then(g, &o, str_mem(body, size),
+		       seed % 4 == 1 && size <= 8192, ret, e);
 	free(body);
 	return rc;
 }

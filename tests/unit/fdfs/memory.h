@@ -447,10 +447,11 @@ memory_open(struct memory *m, enum fdfs_form form,
 			const struct fdfs_command *c = fdfs_command((uint8_t)i);
 
 			if (c != NULL && c->servers == opts.kind)
-				routes[opts.n_routes++] = (struct fdfs_route){
-					c, kind == FDFS_TRACKER ? memory_tracker
-								: memory_storage
-				};
+				routes[opts.n_routes++] =
+				    (struct fdfs_route){ .command = c,
+					    .fn = kind == FDFS_TRACKER
+					              ? memory_tracker
+					              : memory_storage };
 		}
 		rc = fdfs_server_open(&opts,
 		    kind == FDFS_TRACKER ? &m->tracker : &m->storage, &e);

@@ -435,7 +435,8 @@ greet(void *arg, int fd, const struct fdfs_addr *to, int timeout_ms,
 static void
 test_greeting(void **state)
 {
-	static const struct fdfs_route route = { &own, own_handler };
+	static const struct fdfs_route route = { .command = &own,
+		.fn = own_handler };
 	struct fdfs_server_opts so = { .kind = FDFS_STORAGE,
 		.host = "127.0.0.1",
 		.routes = &route,
