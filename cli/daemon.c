@@ -2,9 +2,10 @@
 #include "cli/daemon.h"
 #include "cli/cli.h"
 
+#include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/trim.h"
 
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -63,7 +64,7 @@ daemon_begin(const struct conf *c, unsigned files, sigset_t *ret)
 {
 	log_set_level((enum log_level)c->log_level);
 	umask(077);
-	mallopt(M_ARENA_MAX, 8); /* not one per thread */
+	trim_begin();
 	/* getaddrinfo() cannot be interrupted: name servers that do not answer
 	 * must not hold up a stop. */
 	setenv("RES_OPTIONS", "timeout:1 attempts:2", 0);
@@ -78,11 +79,15 @@ daemon_begin(const struct conf *c, unsigned files, sigset_t *ret)
 void
 daemon_wait(const sigset_t *signals, void (*reload)(void *arg), void *arg)
 {
+	static const struct timespec look = { TRIM_LOOK_MS / 1000, 0 };
+	struct trim trim = { 0 };
 	siginfo_t info = { 0 };
 	int sig;
 
 	for (;;) {
-		sig = sigwaitinfo(signals, &info);
+		sig = sigtimedwait(signals, &info, &look);
+		if (trim_is_due(&trim, clock_mono_ns(), trim_cpu_ns()))
+			trim_memory();
 		if (sig == SIGHUP)
 			reload(arg);
 		else if (sig == SIGTERM || sig == SIGINT)

@@ -17,7 +17,7 @@ int daemon_conf(struct conf *c, enum conf_daemon d, const char *name,
     const char *usage, int argc, char **argv);
 /* Level, umask, file limit (@files beside max_connections), signals blocked. */
 void daemon_begin(const struct conf *c, unsigned files, sigset_t *ret);
-/* Until SIGTERM or SIGINT; @reload on SIGHUP. */
+/* Until SIGTERM or SIGINT; @reload on SIGHUP. Gives free memory back meanwhile. */
 void daemon_wait(const sigset_t *signals, void (*reload)(void *arg), void *arg);
 /* What settings say of listeners; the callbacks are the caller's. */
 void daemon_http_conf(const struct conf *c, struct http_conf *ret);

@@ -228,7 +228,7 @@ find(struct rpc_mux *m, const struct fdfs_addr *to)
 static void
 put_request(struct line *l, unsigned op, uint64_t id, struct str args)
 {
-	struct rpc_head h = { .version = RPC_VERSION,
+	struct rpc_head h = { .version = RPC_FRAMES,
 		.op = op,
 		.id = id,
 		.cluster = l->m->o.self.cluster,

@@ -106,7 +106,7 @@ check_answer(const struct rpc_self *self, struct str answer, struct buf *all,
 	int rc;
 
 	rc = rpc_hello_answer_unpack(answer, &a, e);
-	if (rc == 0 && (a.version == 0 || a.version > RPC_VERSION))
+	if (rc == 0 && (a.version == 0 || a.version > rpc_version_of(self)))
 		rc = err_set(e, ERR_CONFIG, "speaks version %u", a.version);
 	if (rc < 0)
 		return rc;
@@ -120,6 +120,12 @@ check_answer(const struct rpc_self *self, struct str answer, struct buf *all,
 	rc = buf_add(all, a.proof, sizeof(a.proof));
 	if (rc < 0)
 		return err_set(e, rc, "handshake");
+	if (self->kind == RPC_GATE && (a.kind & (RPC_NODE | RPC_PEER)) != 0 &&
+	    rpc_version_of(self) >= RPC_SEALED && a.version < RPC_SEALED)
+		return err_set(e, ERR_CONFIG,
+		    "is older than this gateway (version %u of the protocol): "
+		    "upgrade storage nodes before gateways",
+		    a.version);
 	rpc_hello_prove(self, false, buf_str(all), proof);
 	return 0;
 }
@@ -127,7 +133,7 @@ check_answer(const struct rpc_self *self, struct str answer, struct buf *all,
 static int
 shake_hands(const struct rpc_self *self, int fd, int timeout_ms, struct err *e)
 {
-	struct rpc_hello h = { .version = RPC_VERSION,
+	struct rpc_hello h = { .version = rpc_version_of(self),
 		.kind = (uint8_t)self->kind,
 		.id = self->id,
 		.cluster = self->cluster,
@@ -148,7 +154,7 @@ shake_hands(const struct rpc_self *self, int fd, int timeout_ms, struct err *e)
 		rc = check_answer(self, str_mem(answer, len), &all, second + 2,
 		    e);
 	if (rc == 0) {
-		second[0] = RPC_VERSION;
+		second[0] = h.version;
 		second[1] = 2;
 		rc = exchange(fd, str_mem(second, sizeof(second)), timeout_ms,
 		    answer, &len, e);
@@ -441,7 +447,7 @@ ask(struct rpc_client *c, const struct fdfs_addr *to,
     const struct rpc_request *q, int timeout_ms, uint64_t id,
     struct fdfs_call **ret, struct err *e)
 {
-	struct rpc_head h = { .version = RPC_VERSION,
+	struct rpc_head h = { .version = RPC_FRAMES,
 		.op = q->op,
 		.id = id,
 		.epoch = q->epoch,

@@ -101,7 +101,7 @@ static int
 hello_first(const struct rpc_server *s, struct fdfs_conn *c, struct str said,
     struct err *e)
 {
-	struct rpc_hello_answer a = { .version = RPC_VERSION,
+	struct rpc_hello_answer a = { .version = rpc_version_of(&s->self),
 		.kind = (uint8_t)s->self.kind,
 		.id = s->self.id };
 	struct buf all = BUF_CAP(3 * RPC_HELLO_MAX);
@@ -112,6 +112,8 @@ hello_first(const struct rpc_server *s, struct fdfs_conn *c, struct str said,
 	rc = rpc_hello_unpack(said, &h, e);
 	if (rc < 0)
 		return rc;
+	if (h.version < a.version)
+		a.version = h.version;
 	if (!is_kind(h.kind))
 		return err_set(e, ERR_INVALID, "unknown kind");
 	if (!id128_eq(&h.cluster, &s->self.cluster))
@@ -265,7 +267,7 @@ check(const struct rpc_server *s, const struct peer *p,
 	unsigned who = rpc_op_who(h->op);
 	unsigned is = p->from.kind;
 
-	if (h->version > RPC_VERSION)
+	if (h->version > RPC_FRAMES)
 		return err_set(e, ERR_VERSION, "request of version %u",
 		    h->version);
 	if (!id128_eq(&h->cluster, &s->self.cluster))

@@ -88,7 +88,7 @@ rpc_answer_put(uint8_t dst[RPC_ANSWER_HEAD], const struct rpc_answer_head *h)
 
 	MUST(name.len <= RPC_RESULT && h->args <= RPC_ARGS_MAX);
 	MUST(h->text.len <= sizeof(((struct err *)0)->msg));
-	dst[n++] = RPC_VERSION;
+	dst[n++] = RPC_FRAMES;
 	put_le32(dst + n, (uint32_t)name.len);
 	memcpy(dst + n + 4, name.p, name.len);
 	n += 4 + name.len;
@@ -240,6 +240,12 @@ rpc_hello_answer_unpack(struct str s, struct rpc_hello_answer *ret,
 	unpack_raw(&u, ret->nonce, sizeof(ret->nonce));
 	unpack_raw(&u, ret->proof, sizeof(ret->proof));
 	return unpack_end(&u, e);
+}
+
+uint8_t
+rpc_version_of(const struct rpc_self *self)
+{
+	return self->version == 0 ? RPC_VERSION : self->version;
 }
 
 void

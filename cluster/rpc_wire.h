@@ -77,6 +77,8 @@ int rpc_hello_answer_unpack(struct str s, struct rpc_hello_answer *ret,
 void rpc_hello_prove(const struct rpc_self *self, bool by_server,
     struct str text, uint8_t dst[SECRET_PROOF]);
 
+/* What @self speaks, at most. */
+uint8_t rpc_version_of(const struct rpc_self *self);
 /* The client's side of both exchanges, on a new connection (rpc_client.c). */
 int rpc_greet(const struct rpc_self *self, int fd, const struct fdfs_addr *to,
     int timeout_ms, struct err *e);

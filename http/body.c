@@ -362,6 +362,13 @@ http_read(struct http_req *r, void *p, size_t len, size_t *ret_len,
 
 /* --- what the handler left --- */
 
+void
+http_distrust(struct http_req *r)
+{
+	OBJ_CHECK(r, HTTP_REQ_MAGIC);
+	r->is_distrusted = true;
+}
+
 /* Asked when the header of the answer is made: true if it must say
  * `Connection: close`. */
 bool
@@ -429,7 +436,7 @@ http_body_settle(struct http_req *r)
 		http_close_after(r);
 	} else if (r->closes) {
 		http_close_after(r);
-		if (!r->body_done)
+		if (!r->body_done || r->is_distrusted)
 			linger(r);
 	} else if (!r->body_done) {
 		drain(r);

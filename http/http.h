@@ -138,6 +138,11 @@ int http_continue(struct http_req *r, struct err *e);
 int http_read(struct http_req *r, void *p, size_t len, size_t *ret_len,
     struct err *e);
 
+/* The body is not what its sender meant: where it ends may not be either, and what
+ * follows is no request to be trusted. The connection closes with the answer.
+ * Before it begins. */
+void http_distrust(struct http_req *r);
+
 /* --- the response --- */
 
 /* Adds a header; CR, LF and NUL in the value become blanks. Before start. */

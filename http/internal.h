@@ -157,7 +157,7 @@ struct http_req {
 	uint64_t bytes_in;
 	uint32_t trailer_bytes;
 	uint8_t chunk_state;
-	bool continued, body_done;
+	bool continued, body_done, is_distrusted;
 	int body_error; /* what the first failed read returned */
 
 	/* io.c: waiting for the peer, for the minimal rate */

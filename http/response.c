@@ -131,7 +131,8 @@ must_close(struct http_req *r)
 	unsigned open =
 	    atomic_load_explicit(&s->connections, memory_order_relaxed);
 
-	return !http_keeps_alive(r) || open > s->max_connections / 4 * 3 ||
+	return !http_keeps_alive(r) || r->is_distrusted ||
+	       open > s->max_connections / 4 * 3 ||
 	       atomic_load_explicit(&s->draining, memory_order_relaxed) ||
 	       http_body_forbids_reuse(r);
 }

@@ -29,7 +29,7 @@
 
 #define RESERVE 32u
 #define QUEUE 256u /* a burst that the workers have yet to look at */
-#define STACK_KEEP 16384u
+#define STACK_KEEP 2048u
 #define MAX_FD (1 << 18)
 #define TICK_MS 1000
 #define STOP_TICK_MS 20

@@ -11,7 +11,8 @@
 #define MS 1000000ll
 #define TRACKER_BAD_MS 3000
 #define ASK_MS 1000
-#define KICK_MS 100 /* between two refreshes, however many failures */
+#define HOME_MS 2000 /* of all trackers together */
+#define KICK_MS 100  /* between two refreshes, however many failures */
 #define WATCH_MS 1000
 #define REMEMBER_S 600
 #define GRACE_S 10
@@ -320,17 +321,19 @@ order_write(struct cluster *c, const struct view *v, struct str group,
 }
 
 static int
-ask_home(struct cluster *c, size_t i, char ret[FDFS_GROUP_LEN + 1],
+ask_home(struct cluster *c, size_t i, int64_t ms, char ret[FDFS_GROUP_LEN + 1],
     struct err *e)
 {
-	struct rpc_request q = { .op = RPC_HOME };
+	int limit = ms < ASK_MS ? (int)ms : ASK_MS;
+	struct rpc_watch w = { .open_ms = limit };
+	struct rpc_request q = { .op = RPC_HOME, .watch = &w };
 	struct rpc_reply r;
 	struct unpack u;
 	struct str name;
 	int rc;
 
 	rpc_reply_init(&r);
-	rc = rpc_call(c->rpc, &c->trackers[i], &q, ASK_MS, &r, e);
+	rc = rpc_call(c->rpc, &c->trackers[i], &q, limit, &r, e);
 	if (rc == 0) {
 		u = unpack_of(buf_str(&r.args));
 		name = unpack_str(&u, FDFS_GROUP_LEN);
@@ -344,26 +347,29 @@ ask_home(struct cluster *c, size_t i, char ret[FDFS_GROUP_LEN + 1],
 	return rc;
 }
 
-/* What a tracker would choose (its store_lookup); NULL: none says, or none that
- * is known here. */
+/* What a tracker would choose (its store_lookup); NULL: none says in HOME_MS, or
+ * none that is known here. Each is asked once. */
 static const struct view_group *
 home_of_trackers(struct cluster *c, const struct view *v)
 {
 	char name[FDFS_GROUP_LEN + 1] = "";
+	int64_t now = clock_mono_ns(), until = now + HOME_MS * MS;
 	size_t n = c->conf.n_trackers;
+	bool was_bad[FDFS_MAX_TRACKERS];
 	struct err e = ERR_INIT;
 	int rc = -1;
 
+	for (size_t i = 0; i < n; i++)
+		was_bad[i] = atomic_load(&c->tracker_bad_ns[i]) > now;
 	/* First those that answered lately. */
-	for (size_t k = 0; rc < 0 && k < 2 * n; k++) {
-		_Atomic int64_t *bad_ns = &c->tracker_bad_ns[k % n];
-
-		if ((atomic_load(bad_ns) > clock_mono_ns()) != (k >= n))
+	for (size_t k = 0; rc < 0 && k < 2 * n && now < until; k++) {
+		if (was_bad[k % n] != (k >= n))
 			continue;
-		rc = ask_home(c, k % n, name, &e);
+		rc = ask_home(c, k % n, (until - now) / MS + 1, name, &e);
+		now = clock_mono_ns();
 		if (rc == ERR_DISCONNECTED)
-			atomic_store(bad_ns,
-			    clock_mono_ns() + TRACKER_BAD_MS * MS);
+			atomic_store(&c->tracker_bad_ns[k % n],
+			    now + TRACKER_BAD_MS * MS);
 	}
 	return rc < 0 ? NULL : view_group(v, str_of(name));
 }

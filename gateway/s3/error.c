@@ -73,6 +73,15 @@ status_of(const struct err *e)
 	return status >= 300 && status <= 599 ? status : 500;
 }
 
+/* A body that is cut, or too long, fails here first; its other bytes are no
+ * request. */
+static bool
+is_of_other_body(int code)
+{
+	return code == ERR_BAD_DIGEST ||
+	       code == ERR_XAMZ_CONTENT_SHA256_MISMATCH;
+}
+
 void
 s3_reply_error(struct s3_req *r, const struct err *e)
 {
@@ -89,6 +98,8 @@ s3_reply_error(struct s3_req *r, const struct err *e)
 		http_break(r->http);
 		return;
 	}
+	if (is_of_other_body(e->code))
+		http_distrust(r->http);
 	if (status != 304) {
 		http_unset_all(r->http);
 		s3_common_headers(r);

@@ -218,6 +218,8 @@ bool findex_freeze(struct findex *f);
 int findex_commit(struct findex *f, const struct vol_rec *vols, size_t n_vols,
     const uint64_t *removed, size_t n_removed, const struct path_rec *path,
     struct err *e);
+/* Gives back what commits have left behind; none is under way. */
+void findex_trim(struct findex *f);
 struct fitem { /* what a key has */
 	struct fkey key;
 	struct loc loc;

@@ -15,6 +15,7 @@
 #include "lib/hash.h"
 #include "lib/lmdb_guard.h"
 #include "lib/lmdb_make.h"
+#include "lib/lmdb_trim.h"
 #include "lib/mem.h"
 
 #include <errno.h>
@@ -948,4 +949,10 @@ findex_commit(struct findex *f, const struct vol_rec *vols, size_t n_vols,
 	lock_drop(&f->lock);
 	ftab_free(&done);
 	return 0;
+}
+
+void
+findex_trim(struct findex *f)
+{
+	lmdb_trim(f->env);
 }

@@ -245,6 +245,9 @@ flusher_main(void *arg)
 		vols_trim(p, idle ? 64 : 512);
 		if (idle && !was_idle) {
 			large_io_trim(p);
+			lock_take(&p->flush);
+			findex_trim(p->fx);
+			lock_drop(&p->flush);
 			malloc_trim(0);
 		}
 		was_idle = idle;

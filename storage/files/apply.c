@@ -51,17 +51,7 @@ look(struct files *f, struct str name, const char *id, uint8_t *ret_class,
 
 /* --- lists --- */
 
-/* A list under change. */
-struct draft {
-	char id[FILES_ID_LEN + 1];
-	struct str name; /* what segments note as their list */
-	struct list list;
-	uint64_t version; /* that it was read at */
-	size_t n_old;     /* segments that were named then */
-	struct buf fresh; /* names of those made since, each with its NUL */
-};
-
-static int
+int
 draft_open(struct files *f, struct str name, struct draft *d, struct err *e)
 {
 	struct buf body = BUF_CAP(ENGINE_BLOCK * 512);
@@ -103,8 +93,7 @@ is_named_id(const struct list *l, const char *id)
 	return false;
 }
 
-/* @rc: of writing the version. */
-static void
+void
 draft_close(struct files *f, struct draft *d, int rc)
 {
 	const char *id = d->fresh.p, *end = id + d->fresh.len;
@@ -184,12 +173,13 @@ tidy(struct files *f, struct draft *d, struct err *e)
 	return rc;
 }
 
-static int
-write_list(struct files *f, struct draft *d, bool is_new, struct err *e)
+int
+draft_write(struct files *f, struct draft *d, bool is_new, struct err *e)
 {
 	struct buf body = BUF_CAP(f->small_limit);
 	struct rep_change c = { .id = str_of(d->id),
 		.class = ENGINE_CLASS_LIST,
+		.note = str_of(d->list.successor), /* for the sweep */
 		.is_new = is_new,
 		.base = d->version };
 	struct engine_file_info info;
@@ -201,6 +191,8 @@ write_list(struct files *f, struct draft *d, bool is_new, struct err *e)
 	c.body = buf_str(&body);
 	if (rc == 0)
 		rc = rep_change(f->rep, &c, &info, e);
+	if (rc == 0)
+		d->version = info.file_version;
 	buf_fini(&body);
 	return rc;
 }
@@ -220,7 +212,7 @@ create(struct files *f, const struct files_op *op, struct err *e)
 	if (rc == 0) {
 		d.list.created_s = files_now_s(f);
 		list_note_change(&d.list, op->change, d.list.created_s);
-		rc = write_list(f, &d, true, e);
+		rc = draft_write(f, &d, true, e);
 	}
 	if (rc == ERR_EXISTS && op->is_again) { /* F5 */
 		if (draft_open(f, op->name, &old, e) == 0 &&
@@ -279,7 +271,9 @@ change_once(struct files *f, const struct files_op *op, struct err *e)
 		return rc;
 	}
 	size = d.list.size;
-	rc = splice(f, op, &d.list, e);
+	rc = files_settle(f, &d, e);
+	if (rc == 0)
+		rc = splice(f, op, &d.list, e);
 	if (rc == 0 && op->piece.len == 0 && d.list.size == size) {
 		draft_close(f, &d, ERR_BUSY);
 		return 0; /* nothing to do */
@@ -288,7 +282,7 @@ change_once(struct files *f, const struct files_op *op, struct err *e)
 		rc = tidy(f, &d, e);
 	if (rc == 0) {
 		list_note_change(&d.list, op->change, files_now_s(f));
-		rc = write_list(f, &d, false, e);
+		rc = draft_write(f, &d, false, e);
 	}
 	draft_close(f, &d, rc);
 	return rc;
@@ -407,8 +401,8 @@ get_meta(struct files *f, const struct files_op *op, struct buf *ret,
 	return rc;
 }
 
-static int
-delete_meta(struct files *f, struct str name, struct err *e)
+int
+files_delete_meta(struct files *f, struct str name, struct err *e)
 {
 	char id[FILES_ID_LEN + 1];
 	struct rep_change c = { .class = ENGINE_CLASS_META, .is_delete = true };
@@ -422,10 +416,29 @@ delete_meta(struct files *f, struct str name, struct err *e)
 	return rc == ERR_NOT_FOUND ? 0 : rc;
 }
 
+int
+files_copy_meta(struct files *f, struct str from, struct str to, struct err *e)
+{
+	char a[FILES_ID_LEN + 1], b[FILES_ID_LEN + 1];
+	struct buf meta = BUF_CAP(FDFS_META_PACKET * 2);
+	uint64_t version;
+	int rc;
+
+	if (files_meta_id(f, from, a, NULL) < 0)
+		return 0;
+	rc = files_meta_id(f, to, b, e);
+	if (rc == 0)
+		rc = read_meta(f, a, &meta, &version, e);
+	if (rc == 0)
+		rc = write_meta(f, b, buf_str(&meta), 0, e);
+	buf_fini(&meta);
+	return rc;
+}
+
 /* --- delete --- */
 
-static int
-delete_list(struct files *f, struct draft *d, struct err *e)
+int
+draft_delete(struct files *f, struct draft *d, struct err *e)
 {
 	struct rep_change c = { .id = str_of(d->id),
 		.class = ENGINE_CLASS_LIST,
@@ -451,12 +464,12 @@ delete_both(struct files *f, struct str name, const char *id, struct draft *d,
 	int rc = 0;
 
 	if (again)
-		rc = delete_meta(f, name, e);
+		rc = files_delete_meta(f, name, e);
 	if (rc == 0)
-		rc = d != NULL ? delete_list(f, d, e)
+		rc = d != NULL ? draft_delete(f, d, e)
 		               : rep_delete_many(f->rep, &s, 1, e);
 	if (rc == 0 && !again)
-		(void)delete_meta(f, name, NULL);
+		(void)files_delete_meta(f, name, NULL);
 	return rc;
 }
 
@@ -476,6 +489,8 @@ delete_once(struct files *f, const struct files_op *op, struct err *e)
 		return delete_both(f, op->name, id, NULL, e);
 	rc = draft_open(f, op->name, &d, e);
 	if (rc == 0)
+		rc = files_settle(f, &d, e);
+	if (rc == 0)
 		rc = delete_both(f, op->name, id, &d, e);
 	draft_close(f, &d, ERR_BUSY);
 	return rc;
@@ -490,85 +505,6 @@ delete_file(struct files *f, const struct files_op *op, struct err *e)
 		rc = delete_once(f, op, e);
 	if (rc == ERR_NOT_FOUND && op->is_again)
 		rc = 0; /* F5: it was this one that deleted it */
-	return rc;
-}
-
-/* --- regenerate --- */
-
-static void
-extension(struct str name, char ret[FDFS_EXT_MAX + 1])
-{
-	struct str tail =
-	    name.len > FDFS_TAIL ? str_skip(name, name.len - FDFS_TAIL) : name;
-	ptrdiff_t dot = str_rchr(tail, '.');
-	struct str ext = dot < 0 ? STR_NULL : str_skip(tail, (size_t)dot + 1);
-
-	if (ext.len > FDFS_EXT_MAX)
-		ext.len = 0;
-	if (ext.len > 0)
-		memcpy(ret, ext.p, ext.len);
-	ret[ext.len] = '\0';
-}
-
-/* The metadata of @from for @to too. */
-static int
-copy_meta(struct files *f, struct str from, struct str to, struct err *e)
-{
-	char a[FILES_ID_LEN + 1], b[FILES_ID_LEN + 1];
-	struct buf meta = BUF_CAP(FDFS_META_PACKET * 2);
-	uint64_t version;
-	int rc;
-
-	if (files_meta_id(f, from, a, NULL) < 0)
-		return 0;
-	rc = files_meta_id(f, to, b, e);
-	if (rc == 0)
-		rc = read_meta(f, a, &meta, &version, e);
-	if (rc == 0)
-		rc = write_meta(f, b, buf_str(&meta), 0, e);
-	buf_fini(&meta);
-	return rc;
-}
-
-static int
-regenerate(struct files *f, const struct files_op *op,
-    struct engine_file_info *ret, struct err *e)
-{
-	struct engine_owner o = { .class = ENGINE_CLASS_FASTDFS };
-	struct engine_file_info info = { .id = "" };
-	struct fdfs_file_id id;
-	char ext[FDFS_EXT_MAX + 1];
-	struct draft d;
-	struct str s;
-	int rc = files_must_be_appender(op->name, e);
-
-	if (rc < 0 || fdfs_remote_parse(op->name, &id, e) < 0)
-		return rc;
-	extension(op->name, ext);
-	rc = draft_open(f, op->name, &d, e);
-	if (rc == 0)
-		rc = files_copy(f, &d.list, 0, d.list.size, &o, id.path, ext,
-		    &info, e);
-	s = str_of(info.id);
-	if (rc == 0)
-		rc = copy_meta(f, op->name, str_skip(s, strlen(f->group) + 1),
-		    e);
-	if (rc < 0 && s.len > 0) {
-		/* Not renamed: the copy must not stay. */
-		(void)delete_meta(f, str_skip(s, strlen(f->group) + 1), NULL);
-		(void)rep_delete_many(f->rep, &s, 1, NULL);
-	}
-	if (rc == 0)
-		rc = delete_list(f, &d, e);
-	if (rc == 0) {
-		(void)delete_meta(f, op->name, NULL);
-	} else if (files_is_final(rc) || rc == ERR_RETRY) {
-		(void)delete_meta(f, str_skip(s, strlen(f->group) + 1), NULL);
-		(void)rep_delete_many(f->rep, &s, 1, NULL);
-	} /* else the old one may be gone: then this is all there is */
-	draft_close(f, &d, ERR_BUSY);
-	if (rc == 0)
-		*ret = info;
 	return rc;
 }
 
@@ -622,7 +558,7 @@ apply(struct files *f, const struct files_op *op, struct files_result *ret,
 	int rc;
 
 	if (op->kind == FILES_REGENERATE) /* never asked for again */
-		return regenerate(f, op, &ret->info, e);
+		return files_regenerate_here(f, op->name, &ret->info, e);
 	if (is_done(f, op->change))
 		return 0;
 	switch (op->kind) {

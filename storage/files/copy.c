@@ -110,6 +110,18 @@ files_copy(struct files *f, const struct list *l, uint64_t off, uint64_t len,
 	return rc;
 }
 
+int
+files_copy_as(struct files *f, const struct list *l,
+    const struct engine_record *as, const struct engine_owner *o, int path_no,
+    struct engine_file_info *ret, struct err *e)
+{
+	struct range r = { { .f = f, .l = l }, 0, l->size };
+	int rc = files_write_as(f, as, o, path_no, range_source, &r, ret, e);
+
+	files_cursor_close(&r.c);
+	return rc;
+}
+
 static int
 extent_crc32(struct files_cursor *c, uint64_t off, uint64_t len, char *chunk,
     uint32_t *ret, struct err *e)

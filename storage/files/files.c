@@ -147,19 +147,16 @@ read_all(files_source *fn, void *arg, char *p, size_t len, struct err *e)
 	return rc;
 }
 
+/* To @u, all @left bytes. */
 static int
-write_stream(struct files *f, const struct engine_owner *o, int path_no,
-    uint64_t size, files_source *fn, void *arg, const char *ext,
-    struct engine_file_info *ret, struct err *e)
+stream(struct rep_upload *u, uint64_t left, files_source *fn, void *arg,
+    struct err *e)
 {
 	char *p = mem_alloc(FILES_CHUNK);
-	struct rep_upload *u = NULL;
-	uint64_t left = size;
-	int rc;
+	int rc = 0;
 
 	if (p == NULL)
 		return err_set(e, ERR_NO_MEMORY, NULL);
-	rc = rep_upload_begin(f->rep, o, path_no, size, &u, e);
 	while (rc == 0 && left > 0) {
 		size_t len = left < FILES_CHUNK ? (size_t)left : FILES_CHUNK;
 
@@ -169,10 +166,40 @@ write_stream(struct files *f, const struct engine_owner *o, int path_no,
 		left -= len;
 	}
 	mem_free(&p);
+	return rc;
+}
+
+static int
+write_stream(struct files *f, const struct engine_owner *o, int path_no,
+    uint64_t size, files_source *fn, void *arg, const char *ext,
+    struct engine_file_info *ret, struct err *e)
+{
+	struct rep_upload *u = NULL;
+	int rc = rep_upload_begin(f->rep, o, path_no, size, &u, e);
+
+	if (rc < 0)
+		return rc;
+	rc = stream(u, size, fn, arg, e);
 	if (rc == 0)
 		return rep_upload_commit(&u, ext, 0, ret, e);
-	if (u != NULL)
-		rep_upload_abort(&u);
+	rep_upload_abort(&u);
+	return rc;
+}
+
+int
+files_write_as(struct files *f, const struct engine_record *as,
+    const struct engine_owner *o, int path_no, files_source *fn, void *arg,
+    struct engine_file_info *ret, struct err *e)
+{
+	struct rep_upload *u = NULL;
+	int rc = rep_upload_begin(f->rep, o, path_no, as->info.size, &u, e);
+
+	if (rc < 0)
+		return rc;
+	rc = stream(u, as->info.size, fn, arg, e);
+	if (rc == 0)
+		return rep_upload_commit_as(&u, as, ret, e);
+	rep_upload_abort(&u);
 	return rc;
 }
 

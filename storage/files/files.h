@@ -71,8 +71,8 @@ int files_modify(struct files *f, struct str name, uint64_t off, uint64_t size,
     files_source *fn, void *arg, struct err *e);
 int files_truncate(struct files *f, struct str name, uint64_t size,
     struct err *e);
-/* Keeps the metadata. A stop in the middle may leave the new file beside the
- * old one. */
+/* A normal file of another name; the metadata goes along. It is all or nothing
+ * (regenerate.c), as each change. */
 int files_regenerate(struct files *f, struct str name,
     struct engine_file_info *ret, struct err *e);
 int files_delete(struct files *f, struct str name, struct err *e);

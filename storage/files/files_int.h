@@ -121,6 +121,42 @@ int files_apply(struct files *f, const struct files_op *op,
 int files_read_here(struct files *f, const struct files_op *op,
     struct files_result *ret, struct err *e);
 
+/* --- versions of lists, on the leader (apply.c) --- */
+
+/* A list under change. */
+struct draft {
+	char id[FILES_ID_LEN + 1];
+	struct str name; /* what segments note as their list */
+	struct list list;
+	uint64_t version; /* that it was read at, or written as */
+	size_t n_old;     /* segments that were named then */
+	struct buf fresh; /* names of those made since, each with its NUL */
+};
+/* As the group has it. draft_close() also after a failure. */
+int draft_open(struct files *f, struct str name, struct draft *d,
+    struct err *e);
+/* On condition that it still is the version it was read at. */
+int draft_write(struct files *f, struct draft *d, bool is_new, struct err *e);
+int draft_delete(struct files *f, struct draft *d, struct err *e);
+/* @rc: of writing the version; ERR_BUSY leaves all segments as they are. */
+void draft_close(struct files *f, struct draft *d, int rc);
+
+/* The metadata of @from, if there is any, for @to too. */
+int files_copy_meta(struct files *f, struct str from, struct str to,
+    struct err *e);
+/* 0 also without any. */
+int files_delete_meta(struct files *f, struct str name, struct err *e);
+
+/* --- another name (regenerate.c) --- */
+
+int files_regenerate_here(struct files *f, struct str name,
+    struct engine_file_info *ret, struct err *e);
+/* A regeneration of @d that was broken off is undone; the next version that is
+ * written says so. Before any other change of it. */
+int files_settle(struct files *f, struct draft *d, struct err *e);
+/* The same, where there is no other change. ERR_NOT_FOUND. */
+int files_settle_name(struct files *f, struct str name, struct err *e);
+
 /* --- copies and segments (copy.c) --- */
 
 /* Reads of lists: one open segment at a time. */
@@ -137,7 +173,15 @@ void files_cursor_close(struct files_cursor *c);
 int files_write(struct files *f, const struct engine_owner *o, int path_no,
     uint64_t size, files_source *fn, void *arg, const char *ext,
     struct engine_file_info *ret, struct err *e);
-/* @len bytes of @l from @off likewise. */
+/* Likewise under the name of store path @path_no that was drawn for it. */
+int files_write_as(struct files *f, const struct engine_record *as,
+    const struct engine_owner *o, int path_no, files_source *fn, void *arg,
+    struct engine_file_info *ret, struct err *e);
+/* All of @l likewise. */
+int files_copy_as(struct files *f, const struct list *l,
+    const struct engine_record *as, const struct engine_owner *o, int path_no,
+    struct engine_file_info *ret, struct err *e);
+/* @len bytes of @l from @off become a file. */
 int files_copy(struct files *f, const struct list *l, uint64_t off,
     uint64_t len, const struct engine_owner *o, int path_no, const char *ext,
     struct engine_file_info *ret, struct err *e);

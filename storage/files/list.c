@@ -6,6 +6,7 @@
 #include "lib/mem.h"
 
 #define LIST_FORMAT 1
+#define LIST_FORMAT_SUCCESSOR 2 /* with one behind it all */
 #define LIST_EXTENTS_MAX 65536
 #define TIER0 (16 * 1024) /* below it all sizes count as one */
 
@@ -465,7 +466,11 @@ list_encode(const struct list *l, struct buf *b, struct err *e)
 {
 	uint32_t *number =
 	    mem_alloc((l->n_segs > 0 ? l->n_segs : 1) * sizeof(*number));
-	int rc = number == NULL ? ERR_NO_MEMORY : pack_u8(b, LIST_FORMAT);
+	bool has_successor = l->successor[0] != '\0';
+	int rc = number == NULL
+	             ? ERR_NO_MEMORY
+	             : pack_u8(b,
+			   has_successor ? LIST_FORMAT_SUCCESSOR : LIST_FORMAT);
 
 	if (rc == 0)
 		rc = pack_u64(b, l->size);
@@ -484,6 +489,8 @@ list_encode(const struct list *l, struct buf *b, struct err *e)
 		rc = encode_segs(l, number, number_segs(l, number), b);
 	if (rc == 0)
 		rc = encode_extents(l, number, b);
+	if (rc == 0 && has_successor)
+		rc = pack_str(b, str_of(l->successor));
 	mem_free(&number);
 	return rc < 0 ? err_set(e, rc, "list of segments") : 0;
 }
@@ -579,20 +586,35 @@ decode_body(struct unpack *u, struct list *l, struct err *e)
 	return buf_adds(&l->bytes, s) < 0 ? no_memory(e) : 0;
 }
 
+static int
+decode_successor(struct unpack *u, struct list *l, struct err *e)
+{
+	struct str s = unpack_str(u, LIST_ID - 1);
+
+	if (u->is_bad || s.len == 0 || memchr(s.p, '\0', s.len) != NULL)
+		return corrupt(e, "name of its successor");
+	memcpy(l->successor, s.p, s.len);
+	l->successor[s.len] = '\0';
+	return 0;
+}
+
 int
 list_decode(struct str record, struct list *ret, struct err *e)
 {
 	struct unpack u = unpack_of(record);
+	uint8_t format = unpack_u8(&u);
 	struct list l;
 	int rc;
 
 	list_init(&l);
-	if (unpack_u8(&u) != LIST_FORMAT)
+	if (format != LIST_FORMAT && format != LIST_FORMAT_SUCCESSOR)
 		rc = u.is_bad ? corrupt(e, "empty")
 		              : err_set(e, ERR_VERSION,
 				    "list of segments of a newer version");
 	else
 		rc = decode_body(&u, &l, e);
+	if (rc == 0 && format == LIST_FORMAT_SUCCESSOR)
+		rc = decode_successor(&u, &l, e);
 	if (rc < 0) {
 		list_fini(&l);
 		return rc;

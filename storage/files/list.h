@@ -8,6 +8,8 @@
  * G4  Appending keeps a list short: of neighbours at the end that are of about
  *     one size, four become one, so that there are at most LIST_TIER of each
  *     size, and each byte is copied once per size.
+ * G5  With a successor it is being regenerated under that name, or was, and the
+ *     outcome is the list's own: while it lives, the successor counts for nothing.
  * Pure functions; threads: any. */
 #ifndef STORAGE_FILES_LIST_H
 #define STORAGE_FILES_LIST_H
@@ -54,6 +56,7 @@ struct list {
 		int64_t at_s;
 	} recent[LIST_RECENT];
 	size_t n_recent;
+	char successor[LIST_ID]; /* with the group; "": none (G5) */
 	struct list_seg *segs;
 	size_t n_segs, segs_room;
 	struct list_extent *ext;

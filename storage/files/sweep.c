@@ -1,5 +1,5 @@
-/* storage/files/sweep.c - segments that no list names any more, and metadata
- * without a file.
+/* storage/files/sweep.c - segments that no list names any more, metadata without
+ * a file, and regenerations that were broken off.
  *
  * Known ones (what a change or a delete let go of) are remembered in memory and
  * go a little later, since readers may still be on them; what is forgotten by a
@@ -314,6 +314,21 @@ sweep_nameless(struct sweep *s, struct err *e)
 	return rc;
 }
 
+/* A regeneration that was broken off; its note is the name that was to be. */
+static int
+on_renamed(struct sweep *s, const struct engine_record *r, struct err *e)
+{
+	struct str name = str_skip(str_of(r->info.id), strlen(s->f->group) + 1);
+	int rc;
+
+	if (r->note.len == 0)
+		return 0;
+	rc = files_settle_name(s->f, name, e);
+	if (rc == 0)
+		s->deleted++;
+	return rc == ERR_NOT_FOUND || rc == ERR_RETRY ? 0 : rc;
+}
+
 /* Metadata whose file is gone: a delete was broken off. */
 static int
 on_meta(struct sweep *s, const struct engine_record *r, struct err *e)
@@ -364,6 +379,8 @@ files_sweep(struct files *f, uint64_t *ret_n, struct err *e)
 		rc = sweep_nameless(s, e);
 	if (rc == 0)
 		rc = each(s, ENGINE_CLASS_META, on_meta, e);
+	if (rc == 0)
+		rc = each(s, ENGINE_CLASS_LIST, on_renamed, e);
 	/* What is not kept begins anew after a start. */
 	if (has_begun && suspects_end(f, rc == 0 && !s->is_partial, &e2) < 0 &&
 	    rc == 0)

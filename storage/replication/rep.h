@@ -77,6 +77,10 @@ int rep_upload_write(struct rep_upload *u, const void *p, size_t len,
     struct err *e);
 int rep_upload_commit(struct rep_upload **up, const char *ext, unsigned flags,
     struct engine_file_info *ret, struct err *e);
+/* Under the name, of the store path of begin, that was drawn for just this
+ * content (rep_store_ops.draw). ERR_EXISTS: the name is known, deleted too. */
+int rep_upload_commit_as(struct rep_upload **up, const struct engine_record *as,
+    struct engine_file_info *ret, struct err *e);
 void rep_upload_abort(struct rep_upload **up);
 
 /* --- changing, on the leader --- */

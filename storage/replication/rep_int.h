@@ -262,6 +262,9 @@ int copies_suffice(struct rep *r, const struct rep_group *g, size_t copies,
     struct err *e);
 /* Tombstones what was not acknowledged, everywhere it may have got to. */
 void write_refuse(struct rep *r, const struct engine_record *rec);
+/* A small file under a name that was drawn for it. */
+int write_drawn(struct rep *r, const struct engine_record *rec, struct str body,
+    struct engine_file_info *ret, struct err *e);
 /* One write at a time has a write ID. */
 int write_lock(struct rep *r, const struct id128 *write_id,
     struct name_lock **ret, struct err *e);

@@ -330,8 +330,10 @@ rep_status(struct rep *r, struct rep_status *ret)
 	OBJ_CHECK(r, REP_MAGIC);
 	memset(ret, 0, sizeof(*ret));
 	if (rep_group_get(r, &g, &e) < 0) {
-		ret->state =
-		    g.v.is_removed ? FDFS_STATE_DELETED : FDFS_STATE_INIT;
+		/* P8: it serves nobody, as one that is away. */
+		ret->state = g.v.is_removed       ? FDFS_STATE_DELETED
+		             : r->away.is_expired ? FDFS_STATE_OFFLINE
+		                                  : FDFS_STATE_INIT;
 		snprintf(ret->reason, sizeof(ret->reason), "%.150s",
 		    g.v.waiting[0] != '\0' ? g.v.waiting : e.msg);
 		return;

@@ -623,7 +623,7 @@ streams_commit(struct rep_upload *u, const struct engine_record *rec)
 
 static int
 commit_large(struct rep_upload *u, const char *ext, unsigned flags,
-    struct engine_file_info *ret, struct err *e)
+    const struct engine_record *as, struct engine_file_info *ret, struct err *e)
 {
 	struct rep *r = u->r;
 	struct engine_record rec;
@@ -639,7 +639,9 @@ commit_large(struct rep_upload *u, const char *ext, unsigned flags,
 		u->g.copies = now.copies;
 		rc = chunk_push(u, e);
 	}
-	if (rc == 0)
+	if (rc == 0 && as != NULL)
+		rec = *as;
+	else if (rc == 0)
 		rc = r->so->upload_draw(u->local, ext, flags, &rec, e);
 	if (rc < 0)
 		return rc;
@@ -685,8 +687,24 @@ rep_upload_commit(struct rep_upload **up, const char *ext, unsigned flags,
 		rc = rep_put(u->r, &u->owner, u->path_no, buf_str(&u->head),
 		    ext, flags, ret, e);
 	} else {
-		rc = commit_large(u, ext, flags, ret, e);
+		rc = commit_large(u, ext, flags, NULL, ret, e);
 	}
+	rep_upload_abort(up);
+	return rc;
+}
+
+int
+rep_upload_commit_as(struct rep_upload **up, const struct engine_record *as,
+    struct engine_file_info *ret, struct err *e)
+{
+	struct rep_upload *u = *up;
+	int rc;
+
+	MUST(id128_is_zero(&u->owner.write_id));
+	if (u->local == NULL)
+		rc = write_drawn(u->r, as, buf_str(&u->head), ret, e);
+	else
+		rc = commit_large(u, NULL, 0, as, ret, e);
 	rep_upload_abort(up);
 	return rc;
 }

@@ -334,6 +334,20 @@ put_drawn(struct rep *r, const struct engine_owner *owner, int path_no,
 }
 
 int
+write_drawn(struct rep *r, const struct engine_record *rec, struct str body,
+    struct engine_file_info *ret, struct err *e)
+{
+	struct rep_group g;
+	int rc = rep_group_get(r, &g, e);
+
+	if (rc == 0)
+		rc = put_as(r, &g, rec, body, false, e);
+	if (rc == 0)
+		*ret = rec->info;
+	return rc;
+}
+
+int
 write_lock(struct rep *r, const struct id128 *write_id, struct name_lock **ret,
     struct err *e)
 {

@@ -277,3 +277,25 @@ def background(server, what):
         capture_output=True,
         timeout=60,
     )
+
+
+def test_memory_after_a_burst():
+    """What many connections have used goes back once they are gone (P7): caches
+    of the writes, stacks, what malloc keeps."""
+    with Server() as server:
+        bench(server, "put", "--concurrency", "256", "--duration", "4s")
+        end = time.monotonic() + 30
+        now = process(server)[2]
+        while now >= 28 * 1024:  # 18 MiB before, 21 as a rule
+            assert time.monotonic() < end, "%d KiB" % now
+            time.sleep(0.5)
+            now = process(server)[2]
+
+
+def bench(server, *args):
+    env = dict(os.environ, CREEL_ROOT_USER=ACCESS_KEY, CREEL_ROOT_PASSWORD=SECRET)
+    args = list(args) + ["--endpoint", server.endpoint, "--quiet"]
+    done = subprocess.run(
+        [binary(), "bench"] + args, env=env, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -139,6 +139,20 @@ def test_appender(cluster, size):
     assert fdfs.status(nodes[1], REGENERATE, remote(name)) == fdfs.ENOENT
 
 
+@pytest.mark.parametrize("size", (70000, 1 << 20, (3 << 20) + 1))
+def test_regenerate_larger(cluster, size):
+    c = cluster.client()
+    nodes = [s.address for s in cluster.storages] * 2
+    data = os.urandom(size)
+    name = c.upload(data, ext="log", appender=True, at=nodes[0])
+    c.append(name, b"and more", at=nodes[1])
+    c.set_meta(name, {"a": "b"}, at=nodes[1])
+    new = regenerate(nodes[1], name)
+    everywhere(cluster, new, data + b"and more")
+    assert c.get_meta(new, at=nodes[0]) == {"a": "b"}
+    nowhere(cluster, name)
+
+
 @pytest.mark.parametrize("size", (0, 5, 70000))
 def test_slave(cluster, size):
     c = cluster.client()

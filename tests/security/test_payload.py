@@ -206,3 +206,31 @@ def test_checksum_claims(site, bucket, headers, code):
     r = site.root.put("/%s/old" % bucket, BODY, headers)
     assert answer(r) == (400, code), r
     assert site.root.get("/%s/old" % bucket).body == OLD
+
+
+@pytest.mark.parametrize("how", ["md5", "sha256", "crc32"])
+def test_longer_than_announced(site, bucket, how):
+    """A body with more bytes than Content-Length says fails its digest, and what
+    lies behind it is no request: the connection closes, and a client that
+    tries again (boto3 does, on the connection it has) hears the same."""
+    path, data = "/%s/old" % bucket, b"bar"
+    headers, sign, code = [], {}, "BadDigest"
+    if how == "md5":
+        md5 = base64.b64encode(hashlib.md5(data).digest()).decode()
+        headers, sign = [("Content-MD5", md5)], {"payload": "UNSIGNED-PAYLOAD"}
+    elif how == "crc32":
+        crc = base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
+        headers, sign = [("x-amz-checksum-crc32", crc)], {"payload": "UNSIGNED-PAYLOAD"}
+    else:
+        code = "XAmzContentSHA256Mismatch"
+    sign.setdefault("payload", hashlib.sha256(data).hexdigest())
+    for _ in range(3):
+        headers_now = headers + [("Host", site.root.host_header), ("Content-Length", "2")]
+        site.root.sign_v4("PUT", path, headers_now, **sign)
+        with site.root.connect() as c:
+            c.send(site.root.encode("PUT", path, headers_now, data))
+            r = c.response("PUT")
+            assert answer(r) == (400, code), r
+            assert (r["connection"] or "").lower() == "close", r
+            assert c.response() is None
+    assert site.root.get(path).body == OLD

@@ -89,6 +89,7 @@ struct fake {
 	struct rpc_server *rpc;
 	struct fdfs_server *tracker;
 	struct fdfs_addr tracker_addr;
+	_Atomic bool tracker_hangs;
 	struct id128 cluster;
 	atomic_uint copies, copies_of_first; /* 0: those of the others */
 	atomic_uint maps, gates;
@@ -454,6 +455,8 @@ fake_track(void *arg, const struct rpc_from *from, const struct rpc_request *q,
 	int rc;
 
 	(void)from;
+	while (f->tracker_hangs && !f->stop)
+		clock_sleep_ms(10);
 	if (q->op == RPC_GATE_ANNOUNCE) {
 		f->gates++;
 		return 0;
@@ -573,14 +576,16 @@ fake_close(struct fake *f)
 }
 
 static int fake_slow_ms = 1500, fake_read_ms = 300;
+static unsigned fake_trackers = 1; /* all of them the same one */
 
 /* A gateway's blobs on it; times are short. */
 static struct blob *
 fake_gateway(struct fake *f, void (*event)(void *arg, int level, const char *t),
     void *arg)
 {
-	struct blob_cluster_conf c = { .trackers = &f->tracker_addr,
-		.n_trackers = 1,
+	struct fdfs_addr trackers[8];
+	struct blob_cluster_conf c = { .trackers = trackers,
+		.n_trackers = fake_trackers,
 		.version = "test",
 		.event = event,
 		.arg = arg,
@@ -593,6 +598,8 @@ fake_gateway(struct fake *f, void (*event)(void *arg, int level, const char *t),
 	struct err e = ERR_INIT;
 	struct blob *b = NULL;
 
+	for (unsigned i = 0; i < fake_trackers; i++)
+		trackers[i] = f->tracker_addr;
 	c.self.kind = RPC_GATE;
 	c.self.id = id128_new();
 	c.self.cluster = f->cluster;

@@ -61,6 +61,29 @@ test_hedged(void **state)
 	end();
 }
 
+/* A bucket is made without trackers that answer, soon: each is asked once, and
+ * not many of them. */
+static void
+test_trackers_hang(void **state)
+{
+	char group[BLOB_GROUP_MAX + 1];
+	int64_t t;
+
+	(void)state;
+	fake_trackers = 5;
+	begin(three, 3);
+	fake_trackers = 1;
+	fake.tracker_hangs = true;
+	for (int n = 0; n < 2; n++) {
+		t = now_ms();
+		blob_choose_group(blob, STR_LIT(""), group);
+		assert_string_equal(group, "group1");
+		assert_in_range(now_ms() - t, 0, 2500);
+	}
+	fake.tracker_hangs = false;
+	end();
+}
+
 /* C7: what waits for one that is gone is given up, however patient it is; what
  * waits for one that is slow is not. */
 static void
@@ -126,6 +149,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_node_hangs),
 		cmocka_unit_test(test_hedged),
+		cmocka_unit_test(test_trackers_hang),
 		cmocka_unit_test(test_watched),
 		cmocka_unit_test(test_all_slow),
 	};

@@ -54,6 +54,8 @@ self_of(enum rpc_kind kind, const char *group, const char *secret)
 	return s;
 }
 
+static uint8_t rpc_test_version; /* of the next server; 0: this one's */
+
 static inline void
 rpc_test_open(struct rpc_test *t, rpc_handler *fn, size_t max_memory,
     const struct fdfs_server_opts *more)
@@ -69,6 +71,7 @@ rpc_test_open(struct rpc_test *t, rpc_handler *fn, size_t max_memory,
 	o.host = "127.0.0.1";
 	memset(t, 0, sizeof(*t));
 	pthread_mutex_init(&t->lock, NULL);
+	self.version = rpc_test_version;
 	OK(rpc_server_new(&self, fn, t, max_memory, &t->rpc, &e));
 	rpc_server_routes(t->rpc, routes);
 	o.routes = routes;

@@ -317,7 +317,7 @@ fake_hello(void *arg, struct fdfs_conn *c, const struct fdfs_incoming *in,
 
 	OK(buf_adds(&b, in->head));
 	OK(rpc_hello_answer_pack(&a, &b));
-	if (a.version > 1) /* as one would who has it */
+	if (a.version > RPC_VERSION) /* as one would who has it */
 		self = self_of(RPC_NODE, "", SECRET);
 	rpc_hello_prove(&self, true, buf_str(&b), a.proof);
 	OK(buf_add(&b, a.proof, sizeof(a.proof)));
@@ -347,7 +347,7 @@ test_fake_server(void **state)
 	(void)state;
 	o.arg = &version;
 	for (int i = 0; i < 4; i++) {
-		version = (uint8_t)i;
+		version = (uint8_t)(i < 2 ? i : RPC_VERSION + 1);
 		o.routes = &route;
 		o.n_routes = i < 3; /* 3: stock FastDFS, which knows nothing */
 		OK(fdfs_server_open(&o, &s, &e));
@@ -560,11 +560,57 @@ test_secret(void **state)
 	buf_fini(&again);
 }
 
+/* Two versions meet: they speak the older one. A gateway wants what an older node
+ * does not do, and says what to upgrade. */
+static void
+test_versions(void **state)
+{
+	static const struct {
+		uint8_t server, client;
+		enum rpc_kind kind;
+		bool is_refused;
+	} meet[] = {
+		{ 0, 0, RPC_GATE, false },
+		{ 0, 1, RPC_GATE, false },
+		{ 1, 1, RPC_GATE, false },
+		{ 1, 0, RPC_GATE, true },
+		{ 1, 0, RPC_NODE, false },
+		{ 0, 1, RPC_NODE, false },
+	};
+	struct rpc_request q = { .op = RPC_STORE };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(meet) / sizeof(meet[0]); i++) {
+		struct rpc_client_opts o = { .self = self_of(meet[i].kind,
+						 "group1", SECRET),
+			.connect_ms = 2000,
+			.io_ms = 3000 };
+		struct err e = ERR_INIT;
+		struct rpc_client *c;
+		struct rpc_test t;
+
+		if (meet[i].kind == RPC_NODE)
+			q.op = RPC_INSTALL;
+		o.self.version = meet[i].client;
+		rpc_test_version = meet[i].server;
+		rpc_test_open(&t, handle, 0, NULL);
+		OK(rpc_client_open(&o, &c, NULL));
+		assert_int_equal(rpc_call(c, &t.addr, &q, 2000, NULL, &e),
+		    meet[i].is_refused ? ERR_CONFIG : 0);
+		if (meet[i].is_refused)
+			assert_non_null(strstr(e.msg, "upgrade storage nodes"));
+		rpc_client_close(&c);
+		rpc_test_close(&t);
+	}
+	rpc_test_version = 0;
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_odd),
+		cmocka_unit_test(test_versions),
 		cmocka_unit_test(test_unproved),
 		cmocka_unit_test(test_unproved_memory),
 		cmocka_unit_test(test_client_told),

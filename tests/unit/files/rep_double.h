@@ -29,6 +29,11 @@ struct rep { /* and members */
 	uint64_t seq;
 	/* What is to fail, and what was done. */
 	int fail_change, fail_change_after; /* rc, before or after it is done */
+	/* The node stops with the so manieth of what writes, before it is done
+	 * or after: that and all that come then are ERR_CLOSED. 0: never. */
+	unsigned stop_at, writes;
+	bool stop_after;
+	void (*before)(void); /* one of these; without the lock */
 	bool no_leader;
 	/* With n_members > 0: of that group this is node 1. */
 	size_t n_members;
@@ -103,6 +108,32 @@ dbl_store(struct double_file *f, const void *p, size_t len)
 	world.written += len;
 }
 
+static void
+dbl_before(void)
+{
+	if (world.before != NULL)
+		world.before();
+}
+
+/* Under the lock, before something is written. False: it is not done. */
+static bool
+dbl_may_write(void)
+{
+	unsigned n = ++world.writes;
+
+	return world.stop_at == 0 || n < world.stop_at ||
+	       (n == world.stop_at && world.stop_after);
+}
+
+/* After it: what the caller hears. */
+static int
+dbl_wrote(int rc, struct err *e)
+{
+	if (world.stop_at != 0 && world.writes >= world.stop_at)
+		return err_set(e, ERR_CLOSED, "stopped");
+	return rc;
+}
+
 static struct double_file *
 dbl_new(struct str id)
 {
@@ -153,19 +184,17 @@ rep_put_gather(struct rep *r, const struct engine_owner *owner, int path_no,
 
 /* --- rep.h --- */
 
-int
-rep_put(struct rep *r, const struct engine_owner *owner, int path_no,
-    struct str body, const char *ext, unsigned flags,
+/* Under the lock. */
+static int
+dbl_put(const char *id, const struct engine_owner *owner, struct str body,
     struct engine_file_info *ret, struct err *e)
 {
-	char id[ENGINE_FILE_ID_MAX];
 	struct double_file *f;
 
-	(void)r;
-	(void)path_no;
-	(void)e;
-	lock_take(&world.lock);
-	dbl_draw(body.len, hash_crc32(0, body.p, body.len), ext, flags, id);
+	if (!dbl_may_write())
+		return dbl_wrote(0, e);
+	if (dbl_find(str_of(id)) != NULL)
+		return err_set(e, ERR_EXISTS, NULL);
 	f = dbl_new(str_of(id));
 	f->info.crc32 = hash_crc32(0, body.p, body.len);
 	f->info.file_version = 1;
@@ -174,8 +203,25 @@ rep_put(struct rep *r, const struct engine_owner *owner, int path_no,
 	snprintf(f->note, sizeof(f->note), STR_FMT, STR_ARG(owner->note));
 	dbl_store(f, body.p, body.len);
 	*ret = f->info;
+	return dbl_wrote(0, e);
+}
+
+int
+rep_put(struct rep *r, const struct engine_owner *owner, int path_no,
+    struct str body, const char *ext, unsigned flags,
+    struct engine_file_info *ret, struct err *e)
+{
+	char id[ENGINE_FILE_ID_MAX];
+	int rc;
+
+	(void)r;
+	(void)path_no;
+	dbl_before();
+	lock_take(&world.lock);
+	dbl_draw(body.len, hash_crc32(0, body.p, body.len), ext, flags, id);
+	rc = dbl_put(id, owner, body, ret, e);
 	lock_drop(&world.lock);
-	return 0;
+	return rc;
 }
 
 struct rep_upload {
@@ -229,6 +275,23 @@ rep_upload_commit(struct rep_upload **up, const char *ext, unsigned flags,
 	return rc;
 }
 
+int
+rep_upload_commit_as(struct rep_upload **up, const struct engine_record *as,
+    struct engine_file_info *ret, struct err *e)
+{
+	struct str body = buf_str(&(*up)->b);
+	int rc;
+
+	MUST(as->info.size == body.len &&
+	     as->info.crc32 == hash_crc32(0, body.p, body.len));
+	dbl_before();
+	lock_take(&world.lock);
+	rc = dbl_put(as->info.id, &(*up)->owner, body, ret, e);
+	lock_drop(&world.lock);
+	rep_upload_abort(up);
+	return rc;
+}
+
 static int
 dbl_change(const struct rep_change *c, struct engine_file_info *ret,
     struct err *e)
@@ -250,6 +313,7 @@ dbl_change(const struct rep_change *c, struct engine_file_info *ret,
 	f->info.class = c->class;
 	f->info.created_s = dbl_now_s();
 	f->is_tomb = c->is_delete;
+	snprintf(f->note, sizeof(f->note), STR_FMT, STR_ARG(c->note));
 	dbl_store(f, c->body.p, c->body.len);
 	world.changes++;
 	*ret = f->info;
@@ -263,11 +327,13 @@ rep_change(struct rep *r, const struct rep_change *c,
 	int rc;
 
 	(void)r;
+	dbl_before();
 	lock_take(&world.lock);
 	rc = world.fail_change;
 	world.fail_change = 0;
-	if (rc == 0)
+	if (rc == 0 && dbl_may_write())
 		rc = dbl_change(c, ret, e);
+	rc = dbl_wrote(rc, e);
 	if (rc == 0 && world.fail_change_after < 0) {
 		rc = world.fail_change_after;
 		world.fail_change_after = 0;
@@ -300,18 +366,23 @@ rep_read_newest(struct rep *r, struct str id, struct engine_file_info *ret,
 int
 rep_delete_many(struct rep *r, const struct str *ids, size_t n, struct err *e)
 {
+	bool may;
+	int rc;
+
 	(void)r;
-	(void)e;
+	dbl_before();
 	lock_take(&world.lock);
-	for (size_t i = 0; i < n; i++) {
+	may = dbl_may_write();
+	for (size_t i = 0; may && i < n; i++) {
 		struct double_file *f = dbl_find(ids[i]);
 
 		if (f == NULL)
 			f = dbl_new(ids[i]);
 		f->is_tomb = true;
 	}
+	rc = dbl_wrote(0, e);
 	lock_drop(&world.lock);
-	return 0;
+	return rc;
 }
 
 struct rep_file {
@@ -452,6 +523,7 @@ dbl_op_draw(void *st, const struct engine_owner *o, int path_no, uint64_t size,
 	dbl_draw(size, crc32, ext, flags, ret->info.id);
 	ret->info.class = o->class;
 	ret->info.crc32 = crc32;
+	ret->info.size = size;
 	return 0;
 }
 

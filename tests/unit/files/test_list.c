@@ -182,11 +182,13 @@ test_bad_records(void **state)
 	assert_int_equal(list_splice(&l, 5, 0, &seg, &e), 0);
 	assert_int_equal(list_splice(&l, 105, 0, &hole, &e), 0);
 	list_note_change(&l, 77, 99);
+	memcpy(l.successor, "group1/x", 9);
 	assert_int_equal(list_encode(&l, &b, &e), 0);
 	assert_int_equal(list_decode(buf_str(&b), &m, &e), 0);
 	assert_true(list_has_change(&m, 77));
 	assert_false(list_has_change(&m, 78));
 	assert_int_equal(m.modified_s, 99);
+	assert_string_equal(m.successor, "group1/x");
 	list_fini(&m);
 	for (size_t i = 0; i < b.len; i++)
 		assert_int_equal(list_decode(str_sub(buf_str(&b), 0, i), &m,
@@ -206,7 +208,7 @@ test_bad_records(void **state)
 			b.p[i] = (char)(b.p[i] ^ (1 << bit));
 		}
 	}
-	b.p[0] = 2;
+	b.p[0] = 3;
 	assert_int_equal(list_decode(buf_str(&b), &m, &e), ERR_VERSION);
 	list_fini(&l);
 	buf_fini(&b);

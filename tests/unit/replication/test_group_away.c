@@ -28,7 +28,7 @@ has_expired(struct story *st, int node)
 
 	rep_status(r, &s);
 	sim_leave(st->g.s, node);
-	return s.state != FDFS_STATE_ACTIVE &&
+	return s.state == FDFS_STATE_OFFLINE &&
 	       strstr(s.reason, "out of touch") != NULL;
 }
 

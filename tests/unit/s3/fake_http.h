@@ -213,6 +213,12 @@ http_break(struct http_req *r)
 	(void)r;
 }
 
+void
+http_distrust(struct http_req *r)
+{
+	(void)r;
+}
+
 bool
 http_is_started(const struct http_req *r)
 {

@@ -1,0 +1,32 @@
+/* lib/trim.h - free memory goes back to the kernel once a process gets idle.
+ *
+ * glibc keeps what was freed: malloc_trim(3) gives back whole pages between what
+ * is in use, but of an arena that is not the main one never its end, which is as
+ * large as the busiest moment has made it.
+ * T1  While work goes on nothing is trimmed: only memory that a burst has left
+ *     behind is given back, and only once.
+ * Threads: trim_begin() before others; the rest on one thread. */
+#ifndef LIB_TRIM_H
+#define LIB_TRIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define TRIM_LOOK_MS 1000 /* how often to ask trim_is_due() */
+
+struct trim {
+	int64_t now_ns, cpu_ns; /* at the last look */
+	int64_t done_ns;        /* CPU time at the last trimming */
+	bool was_quiet;
+};
+
+/* Settings of malloc, with few arenas. */
+void trim_begin(void);
+/* CPU time of this process. */
+int64_t trim_cpu_ns(void);
+/* Two looks in a row saw it idle, and it has worked since it was trimmed. */
+bool trim_is_due(struct trim *t, int64_t now_ns, int64_t cpu_ns);
+/* A few milliseconds. */
+void trim_memory(void);
+
+#endif

@@ -1,0 +1,276 @@
+/* storage/files/regenerate.c: an appender becomes a normal file, or it does not,
+ * wherever its node stops. */
+#include "rep_double.h"
+
+#include "storage/files/files.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define MORE 70000 /* in a segment */
+#define META STR_LIT("a\002b")
+
+static struct files *files;
+
+static void
+open_files(void)
+{
+	struct files_conf c = { .rep = &world,
+		.members = (struct members *)&world,
+		.env = { &dbl_store_ops, NULL, &dbl_env_ops, NULL },
+		.group = "group1",
+		.small_limit = 1024 * 1024,
+		.wait_ms = 300 };
+	struct err e = ERR_INIT;
+
+	world.stopped = false;
+	world.stop_at = 0;
+	assert_int_equal(files_open(&c, &files, &e), 0);
+}
+
+static void
+close_files(void)
+{
+	world.stopped = true;
+	files_close(&files);
+	thread_join(dbl_thread);
+}
+
+struct given {
+	size_t left;
+};
+
+static int
+give(void *arg, void *p, size_t len, size_t *ret, struct err *e)
+{
+	struct given *g = arg;
+
+	(void)e;
+	*ret = len < g->left ? len : g->left;
+	memset(p, 'x', *ret);
+	g->left -= *ret;
+	return 0;
+}
+
+/* An appender with metadata. */
+static void
+make(char name[128])
+{
+	struct given none = { 0 }, more = { MORE };
+	struct engine_file_info info;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(files_upload(files, -1, true, STR_LIT("txt"), 0, give,
+			     &none, &info, &e),
+	    0);
+	snprintf(name, 128, "%s", info.id + 7);
+	assert_int_equal(files_append(files, str_of(name), MORE, give, &more,
+			     &e),
+	    0);
+	assert_int_equal(files_set_meta(files, str_of(name), 'O', META, &e), 0);
+}
+
+/* Content and metadata. */
+static void
+assert_whole(const char *name)
+{
+	struct buf b = BUF_CAP(1000);
+	struct files_info info;
+	struct err e = ERR_INIT;
+	char *want = malloc(MORE);
+
+	assert_non_null(want);
+	memset(want, 'x', MORE);
+	assert_int_equal(files_info(files, str_of(name), true, &info, &e), 0);
+	assert_int_equal(info.size, MORE);
+	assert_int_equal(info.crc32, hash_crc32(0, want, MORE));
+	assert_int_equal(files_get_meta(files, str_of(name), &b, &e), 0);
+	assert_true(str_eq(buf_str(&b), META));
+	buf_fini(&b);
+	free(want);
+}
+
+enum after { /* what comes next */
+	AFTER_SWEEP,
+	AFTER_APPEND,
+	AFTER_REGENERATE,
+	AFTER_DELETE,
+	AFTER_N
+};
+
+/* There is one file: the old one or the new one. */
+static void
+assert_one(const char *old, bool must_be_new)
+{
+	size_t lists = dbl_count(ENGINE_CLASS_LIST);
+
+	assert_int_equal(lists + dbl_count(ENGINE_CLASS_FASTDFS), 1);
+	if (lists == 1) {
+		assert_false(must_be_new);
+		assert_whole(old);
+		return;
+	}
+	for (size_t i = 0; i < world.n; i++)
+		if (!world.v[i].is_tomb &&
+		    world.v[i].info.class == ENGINE_CLASS_FASTDFS)
+			assert_whole(world.v[i].info.id + 7);
+}
+
+static void
+go_on(const char *old, enum after what)
+{
+	struct given none = { 1 };
+	struct engine_file_info info;
+	struct err e = ERR_INIT;
+	bool is_old = dbl_count(ENGINE_CLASS_LIST) == 1;
+	uint64_t n;
+	int rc = 0;
+
+	if (what == AFTER_APPEND)
+		rc = files_append(files, str_of(old), 1, give, &none, &e);
+	else if (what == AFTER_REGENERATE)
+		rc = files_regenerate(files, str_of(old), &info, &e);
+	else if (what == AFTER_DELETE)
+		rc = files_delete(files, str_of(old), &e);
+	assert_int_equal(rc, is_old || what == AFTER_SWEEP ? 0 : ERR_NOT_FOUND);
+	if (what == AFTER_APPEND && is_old) /* take it back */
+		assert_int_equal(files_truncate(files, str_of(old), MORE, &e),
+		    0);
+	if (what == AFTER_DELETE && is_old) {
+		assert_int_equal(dbl_count(ENGINE_CLASS_LIST) +
+				     dbl_count(ENGINE_CLASS_FASTDFS),
+		    0);
+		return;
+	}
+	assert_int_equal(files_sweep(files, &n, &e), 0);
+	assert_one(old, what == AFTER_REGENERATE);
+}
+
+/* The @at-th write is the last, done or not. False: it stops no more. */
+static bool
+stop_at(unsigned at, bool is_done, enum after what)
+{
+	struct engine_file_info info;
+	struct err e = ERR_INIT;
+	char old[128];
+	uint64_t n;
+	int rc;
+
+	dbl_open();
+	world.small_limit = 1024 * 1024;
+	open_files();
+	make(old);
+	world.writes = 0;
+	world.stop_after = is_done;
+	world.stop_at = at;
+	rc = files_regenerate(files, str_of(old), &info, &e);
+	close_files();
+	open_files();
+	go_on(old, what);
+	/* What is left over is not seen, and goes. */
+	world.shift_s += FILES_ORPHAN_S + 10;
+	assert_int_equal(files_sweep(files, &n, &e), 0);
+	world.shift_s += FILES_ORPHAN_S + 10;
+	assert_int_equal(files_sweep(files, &n, &e), 0);
+	assert_int_equal(dbl_count(ENGINE_CLASS_META),
+	    dbl_count(ENGINE_CLASS_LIST) + dbl_count(ENGINE_CLASS_FASTDFS));
+	close_files();
+	dbl_close();
+	return rc != 0;
+}
+
+static void
+test_stopped_anywhere(void **state)
+{
+	unsigned at;
+
+	(void)state;
+	for (int is_done = 0; is_done <= 1; is_done++)
+		for (int what = 0; what < AFTER_N; what++) {
+			for (at = 1; stop_at(at, is_done, (enum after)what);)
+				at++;
+			assert_in_range(at, 5, 20); /* it was a walk */
+		}
+}
+
+/* The first leader is deposed while it regenerates, and the next one undoes what
+ * it finds, or a part of that: whatever the first does then, the file is there. */
+static struct files *next_leader;
+static unsigned before_n, before_at, next_stops_at;
+
+static void
+settle_in_between(void)
+{
+	struct err e = ERR_INIT;
+	uint64_t n;
+
+	if (++before_n != before_at)
+		return;
+	world.before = NULL;
+	world.writes = 0;
+	world.stop_at = next_stops_at;
+	world.stop_after = true;
+	(void)files_sweep(next_leader, &n, &e);
+	world.stop_at = 0;
+}
+
+/* False: so many writes there are not. */
+static bool
+depose_at(unsigned at, unsigned next_stops)
+{
+	struct engine_file_info info;
+	struct err e = ERR_INIT;
+	pthread_t thread;
+	char old[128];
+	uint64_t n;
+	int rc;
+
+	dbl_open();
+	world.small_limit = 1024 * 1024;
+	open_files();
+	next_leader = files;
+	thread = dbl_thread;
+	open_files();
+	make(old);
+	before_n = 0;
+	before_at = at;
+	next_stops_at = next_stops;
+	world.before = settle_in_between;
+	rc = files_regenerate(files, str_of(old), &info, &e);
+	world.before = NULL;
+	assert_int_equal(files_sweep(next_leader, &n, &e), 0);
+	assert_one(old, rc == 0);
+	close_files();
+	files_close(&next_leader);
+	thread_join(thread);
+	dbl_close();
+	return before_n >= at;
+}
+
+static void
+test_of_a_leader_before(void **state)
+{
+	unsigned at;
+
+	(void)state;
+	for (unsigned next_stops = 0; next_stops <= 4; next_stops++) {
+		for (at = 1; depose_at(at, next_stops);)
+			at++;
+		assert_in_range(at, 5, 20);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_stopped_anywhere),
+		cmocka_unit_test(test_of_a_leader_before),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
