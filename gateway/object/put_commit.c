@@ -3,7 +3,8 @@
  *
  * A held body goes through without anybody waiting: the engine's writer hands
  * it on to the index's committer, that one says when it is over. With nothing
- * else under way both write on the caller's thread, and it is over at once.
+ * else under way both write on the caller's thread, and it is over at once. Of
+ * any other body the bytes are waited for, the transaction is not.
  *
  * C1  `state` says who may touch a commit under way: its caller until it is
  *     posted and from DONE on, in between whoever carries it on. Whoever sets
@@ -137,7 +138,7 @@ struct put_commit {
 	struct arena *a;
 	struct object *o;
 	struct store_job job;
-	bool is_posted, has_job, is_stored;
+	bool is_alone, has_job, is_stored;
 	struct err e;
 	int rc;
 	_Atomic uint32_t state; /* C1 */
@@ -200,18 +201,37 @@ post_held(struct put_commit *pc, struct err *e)
 	return rc;
 }
 
+/* What may have to be written again elsewhere, and what was streamed, is there
+ * before its transaction begins. */
+static int
+post_stored(struct put_commit *pc, struct err *e)
+{
+	struct put *p = pc->c.p;
+	int rc = put_finish(p, e);
+
+	if (rc == 0)
+		rc = encode(p, pc->a, pc->o, &pc->c, e);
+	if (rc == 0)
+		rc = store_job_begin(p->s, &pc->job, commit_fn, &pc->c, e);
+	if (rc < 0)
+		return rc;
+	pc->has_job = true;
+	held_stored(pc, 0, false);
+	return 0;
+}
+
 static int
 settle_job(struct put_commit *pc, bool *ret_unknown)
 {
 	if (!pc->has_job || !pc->is_stored) {
-		if (pc->c.p->n > 0) /* there is no such blob */
+		if (pc->is_alone && pc->c.p->n > 0) /* no such blob */
 			pc->c.p->x[0].id[0] = '\0';
 		return pc->rc;
 	}
 	return store_job_end(&pc->job, pc->rc, ret_unknown);
 }
 
-/* What may have to be written again elsewhere is finished first. */
+/* Nobody looks after it until it is over. */
 static bool
 goes_alone(const struct put *p)
 {
@@ -244,12 +264,10 @@ put_commit_begin(struct put **pp, const struct user *owner,
 	o->mtime_ns = clock_real_ns();
 	o->n_parts = 0;
 	*ret = pc;
-	pc->is_posted = goes_alone(p);
-	if (pc->is_posted) {
-		rc = post_held(pc, &pc->e);
-		if (rc < 0)
-			is_over(pc, rc);
-	}
+	pc->is_alone = goes_alone(p);
+	rc = pc->is_alone ? post_held(pc, &pc->e) : post_stored(pc, &pc->e);
+	if (rc < 0)
+		is_over(pc, rc);
 	return 0;
 }
 
@@ -257,7 +275,7 @@ bool
 put_commit_waits(const struct put_commit *pc)
 {
 	OBJ_CHECK(pc, COMMIT_MAGIC);
-	return pc->is_posted && atomic_load(&pc->state) != DONE;
+	return atomic_load(&pc->state) != DONE;
 }
 
 bool
@@ -266,8 +284,6 @@ put_commit_then(struct put_commit *pc, void (*fn)(void *arg), void *arg)
 	uint32_t was = RUNS;
 
 	OBJ_CHECK(pc, COMMIT_MAGIC);
-	if (!pc->is_posted)
-		return false;
 	pc->fn = fn;
 	pc->arg = arg;
 	return atomic_compare_exchange_strong(&pc->state, &was, FOLLOWED);
@@ -284,20 +300,6 @@ await(struct put_commit *pc)
 		futex_wait(&pc->state, AWAITED);
 }
 
-/* One after the other. */
-static int
-commit_here(struct put_commit *pc, bool *ret_unknown)
-{
-	struct put *p = pc->c.p;
-	int rc = put_finish(p, &pc->e);
-
-	if (rc == 0)
-		rc = encode(p, pc->a, pc->o, &pc->c, &pc->e);
-	return rc < 0
-	           ? rc
-	           : store_update(p->s, commit_fn, &pc->c, ret_unknown, &pc->e);
-}
-
 int
 put_commit_end(struct put_commit **pcp, struct err *e)
 {
@@ -308,12 +310,8 @@ put_commit_end(struct put_commit **pcp, struct err *e)
 	int rc;
 
 	OBJ_CHECK(pc, COMMIT_MAGIC);
-	if (pc->is_posted) {
-		await(pc);
-		rc = settle_job(pc, &unknown);
-	} else {
-		rc = commit_here(pc, &unknown);
-	}
+	await(pc);
+	rc = settle_job(pc, &unknown);
 	if (unknown && settle(p, &pc->c.seq))
 		rc = 0;
 	if (rc == 0) {
