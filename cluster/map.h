@@ -38,7 +38,7 @@ struct cmap_node {
 	uint16_t http_port; /* file URLs; 0 = not served */
 	char version[16];
 	uint8_t state;                 /* enum fdfs_state */
-	char reason[CMAP_REASON];      /* why it is not ACTIVE; "" */
+	char reason[CMAP_REASON];      /* not ACTIVE, or no writes; "" */
 	uint8_t progress;              /* percent, of what it is waiting for */
 	bool can_write;                /* space, paths, copies within reach */
 	bool is_leader;                /* orders its group's changes */

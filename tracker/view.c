@@ -2,6 +2,7 @@
  * records. */
 #include "tracker/core_int.h"
 
+#include "lib/clock.h"
 #include "lib/mem.h"
 
 #include <inttypes.h>
@@ -33,8 +34,20 @@ static void
 map_node(struct tcore *t, struct tcore_now now, const struct tgroup *g,
     const struct tnode *n, struct cmap_node *ret)
 {
+	char when[25];
+
 	*ret = n->n; /* its paths are still n's */
 	ret->is_away = tcore_is_away(t, now, n);
+	if (ret->is_away) { /* that was its word when it was there */
+		ret->can_write = ret->is_leader = false;
+		clock_fmt_iso(n->n.heard_s * INT64_C(1000000000), when);
+		if (n->was_heard)
+			snprintf(ret->reason, sizeof(ret->reason),
+			    "not heard since %.19sZ", when);
+		else
+			snprintf(ret->reason, sizeof(ret->reason),
+			    "not heard since this tracker started");
+	}
 	if (n->was_heard && !n->is_member && g->n_members > 0 &&
 	    !id128_is_zero(&n->n.group_id) &&
 	    !id128_eq(&n->n.group_id, &g->id)) {

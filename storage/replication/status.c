@@ -342,6 +342,11 @@ rep_status(struct rep *r, struct rep_status *ret)
 	status_reason(r, &g, ret);
 	ret->copies = r->c.degraded_writes ? 1 : g.copies;
 	ret->can_write = peers_within_reach(r) >= ret->copies;
+	if (!ret->can_write && ret->reason[0] == '\0')
+		snprintf(ret->reason, sizeof(ret->reason),
+		    "takes no writes: %zu of %u nodes that hold copies are "
+		    "within reach",
+		    peers_within_reach(r), ret->copies);
 	ret->is_witness = r->is_witness;
 	ret->lag_files = r->missing_now;
 	for (p = r->peers; p != NULL; p = p->next) {

@@ -133,6 +133,10 @@ storage_node_of(struct storage *s, struct cmap_node *ret, struct err *e)
 	}
 	n.can_write =
 	    v.self >= 0 && rs.can_write && engine_can_write(s->engine);
+	if (v.self >= 0 && !n.can_write && n.reason[0] == '\0')
+		snprintf(n.reason, sizeof(n.reason),
+		    "takes no writes: no store path has more room than "
+		    "reserved_space");
 	n.lag_bytes = rs.lag_bytes;
 	n.lag_files = rs.lag_files;
 	stat_of(s, &rs, &n.stat);

@@ -454,6 +454,7 @@ tell_status(struct story *st)
 	assert_int_equal(s.state, FDFS_STATE_ACTIVE);
 	assert_int_equal(s.progress, 100);
 	assert_true(s.can_write);
+	assert_string_equal(s.reason, "");
 	assert_true(s.pulled_files >= 50);
 	assert_int_equal(s.n_peers, 2);
 	sim_cut(st->g.s, 2, 0, true);
@@ -462,6 +463,8 @@ tell_status(struct story *st)
 	rep_status(r, &s);
 	sim_leave(st->g.s, 2);
 	assert_false(s.can_write);
+	assert_string_equal(s.reason,
+	    "takes no writes: 1 of 2 nodes that hold copies are within reach");
 	assert_false(s.peers[0].is_reachable);
 }
 

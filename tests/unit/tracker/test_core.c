@@ -42,6 +42,9 @@ test_away(void **state)
 	kit_map(t, 99000, "", &m);
 	assert_int_equal(m.n_nodes, 3);
 	assert_true(m.nodes[0].is_away);
+	/* What it said of itself when it was there is not said any more. */
+	assert_false(m.nodes[0].can_write || m.nodes[0].is_leader);
+	assert_non_null(strstr(m.nodes[0].reason, "not heard since 20"));
 	cmap_fini(&m);
 	/* One of three can be read from; it says itself that it cannot take
 	 * writes. */
