@@ -4,6 +4,9 @@
  * What is in memory of the range is taken first, then the rest is read slice by
  * slice: an entry leaves memory only after it has reached LMDB, so none is
  * missed. No transaction stays open while somebody else's function runs.
+ * A live entry whose needle can't be read at all (its volume is lost, or damaged
+ * there) is no copy: sets are without it, and so the other members bring it back
+ * under the name that only they still know. What can be read is the scrub's.
  * Threads: any. */
 #include "storage/engine/engine_int.h"
 
@@ -129,6 +132,97 @@ tomb_counts(const struct engine *g, const struct loc *l, int64_t now_s)
 	       (int64_t)l->size > now_s - keep / 10 * 9 - keep % 10;
 }
 
+/* --- what is lost --- */
+
+static bool
+is_doubtful(struct path *p, uint64_t no)
+{
+	struct vol *v;
+	bool yes;
+
+	lock_take(&p->vlock);
+	v = vol_find(p, no);
+	yes = v == NULL || v->n.has_gap;
+	lock_drop(&p->vlock);
+	return yes;
+}
+
+static bool
+is_lost(struct path *p, const struct fitem *it)
+{
+	uint8_t buf[FMT_HDR_MAX];
+	struct needle n;
+	struct loc l;
+
+	return p->has_damage && loc_is_live(&it->loc) &&
+	       is_doubtful(p, it->loc.vol) &&
+	       engine_load(p, &it->key, &l, buf, &n, NULL) == ERR_CORRUPT;
+}
+
+static bool
+counts(struct path *p, const struct fitem *it, int64_t now_s)
+{
+	return loc_is_live(&it->loc) ? !is_lost(p, it)
+	                             : tomb_counts(p->g, &it->loc, now_s);
+}
+
+static int
+count_files(struct path *p, uint64_t vol, uint64_t *ret, struct err *e)
+{
+	struct fkey first = { { 0 } }, last;
+	struct walk w;
+	int rc;
+
+	memset(last.b, 0xff, sizeof(last.b));
+	*ret = 0;
+	rc = walk_begin(&w, p, &first, &last, e);
+	while (rc == 0) {
+		rc = walk_next(&w, e);
+		if (rc < 0 || !w.has_cur)
+			break;
+		*ret += loc_is_live(&w.cur.loc) && w.cur.loc.vol == vol;
+	}
+	walk_end(&w);
+	return rc;
+}
+
+int
+path_find_lost(struct path *p, struct err *e)
+{
+	struct vol_rec row;
+	uint64_t no = 0, files = 0;
+	bool is_there;
+	int rc;
+
+	lock_take(&p->vlock);
+	for (size_t i = 0; i < p->n_vols; i++)
+		p->has_damage |= p->vols[i]->n.has_gap;
+	lock_drop(&p->vlock);
+	while ((rc = findex_next_vol(p->fx, no, &row, e)) == 0) {
+		no = row.no + 1;
+		lock_take(&p->vlock);
+		is_there = vol_find(p, row.no) != NULL;
+		lock_drop(&p->vlock);
+		if (is_there)
+			continue;
+		rc = row.n.live == 0 ? 0 : count_files(p, row.no, &files, e);
+		if (rc < 0)
+			return rc;
+		if (row.n.live == 0 || files == 0) {
+			lock_take(&p->vlock);
+			vol_drop_row(p, row.no);
+			lock_drop(&p->vlock);
+			continue;
+		}
+		p->n_lost++;
+		p->has_damage = true;
+		path_event(p, LOG_ERROR,
+		    "volume %016jx is missing, and %ju files with it",
+		    (uintmax_t)row.no, (uintmax_t)files);
+	}
+	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
 /* --- digests --- */
 
 static void
@@ -166,8 +260,7 @@ engine_digest(struct engine *g, const uint8_t from[ENGINE_KEY],
 			rc = walk_next(&w, e);
 			if (rc < 0 || !w.has_cur)
 				break;
-			if (loc_is_live(&w.cur.loc) ||
-			    tomb_counts(g, &w.cur.loc, now))
+			if (counts(w.p, &w.cur, now))
 				add_item(&d, &w.cur);
 		}
 		walk_end(&w);
@@ -204,8 +297,7 @@ merge(struct engine *g, struct walk *w, size_t max,
 	while (max > 0 && (at = least(w, g->n_paths)) != NULL) {
 		int rc = 0;
 
-		if (loc_is_live(&at->cur.loc) ||
-		    tomb_counts(g, &at->cur.loc, now)) {
+		if (counts(at->p, &at->cur, now)) {
 			struct engine_version v = version_of(&at->cur.loc);
 
 			rc = fn(arg, at->cur.key.b, &v);

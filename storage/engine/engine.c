@@ -487,6 +487,7 @@ engine_path_stat(struct engine *g, size_t i, struct engine_path_stat *ret)
 	ret->files = p->files;
 	ret->bytes = p->bytes;
 	ret->volumes = p->n_vols;
+	ret->quarantined = p->n_lost;
 	for (size_t k = 0; k < p->n_vols; k++) {
 		ret->dead_bytes += p->vols[k]->n.dead_bytes;
 		ret->quarantined += p->vols[k]->n.has_gap;

@@ -201,7 +201,7 @@ struct engine_path_stat {
 	uint64_t files, bytes; /* live */
 	uint64_t dead_bytes, volumes;
 	uint64_t scrub_bytes, scrub_total, scrub_errors, scrub_passes;
-	uint64_t quarantined; /* damaged volumes, kept as they are */
+	uint64_t quarantined; /* damaged volumes, kept as they are, or lost */
 	int64_t scrub_last_s;
 };
 /* Calls since it was opened, and those that succeeded. */

@@ -116,6 +116,8 @@ struct vol *vol_get(struct path *p, uint64_t no, unsigned *ret_slot, int *rc,
 void vol_put(struct vol **vp, unsigned slot);
 /* Without a reference; VOLUMES held. */
 struct vol *vol_find(struct path *p, uint64_t no);
+/* The row of a volume that is gone goes with the next flush; under vlock. */
+void vol_drop_row(struct path *p, uint64_t no);
 /* Of an open one. */
 int vol_load_header(struct vol *v, struct vol_header *ret, struct err *e);
 /* Of a volume, here or gone; 0: not known any more. VOLUMES held. */
@@ -233,6 +235,9 @@ int findex_load_path(struct findex *f, struct path_rec *ret, struct err *e);
 /* Row of one volume; ERR_NOT_FOUND. */
 int findex_load_vol(struct findex *f, uint64_t no, struct vol_rec *ret,
     struct err *e);
+/* The first row of a volume numbered @from or higher; ERR_NOT_FOUND. */
+int findex_next_vol(struct findex *f, uint64_t from, struct vol_rec *ret,
+    struct err *e);
 /* Up to @max committed entries after *from (zero: from the start). */
 int findex_slice(struct findex *f, struct fkey *from, struct fent *ret,
     size_t max, size_t *ret_n, struct err *e);
@@ -310,6 +315,8 @@ struct path {
 	bool is_row_dirty;     /* the path's row differs from the index's */
 	uint64_t *removed;     /* volumes whose rows must go */
 	size_t n_removed, cap_removed;
+	size_t n_lost; /* volumes that the index has and the disk not */
+	_Atomic bool has_damage;     /* some of those, or volumes with gaps */
 	uint64_t last_inc, last_seq; /* greatest source position replayed */
 	uint64_t tags_of; /* tags[i]: of volume tags_of - i; VOLUMES */
 	uint32_t tags[FMT_TAGS + 1];
@@ -535,6 +542,8 @@ int engine_key(const struct engine *g, struct str id, struct fkey *ret,
     unsigned *ret_path, struct err *e);
 void engine_bad_file(struct engine *g, struct path *p, struct str id,
     const char *what);
+/* After replay: volumes of which the index has files and the disk nothing. */
+int path_find_lost(struct path *p, struct err *e);
 /* It was written anew: damage is news again. */
 void engine_good_file(struct engine *g, struct str id);
 void info_of_needle(const struct needle *n, struct engine_file_info *ret);

@@ -579,6 +579,35 @@ findex_load_vol(struct findex *f, uint64_t no, struct vol_rec *ret,
 	return rc;
 }
 
+int
+findex_next_vol(struct findex *f, uint64_t from, struct vol_rec *ret,
+    struct err *e)
+{
+	uint8_t key[8] = { 0 };
+	MDB_val k = val(key, sizeof(key)), v;
+	struct reader *r;
+	MDB_cursor *c;
+	int rc = reader_get(f, &r, e);
+
+	if (rc < 0)
+		return rc;
+	put_be64(key, from);
+	rc = mdb_cursor_open(r->txn, f->vols, &c);
+	if (rc == 0) {
+		rc = mdb_cursor_get(c, &k, &v, MDB_SET_RANGE);
+		if (rc == 0 && k.mv_size == sizeof(key))
+			rc = decode_vol(k.mv_data, &v, ret, e);
+		else
+			rc = rc == MDB_NOTFOUND ? ERR_NOT_FOUND
+			                        : fail(e, rc, "scan");
+		mdb_cursor_close(c);
+	} else {
+		rc = fail(e, rc, "cursor");
+	}
+	reader_put(f, r);
+	return rc;
+}
+
 /* --- publishing --- */
 
 void

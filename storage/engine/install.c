@@ -180,6 +180,9 @@ look_at_old(struct inst *x, const struct engine_record *r, unsigned flags,
 		return rc;
 	if (rc == 0 && !str_eq(n.id, x->id))
 		return err_set(e, ERR_EXISTS, "its key is another file's");
+	/* Nobody can ask for the repair of what has no name here any more. */
+	if (rc == ERR_CORRUPT)
+		flags |= ENGINE_REPAIR;
 	if (is_same &&
 	    (!(flags & ENGINE_REPAIR) || r->is_tomb == loc_is_live(&x->old) ||
 		!is_damaged(x, rc, &n)))

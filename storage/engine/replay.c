@@ -552,6 +552,8 @@ path_replay(struct path *p, struct err *e)
 		rc = rc == ERR_CORRUPT ? 0 : rc;
 	}
 	if (rc == 0)
+		rc = path_find_lost(p, e);
+	if (rc == 0)
 		rc = large_recover(p, e);
 	return rc;
 }

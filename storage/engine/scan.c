@@ -235,6 +235,7 @@ vol_quarantine(struct path *p, struct vol *v, uint64_t from, uint64_t to)
 	lock_take(&p->vlock);
 	is_known = v->n.has_gap;
 	v->n.has_gap = true;
+	p->has_damage = true;
 	v->is_dirty |= !is_known;
 	lock_drop(&p->vlock);
 	if (!is_known)

@@ -374,6 +374,23 @@ vol_drain_readers(struct vol *v, int ms)
 	return ok;
 }
 
+void
+vol_drop_row(struct path *p, uint64_t no)
+{
+	size_t cap = p->cap_removed == 0 ? 16 : 2 * p->cap_removed;
+	uint64_t *more;
+
+	MUST(lock_is_mine(&p->vlock));
+	if (p->n_removed == p->cap_removed) {
+		more = mem_realloc(p->removed, cap * sizeof(*more));
+		if (more == NULL) /* the row stays, harmless */
+			return;
+		p->removed = more;
+		p->cap_removed = cap;
+	}
+	p->removed[p->n_removed++] = no;
+}
+
 int
 vol_remove(struct vol *v, struct err *e)
 {
@@ -397,17 +414,7 @@ vol_remove(struct vol *v, struct err *e)
 		return rc;
 	}
 	lock_take(&p->vlock);
-	if (p->n_removed == p->cap_removed) {
-		size_t cap = p->cap_removed == 0 ? 16 : 2 * p->cap_removed;
-		uint64_t *more = mem_realloc(p->removed, cap * sizeof(*more));
-
-		if (more != NULL) { /* else its row stays, harmless */
-			p->removed = more;
-			p->cap_removed = cap;
-		}
-	}
-	if (p->n_removed < p->cap_removed)
-		p->removed[p->n_removed++] = v->no;
+	vol_drop_row(p, v->no);
 	i = position(p, v->no);
 	MUST(i < p->n_vols && p->vols[i] == v);
 	memmove(p->vols + i, p->vols + i + 1,

@@ -52,7 +52,6 @@ pack_logged(void *arg, const struct engine_record *rec)
 static void
 note_asked(struct rep *r, const struct rpc_from *from, bool fits, bool is_lost)
 {
-	size_t n_paths = r->so->n_paths(r->st);
 	struct rep_peer *p;
 	bool is_news = false;
 
@@ -65,10 +64,12 @@ note_asked(struct rep *r, const struct rpc_from *from, bool fits, bool is_lost)
 		is_news = !r->was_put_back;
 		r->was_put_back = r->is_dirty = true;
 		r->is_active = r->is_witness = r->is_complete = false;
-		/* Of several disks, which one keeps the cursors? */
-		for (p = r->peers; is_news && n_paths > 1 && p != NULL;
-		     p = p->next)
+		/* Its own cursors may be newer than what it holds: of several
+		 * disks one keeps them, and of one not all may be old. */
+		for (p = r->peers; is_news && p != NULL; p = p->next) {
 			p->must_restart = true;
+			p->is_caught_up = false;
+		}
 	}
 	lock_drop(&r->lock);
 	if (is_news)

@@ -246,6 +246,54 @@ def test_disk_put_back(cluster):
     cluster.verify()
 
 
+@pytest.mark.parametrize("rest", ["identity", "index", "everything else"])
+def test_bytes_lost_under_the_same_identity(cluster, rest):
+    """A node that lost what it held and still has its identity, or the index of its
+    files too, or its place in the group: it finds that out, and refills."""
+    client, p = cluster.client(), cluster.storages[1]
+    files = put_files(client, 60, p.address)
+    files.update(put_files(client, 1, p.address, 3 << 20, seed=2))
+    name = client.upload(b"log;", ext="log", appender=True, at=p.address)
+    everywhere(cluster, files)
+    gone = list(files)[::6]
+    for one in gone:
+        client.delete(one)
+        del files[one]
+    p.stop()  # which writes the index
+    for folder in os.listdir(p.dir):
+        kept = {
+            "identity": ["creel.json"],
+            "index": ["creel.json", "cluster"],
+            "everything else": ["creel.json", "cluster", "findex"],
+        }[rest]
+        path = os.path.join(p.dir, folder)
+        if folder not in kept and os.path.isdir(path):
+            shutil.rmtree(path)
+    p.start()
+    cluster.wait_active()
+    client.append(name, b"more;", at=p.address)
+    everywhere(cluster, files, gone)
+    # Not only read through: with the others gone it has all of it.
+    wait = 100 if rest == "everything else" else 30
+
+    def is_refilled():
+        held = sum(n["files"] for n in cluster.nodes()[2]["paths"])
+        return held >= len(files) and not lost_bytes(p)
+
+    kit.wait_for("refilled", is_refilled, wait, 0.5)
+    cluster.verify()
+    for s in cluster.storages:
+        if s is not p:
+            s.kill()
+    kit.check_files(client, files, gone, at=p.address)
+
+
+def lost_bytes(p):
+    """Of its volumes nothing is there."""
+    folder = os.path.join(p.dir, "volumes")
+    return not os.path.isdir(folder) or not os.listdir(folder)
+
+
 def test_too_few_copies(cluster):
     """One of three takes no writes; what it has can be read."""
     client = cluster.client()

@@ -170,6 +170,127 @@ count_one(void *arg, const char *id UNUSED)
 	return 0;
 }
 
+static struct engine_digest
+digest_of(struct engine *g)
+{
+	static const uint8_t lowest[ENGINE_KEY];
+	uint8_t highest[ENGINE_KEY];
+	struct engine_digest d;
+	struct err e = ERR_INIT;
+
+	memset(highest, 0xff, sizeof(highest));
+	assert_int_equal(engine_digest(g, lowest, highest, &d, &e), 0);
+	return d;
+}
+
+static int
+count_version(void *arg, const uint8_t key[ENGINE_KEY] UNUSED,
+    const struct engine_version *v UNUSED)
+{
+	++*(size_t *)arg;
+	return 0;
+}
+
+static size_t
+listed(struct engine *g)
+{
+	static const uint8_t lowest[ENGINE_KEY];
+	uint8_t highest[ENGINE_KEY];
+	struct err e = ERR_INIT;
+	size_t n = 0;
+
+	memset(highest, 0xff, sizeof(highest));
+	assert_int_equal(engine_range(g, lowest, highest, 1000, count_version,
+			     &n, &e),
+	    0);
+	return n;
+}
+
+/* The volume is gone, or cannot be opened; the index knows what was in it. Sets
+ * are without it, and what is installed then is a repair, asked for or not. */
+static void
+volume_lost(const char *how)
+{
+	struct engine_conf c = test_conf(1);
+	struct engine *g = test_open(&c);
+	struct engine_record r[6], tomb;
+	struct engine_digest whole;
+	struct engine_path_stat st;
+	struct engine_version v;
+	struct err e = ERR_INIT;
+	char cmd[700];
+	size_t size[] = { 0, 1, 500, 70000, 100, BIG };
+
+	for (unsigned i = 0; i < 6; i++) {
+		r[i] = record_make(g, i + 1, 1, size[i]);
+		assert_int_equal(size[i] == BIG
+				     ? upload(g, &r[i], i, size[i])
+				     : put_version(g, &r[i], i, size[i]),
+		    0);
+	}
+	tomb = record_make(g, 10, 1, 10);
+	assert_int_equal(put_version(g, &tomb, 10, 10), 0);
+	assert_int_equal(put_tomb(g, &tomb, 2), 0);
+	whole = digest_of(g);
+	assert_int_equal(listed(g), 7);
+	engine_close(&g);
+	snprintf(cmd, sizeof(cmd),
+	    "cd %s/disk0/volumes; for f in *.vol; do %s; done", test_dir, how);
+	assert_int_equal(system(cmd), 0);
+	g = test_open(&c);
+	/* Others see that it lacks them, not that it has forgotten the tombstone. */
+	assert_int_equal(listed(g), 1);
+	assert_int_equal(digest_of(g).n, 1);
+	look(g, r[2].info.id, &v);
+	assert_int_equal(v.known, ENGINE_LIVE);
+	assert_int_equal(test_check(g, r[2].info.id, 2, 500, &e), ERR_CORRUPT);
+	assert_int_equal(put_version(g, &tomb, 10, 10), 1);
+	engine_path_stat(g, 0, &st);
+	assert_int_equal(st.quarantined, 1);
+	for (unsigned i = 0; i < 6; i++) {
+		assert_int_equal(size[i] == BIG
+				     ? upload(g, &r[i], i, size[i])
+				     : put_version(g, &r[i], i, size[i]),
+		    0);
+		assert_int_equal(listed(g), 2 + i);
+		test_reads(g, r[i].info.id, i, size[i]);
+		same_record(g, &r[i]);
+	}
+	assert_true(
+	    digest_of(g).n == whole.n &&
+	    memcmp(digest_of(g).sum, whole.sum, sizeof(whole.sum)) == 0);
+	engine_path_stat(g, 0, &st);
+	assert_int_equal(st.files, 6);
+	engine_close(&g);
+	/* Nothing is missing any more. */
+	g = test_open(&c);
+	assert_int_equal(listed(g), 7);
+	for (unsigned i = 0; i < 6; i++)
+		test_reads(g, r[i].info.id, i, size[i]);
+	engine_close(&g);
+}
+
+static void
+test_volume_missing(void **state UNUSED)
+{
+	struct engine_conf c = test_conf(1);
+	struct engine_path_stat st;
+	struct engine *g;
+
+	volume_lost("rm $f");
+	g = test_open(&c);
+	engine_path_stat(g, 0, &st);
+	assert_int_equal(st.quarantined, 0);
+	engine_close(&g);
+}
+
+static void
+test_volume_without_header(void **state UNUSED)
+{
+	volume_lost("dd if=/dev/zero of=$f bs=4096 count=1 conv=notrunc "
+		    "status=none");
+}
+
 /* All that one scrub finds is known. */
 static void
 test_many_bad(void **state UNUSED)
@@ -737,6 +858,10 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_repair_small, test_setup,
 		    test_teardown),
+		cmocka_unit_test_setup_teardown(test_volume_missing, test_setup,
+		    test_teardown),
+		cmocka_unit_test_setup_teardown(test_volume_without_header,
+		    test_setup, test_teardown),
 		cmocka_unit_test_setup_teardown(test_many_bad, test_setup,
 		    test_teardown),
 		cmocka_unit_test_setup_teardown(test_repair_large, test_setup,

@@ -71,6 +71,34 @@ test_alone(void **state)
 }
 
 /* Two of three are gone: refused, and what was written goes again. */
+static int
+count_live(void *arg, const uint8_t key[ENGINE_KEY],
+    const struct engine_version *v)
+{
+	(void)key;
+	*(size_t *)arg += v->known == ENGINE_LIVE;
+	return 0;
+}
+
+static size_t
+live_files(struct story *st, int node)
+{
+	static const uint8_t lowest[ENGINE_KEY];
+	uint8_t highest[ENGINE_KEY];
+	struct err e = ERR_INIT;
+	struct rep_env env;
+	size_t n = 0;
+
+	memset(highest, 0xff, sizeof(highest));
+	assert_true(sim_enter(st->g.s, node));
+	sim_env(st->g.s, node, &env);
+	assert_int_equal(env.store_ops->range(env.store, lowest, highest, 1000,
+			     count_live, &n, &e),
+	    0);
+	sim_leave(st->g.s, node);
+	return n;
+}
+
 static void
 tell_refused(struct story *st)
 {
@@ -94,6 +122,8 @@ tell_refused(struct story *st)
 	sim_sleep(st->g.s, 3000);
 	assert_int_equal(sim_disk_count(sim_disk(st->g.s, 2)), 3);
 	assert_int_equal(copies(st, kept.id), 3);
+	for (i = 0; i < 3; i++) /* those that were refused are tombstones */
+		assert_int_equal(live_files(st, (int)i), 1);
 	assert_int_equal(put(st, 0, 100, &f), 0);
 }
 
@@ -538,6 +568,53 @@ test_not_found(void **state)
 	run(3, tell_not_found);
 }
 
+/* One node has lost its disk, and the other one that had the file is away before
+ * it was read: nobody knows then that it is not there. */
+static void
+tell_wiped_beside_away(struct story *st)
+{
+	struct engine_file_info f;
+	struct err e = ERR_INIT;
+	struct member_view v;
+	int i;
+
+	sim_disk_full(sim_disk(st->g.s, 2), true);
+	assert_int_equal(put(st, 0, 1000, &f), 0);
+	assert_int_equal(copies(st, f.id), 2);
+	sim_group_stop(&st->g, 1);
+	sim_disk_wipe(st->g.s, 1);
+	sim_cut(st->g.s, 0, 1, true);
+	assert_int_equal(sim_group_start(&st->g, 1, &e), 0);
+	for (i = 0; i < 300; i++) {
+		members_get(st->g.v[1].m, &v);
+		if (v.self >= 0)
+			break;
+		sim_sleep(st->g.s, 100);
+	}
+	assert_true(v.self >= 0);
+	sim_sleep(st->g.s, 3000);
+	sim_group_stop(&st->g, 0);
+	for (i = 0; i < 10; i++) {
+		assert_int_equal(get(st, 2, &f), ERR_RETRY);
+		assert_int_equal(get(st, 1, &f), ERR_RETRY);
+		sim_sleep(st->g.s, 1000);
+	}
+	sim_disk_full(sim_disk(st->g.s, 2), false);
+	sim_heal(st->g.s);
+	assert_int_equal(sim_group_start(&st->g, 0, &e), 0);
+	wait_well(st);
+	assert_int_equal(get_soon(st, 1, &f), 0);
+	sim_sleep(st->g.s, 2000);
+	assert_int_equal(copies(st, f.id), 3);
+}
+
+static void
+test_wiped_beside_away(void **state)
+{
+	(void)state;
+	run(3, tell_wiped_beside_away);
+}
+
 /* Two of three are there, one of them just restarted: after a while it counts as
  * the witness that it was, and changes go on without the third. */
 static void
@@ -569,6 +646,27 @@ test_restart_beside_dead(void **state)
 	run(3, tell_restart_beside_dead);
 }
 
+/* What nodes say to each other bears the membership's epoch. */
+static void
+check_epochs(struct story *st, int node, int other, int gone)
+{
+	struct rpc_from from = { .kind = RPC_PEER, .group = "group1" };
+	struct err e = ERR_INIT;
+	struct member_view v;
+
+	members_get(st->g.v[node].m, &v);
+	sim_disk_node_id(sim_disk(st->g.s, other), &from.id);
+	assert_int_equal(members_check(st->g.v[node].m, &from, v.epoch, &e), 0);
+	assert_int_equal(members_check(st->g.v[node].m, &from, v.epoch - 1, &e),
+	    ERR_RETRY);
+	sim_disk_node_id(sim_disk(st->g.s, gone), &from.id);
+	assert_int_equal(members_check(st->g.v[node].m, &from, v.epoch, &e),
+	    ERR_ACCESS_DENIED);
+	from.id = id128_new();
+	assert_int_equal(members_check(st->g.v[node].m, &from, v.epoch, &e),
+	    ERR_ACCESS_DENIED);
+}
+
 /* A node is removed for good, then another: the rest counts as what it is. */
 static void
 tell_removed(struct story *st)
@@ -588,6 +686,7 @@ tell_removed(struct story *st)
 	sim_sleep(st->g.s, 3000);
 	members_get(st->g.v[leader].m, &v);
 	assert_int_equal(v.n, 2);
+	check_epochs(st, leader, other, gone);
 	assert_int_equal(put(st, leader, 1000, &f), 0);
 	assert_int_equal(copies(st, f.id), 2);
 	assert_true(put(st, gone, 1000, &f) < 0);
@@ -790,6 +889,7 @@ main(void)
 		cmocka_unit_test(test_no_battery),
 		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_not_found),
+		cmocka_unit_test(test_wiped_beside_away),
 		cmocka_unit_test(test_restart_beside_dead),
 		cmocka_unit_test(test_removed),
 		cmocka_unit_test(test_two_removed),

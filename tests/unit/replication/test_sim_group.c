@@ -685,7 +685,7 @@ test_schedules(void **state)
 	uint64_t n =
 	    sim_setting("CREEL_SIM_RUNS", getenv("CREEL_SIM_SEED") != NULL ? 1
 					  : sim_is_full() ? 5000
-							  : 24);
+							  : 60);
 	int64_t start_ns = clock_mono_ns();
 	double s = 0;
 
