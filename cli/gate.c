@@ -50,6 +50,48 @@ own_address(const struct conf *c, struct fdfs_addr *ret)
 	ret->port = (uint16_t)port;
 }
 
+static int
+place_path(const struct gate *g, char dst[NODE_PATH_MAX], struct err *e)
+{
+	return fs_join(dst, NODE_PATH_MAX, node_home(g->conf), NODE_PLACE_FILE,
+	    e);
+}
+
+static int
+note_place(const struct gate *g, struct err *e)
+{
+	char path[NODE_PATH_MAX], text[FS_BIRTHMARK + 1];
+	int rc = place_path(g, path, e);
+
+	snprintf(text, sizeof(text), "%s\n", g->birthmark);
+	return rc < 0 ? rc : fs_write_file(path, str_of(text), 0600, e);
+}
+
+/* Is DIR still the one in which a gateway last took the index? @mark: a file in
+ * it that is never written again. */
+static int
+check_place(struct gate *g, const char *mark, struct err *e)
+{
+	char path[NODE_PATH_MAX];
+	struct buf b = BUF_CAP(256);
+	int rc = fs_birthmark(mark, g->birthmark, e);
+
+	if (rc == 0)
+		rc = place_path(g, path, e);
+	if (rc < 0)
+		return rc;
+	rc = fs_read_file(path, 256, &b, e);
+	if (rc == 0 && b.len > 0 && b.p[b.len - 1] == '\n')
+		b.len--;
+	if (rc == ERR_NOT_FOUND ||
+	    (rc == 0 && (b.len == 0 || b.p[0] != g->birthmark[0])))
+		rc = note_place(g, e); /* new, or it cannot be told */
+	else if (rc == 0)
+		g->is_copied = !str_eqz(buf_str(&b), g->birthmark);
+	buf_fini(&b);
+	return rc;
+}
+
 /* DIR belongs to the cluster that it was first used with: an index names files of
  * that one. */
 static int
@@ -81,7 +123,7 @@ check_mark(struct gate *g, const char *mark, struct err *e)
 		    "%.150s belongs to the gateway of another cluster (%s)",
 		    node_home(g->conf), path);
 	buf_fini(&b);
-	return rc;
+	return rc < 0 ? rc : check_place(g, path, e);
 }
 
 static int
@@ -116,7 +158,9 @@ open_cluster(struct gate *g, struct err *e)
 	bc.self.id = id128_new();
 	bc.self.secret = secret;
 	own_address(c, &bc.address);
-	return blob_cluster_new(&bc, &g->blob, e);
+	rc = blob_cluster_new(&bc, &g->blob, e);
+	g->cluster = rc < 0 ? NULL : g->blob;
+	return rc;
 }
 
 /* FastDFS could not tell its files of the index from others: its archive is kept
@@ -208,27 +252,46 @@ static int
 owner_newest(void *arg, const struct id128 *index_id, uint64_t *ret_epoch,
     struct err *e)
 {
-	return blob_cluster_newest(arg, index_id, ret_epoch, e);
+	struct gate *g = arg;
+
+	return blob_cluster_newest(g->cluster, index_id, ret_epoch, e);
 }
 
 static int
 owner_take(void *arg, const struct id128 *index_id, uint64_t epoch,
     struct err *e)
 {
-	return blob_cluster_take(arg, index_id, epoch, e);
+	struct gate *g = arg;
+	struct err e2 = ERR_INIT;
+	int rc;
+
+	if (!g->is_copied)
+		return blob_cluster_take(g->cluster, index_id, epoch, e);
+	rc = blob_cluster_take_all(g->cluster, index_id, epoch, &e2);
+	if (rc < 0)
+		return err_set(e, rc,
+		    "%.100s is a copy of a gateway's directory, whose "
+		    "original may be in use: %s",
+		    node_home(g->conf), e2.msg);
+	g->is_copied = false;
+	return note_place(g, e);
 }
 
 static int
 owner_take_all(void *arg, const struct id128 *index_id, uint64_t epoch,
     struct err *e)
 {
-	return blob_cluster_take_all(arg, index_id, epoch, e);
+	struct gate *g = arg;
+
+	return blob_cluster_take_all(g->cluster, index_id, epoch, e);
 }
 
 static bool
 owner_is_lost(void *arg)
 {
-	return blob_cluster_is_lost(arg);
+	const struct gate *g = arg;
+
+	return blob_cluster_is_lost(g->cluster);
 }
 
 static const struct kv_owner owner = { owner_newest, owner_take, owner_take_all,
@@ -253,7 +316,7 @@ gate_kv_conf(struct gate *g, char dir[4096], struct kv_conf *ret, struct err *e)
 		return rc;
 	if (!g->is_fastdfs) {
 		ret->owner = &owner;
-		ret->owner_arg = g->blob;
+		ret->owner_arg = g;
 	}
 	rc = fs_join(file, sizeof(file), dir, "index.lmdb", e);
 	if (rc < 0 || fs_exists(file))

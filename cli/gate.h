@@ -6,14 +6,19 @@
 #include "gateway/blob/cluster.h"
 #include "gateway/index/kv.h"
 #include "lib/conf.h"
+#include "lib/fs.h"
 
 struct gate {
 	const struct conf *conf; /* outlives it */
 	bool is_fastdfs;
 	struct blob *blob, *archive; /* archive: NULL where blob is it */
+	struct blob *cluster; /* @blob, while the index is open; never closed */
 	struct fdfs_addr trackers[FDFS_MAX_TRACKERS];
 	size_t n_trackers;
 	char spool[4096], archive_dir[4096];
+	/* DIR is another one's copy: another gateway may live on its original. */
+	bool is_copied;
+	char birthmark[FS_BIRTHMARK];
 };
 
 /* Opens the blobs; ERR_CONFIG in one line. Nobody was asked anything yet. */

@@ -7,7 +7,8 @@
 #include "storage/engine/engine.h"
 
 #define NODE_PATH_MAX 4096
-#define NODE_GATEWAY_FILE "gateway.id" /* in a gateway's directory */
+#define NODE_PLACE_FILE "gateway.place" /* beside it: is this a copy? */
+#define NODE_GATEWAY_FILE "gateway.id"  /* in a gateway's directory */
 
 /* Directory of index, credentials and token: --index, else the first DIR. */
 const char *node_home(const struct conf *c);

@@ -56,6 +56,12 @@ struct fs_space {
 };
 int fs_space(const char *path, struct fs_space *ret, struct err *e);
 
+/* What a file has and its copies have not: when it was made, or, on a file system
+ * that does not know, its inode. It stays with a rename. Two of different kinds
+ * (the first letter) can't be compared. */
+#define FS_BIRTHMARK 48
+int fs_birthmark(const char *path, char dst[FS_BIRTHMARK], struct err *e);
+
 /* Exclusive lock held as long as *ret_fd stays open; ERR_BUSY if taken. */
 int fs_lock(const char *path, int *ret_fd, struct err *e);
 

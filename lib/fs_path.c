@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
 #include <stdio.h>
@@ -164,6 +165,21 @@ fs_space(const char *path, struct fs_space *ret, struct err *e)
 		.total = (uint64_t)st.f_blocks * st.f_frsize,
 		.avail = (uint64_t)st.f_bavail * st.f_frsize,
 	};
+	return 0;
+}
+
+int
+fs_birthmark(const char *path, char dst[FS_BIRTHMARK], struct err *e)
+{
+	struct statx st;
+
+	if (statx(AT_FDCWD, path, 0, STATX_INO | STATX_BTIME, &st) != 0)
+		return err_set_errno(e, errno, "statx %s", path);
+	if ((st.stx_mask & STATX_BTIME) != 0 && st.stx_btime.tv_sec != 0)
+		snprintf(dst, FS_BIRTHMARK, "born %jd.%09u",
+		    (intmax_t)st.stx_btime.tv_sec, st.stx_btime.tv_nsec);
+	else
+		snprintf(dst, FS_BIRTHMARK, "inode %ju", (uintmax_t)st.stx_ino);
 	return 0;
 }
 

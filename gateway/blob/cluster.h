@@ -64,7 +64,8 @@ int blob_cluster_newest(struct blob *b, const struct id128 *index_id,
     uint64_t *ret_epoch, struct err *e);
 int blob_cluster_take(struct blob *b, const struct id128 *index_id,
     uint64_t epoch, struct err *e);
-/* The same for an owner that may live on where this one cannot see it (C6). */
+/* The same for an owner that may live on where this one cannot see it (C6). Takes
+ * nothing where it is known beforehand that too few are within reach. */
 int blob_cluster_take_all(struct blob *b, const struct id128 *index_id,
     uint64_t epoch, struct err *e);
 bool blob_cluster_is_lost(struct blob *b);

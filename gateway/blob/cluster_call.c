@@ -352,8 +352,13 @@ take(struct cluster *c, const struct id128 *index_id, uint64_t epoch, bool each,
     struct err *e)
 {
 	uint64_t newest;
-	int rc = fence_all(c, index_id, epoch, each, &newest, e);
+	int rc = 0;
 
+	/* Nobody is ended in vain where a group is out of reach. */
+	if (each)
+		rc = fence_all(c, index_id, 0, true, &newest, e);
+	if (rc == 0)
+		rc = fence_all(c, index_id, epoch, each, &newest, e);
 	if (rc == ERR_ACCESS_DENIED)
 		return err_set(e, rc,
 		    "another gateway has taken the index over meanwhile "

@@ -120,7 +120,15 @@ class Process:
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def copy_to(self, name):
-        shutil.copytree(self.dir, os.path.join(self.cluster.dir, name))
+        """Stopped meanwhile, if it runs: files must not go while they are copied."""
+        runs = self.process is not None and self.process.poll() is None
+        if runs:
+            self.freeze()
+        try:
+            shutil.copytree(self.dir, os.path.join(self.cluster.dir, name))
+        finally:
+            if runs:
+                self.thaw()
 
     def put_back(self, name):
         """Its disks are those of copy_to() again."""

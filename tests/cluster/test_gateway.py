@@ -753,6 +753,46 @@ def test_two_gateways_on_one_index(three, bucket):
     assert get(s3_of(first), bucket, "y") == SMALL
 
 
+def test_a_copy_asks_every_group():
+    """The original may live where the copy does not see it: a copied directory is
+    begun with once each group has heard of it, a directory that stayed where it
+    was with one group's majority."""
+    with Cluster(groups={"group1": 1, "group2": 1}, gateways=1, gateway_args=ARGS) as c:
+        first = c.gateways[0]
+        s3 = s3_of(first, attempts=1)
+        for group in c.groups:
+            where = {"LocationConstraint": group}
+            s3.create_bucket(Bucket="in-" + group, CreateBucketConfiguration=where)
+            s3.put_object(Bucket="in-" + group, Key="k", Body=SMALL)
+        c.storages[1].kill()
+        first.stop()
+        first.start()
+        s3 = s3_of(first, attempts=1)
+        s3.put_object(Bucket="in-group1", Key="k2", Body=SMALL)
+        first.copy_to("twin")
+        twin = c.add_gateway("twin")
+        twin.start(wait=0)
+        said = "is a copy of a gateway's directory"
+        wait_for("its word", lambda: said in twin.tail(20000), 20)
+        time.sleep(3)
+        assert twin.process.poll() is None  # it waits
+        s3.put_object(Bucket="in-group1", Key="k3", Body=SMALL)
+        c.storages[1].start()
+        wait_for("twin", lambda: "is ready" in twin.tail(20000), 30)
+        taken = "another gateway has taken the index over"
+        wait_for("an end", lambda: taken in first.tail(20000), 10)
+        with pytest.raises(ClientError):
+            s3.put_object(Bucket="in-group1", Key="k4", Body=SMALL)
+        first.kill()
+        # It is the original now.
+        c.storages[1].kill()
+        twin.stop()
+        twin.start()
+        s3 = s3_of(twin, attempts=1)
+        s3.put_object(Bucket="in-group1", Key="k4", Body=SMALL)
+        assert get(s3, "in-group1", "k2") == SMALL
+
+
 # --- groups ---
 
 

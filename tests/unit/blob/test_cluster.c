@@ -289,6 +289,7 @@ test_take_all(void **state)
 	assert_int_equal(blob_cluster_take_all(blob, &index_id, 3, &e),
 	    ERR_BUSY);
 	assert_non_null(strstr(e.msg, "group2"));
+	assert_int_equal(fake.node[0].fenced, 2); /* nobody was ended */
 	assert_int_equal(blob_cluster_take(blob, &index_id, 4, &e), 0);
 	fake_node_start(&fake.node[2]);
 	fake_node_start(&fake.node[3]);

@@ -384,6 +384,29 @@ test_write_file_atomic(void **state)
 	buf_fini(&b);
 }
 
+/* It goes with the file, and not with its bytes. */
+static void
+test_birthmark(void **state)
+{
+	char first[FS_BIRTHMARK], moved[FS_BIRTHMARK], other[FS_BIRTHMARK];
+	int fd;
+
+	(void)state;
+	fd = new_file("mark");
+	fs_close(&fd);
+	assert_int_equal(fs_birthmark(path("mark"), first, &e), 0);
+	usleep(20000);
+	assert_int_equal(fs_rename(path("mark"), path("moved"), &e), 0);
+	assert_int_equal(fs_birthmark(path("moved"), moved, &e), 0);
+	assert_string_equal(first, moved);
+	fd = new_file("mark");
+	fs_close(&fd);
+	assert_int_equal(fs_birthmark(path("mark"), other, &e), 0);
+	assert_string_not_equal(first, other);
+	assert_int_equal(fs_birthmark(path("nothing"), other, &e),
+	    ERR_NOT_FOUND);
+}
+
 int
 main(void)
 {
@@ -397,6 +420,7 @@ main(void)
 		cmocka_unit_test_teardown(test_lock, disarm),
 		cmocka_unit_test_teardown(test_read_file, disarm),
 		cmocka_unit_test_teardown(test_write_file_atomic, disarm),
+		cmocka_unit_test_teardown(test_birthmark, disarm),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
