@@ -31,8 +31,13 @@
  *     request.
  * U11 Its time-outs need no clock that is finer than a tick.
  * U12 The look at each byte of a target is ours, like U9: eight at once.
+ * U13 SSL_accept() is ours: it waits for the peer by the clock. Theirs counts the
+ *     times that it has waited, up to 50 ms each, as 50: a client in many pieces
+ *     was cut early; and one that is stuck, late on a busy machine, having
+ *     woken its thread 20 times a second.
  * A changed upstream breaks this compile, not the behaviour. */
 #include <ctype.h>
+#include <openssl/ssl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -43,6 +48,7 @@
 
 #include "http/civetweb_unit.h"
 #include "lib/bytes.h"
+#include "lib/clock.h"
 #include "lib/err.h"
 #include "lib/str.h"
 #include "lib/thread.h"
@@ -103,12 +109,14 @@ static int unit_thread(pthread_t *t, const pthread_attr_t *attr,
     void *(*fn)(void *), void *arg);
 static void *unit_malloc(size_t n);
 static void unit_free(void *p);
+static int unit_ssl_accept(SSL *ssl);
 #define accept(fd, sa, len) unit_accept(fd, sa, len)
 #define recv(fd, p, len, flags) unit_recv(fd, p, len, flags)
 #define poll(p, n, ms) unit_poll(p, n, ms)
 #define pthread_create(t, attr, fn, arg) unit_thread(t, attr, fn, arg)
 #define malloc(n) unit_malloc(n)
 #define free(p) unit_free(p)
+#define SSL_accept unit_ssl_accept
 
 #include "civetweb.c"
 
@@ -118,6 +126,7 @@ static void unit_free(void *p);
 #undef pthread_create
 #undef malloc
 #undef free
+#undef SSL_accept
 #undef calloc /* civetweb forbids it behind its own */
 #undef mg_cry
 #undef strtod
@@ -374,6 +383,55 @@ unit_recv(int fd, void *p, size_t len, int flags)
 	}
 	is_drained = n < (ssize_t)len;
 	return n;
+}
+
+/* Waits for @events until @end_ns. False: it has not come. */
+static bool
+wait_until(int fd, short events, int64_t end_ns)
+{
+	struct pollfd pfd = { .fd = fd, .events = events };
+	int64_t left;
+
+	thread_blocks();
+	while ((left = end_ns - clock_mono_ns()) > 0) {
+		int n = poll(&pfd, 1, (int)(left / 1000000) + 1);
+
+		if (n > 0)
+			return true;
+		if (n < 0 && errno != EINTR)
+			return false;
+	}
+	return false;
+}
+
+/* U13. Whoever shuts the socket down ends it too (server.c). */
+static int
+unit_ssl_accept(SSL *ssl)
+{
+	struct mg_connection *c = SSL_get_app_data(ssl);
+	double ms = unit_strtod(c->dom_ctx->config[REQUEST_TIMEOUT], NULL);
+	int64_t end_ns = clock_mono_ns() + (int64_t)ms * 1000000;
+	bool is_over = false;
+
+	for (;;) {
+		int rc, why;
+
+		ERR_clear_error();
+		rc = SSL_accept(ssl);
+		if (rc == 1)
+			return rc;
+		why = SSL_get_error(ssl, rc);
+		if (is_over ||
+		    (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE))
+			return rc;
+		if (!wait_until(c->client.sock,
+			why == SSL_ERROR_WANT_READ ? POLLIN : POLLOUT,
+			end_ns)) {
+			/* What their loop goes by is an error of the socket. */
+			shutdown(c->client.sock, SHUT_RDWR);
+			is_over = true;
+		}
+	}
 }
 
 static int

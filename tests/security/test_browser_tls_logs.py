@@ -1,6 +1,7 @@
 """CORS (section 4, line 26), TLS (27), and what logs must not hold (22)."""
 
 import os
+import re
 import signal
 import socket
 import ssl
@@ -338,7 +339,69 @@ def test_slow_handshakes(tmp_path):
         while time.monotonic() < end:
             if s.admin("GET", "status")["http"]["connections"] <= 2:
                 break
+            # Some go on for ever: what came does not begin the time anew.
+            for k in socks[-5:]:
+                try:
+                    k.sendall(b"\0")
+                except OSError:
+                    pass
             time.sleep(0.2)
         assert s.admin("GET", "status")["http"]["connections"] <= 2
         for k in socks:
             k.close()
+
+
+def hello():
+    """What a client says first."""
+    out = ssl.MemoryBIO()
+    tls = ssl._create_unverified_context().wrap_bio(ssl.MemoryBIO(), out)
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    return out.read()
+
+
+def test_handshake_in_many_pieces(tmp_path):
+    """It has its time, however often it has to be waited for."""
+    args = ["--header-timeout", "20s"]
+    with Site(tls=certificate(str(tmp_path), "many.example"), args=args) as s:
+        data = hello()
+        assert len(data) > 450
+        with socket.create_connection(("127.0.0.1", s.server.port), timeout=20) as k:
+            k.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for i in range(len(data)):
+                k.sendall(data[i : i + 1])
+                time.sleep(0.003)
+            # A server hello: record of type 22, message of type 2.
+            head = k.recv(6, socket.MSG_WAITALL)
+            assert head[:1] == b"\x16" and head[5:] == b"\x02", head
+
+
+def sleeps(pid):
+    """How often its threads for connections have gone to sleep."""
+    n = 0
+    for task in os.listdir("/proc/%d/task" % pid):
+        with open("/proc/%d/task/%s/status" % (pid, task)) as f:
+            text = f.read()
+        if re.match(r"Name:\s*civetweb-worker", text):
+            n += int(re.search(r"\nvoluntary_ctxt_switches:\s*(\d+)", text).group(1))
+    return n
+
+
+def test_stuck_handshakes_sleep(tmp_path):
+    """Their threads sleep until something comes or their time is over: woken 20
+    times a second each, they came to a thousand times while this looks."""
+    with Site(tls=certificate(str(tmp_path), "calm.example")) as s:
+        socks = []
+        for _ in range(30):
+            socks.append(socket.create_connection(("127.0.0.1", s.server.port), 5))
+            socks[-1].sendall(b"\x16")
+        while s.admin("GET", "status")["http"]["connections"] < 31:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        before = sleeps(s.pid)
+        time.sleep(2)
+        n = sleeps(s.pid) - before
+        assert s.admin("GET", "status")["http"]["connections"] >= 30
+        for k in socks:
+            k.close()
+        assert before > 30 and n < 200, (before, n)
