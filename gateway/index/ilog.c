@@ -11,6 +11,8 @@
 
 #define RETRY_MS 500 /* after no segment could be made */
 #define PAGE 4096
+/* Of a segment: for those that free space, when no next one comes. */
+#define KEPT(size) ((size) / 4)
 
 static void note_low(struct ilog *l);
 
@@ -276,6 +278,19 @@ switch_segment(struct ilog *l, struct err *e)
 	return rc;
 }
 
+/* L5: that there will be no next segment is known while there is room in this one,
+ * however late its maker gets to run. */
+static void
+await_verdict(struct ilog *l)
+{
+	lock_take(&l->lock);
+	while (l->spare == NULL && l->make_err.code == 0 && !l->is_failed) {
+		cond_broadcast(&l->cond);
+		cond_wait(&l->cond, &l->lock);
+	}
+	lock_drop(&l->lock);
+}
+
 /* L4 */
 static int
 set_failed(struct ilog *l, struct segment *s, struct err *e)
@@ -317,6 +332,8 @@ ilog_append(struct ilog *l, uint64_t first_seq, uint32_t n_tx,
 			return rc;
 		s = l->active;
 	}
+	if (s->end + size > s->size - KEPT(s->size))
+		await_verdict(l);
 	ilog_frame_seal(frame, s->salt, s->end, first_seq, n_tx);
 	/* Zero up to the page's end: half of one that is not in memory any more
 	 * would have to be read from disk before it is written. */

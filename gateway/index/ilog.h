@@ -15,7 +15,8 @@
  *     offset and is failed: no append until it is opened anew. Only a write
  *     that fails for space leaves it usable: nothing behind the end counts.
  * L5  The next segment is ready before it is needed, so that a full disk stops
- *     normal transactions (ilog_is_low()) while those that free space go on.
+ *     normal transactions (ilog_is_low()) while those that free space go on: in
+ *     the last quarter of a segment that is known before a frame is written.
  * Threads: ilog_append() on one; the rest on any. One thread of its own makes
  * segments. */
 #ifndef GATEWAY_INDEX_ILOG_H

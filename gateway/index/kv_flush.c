@@ -7,8 +7,8 @@
  * are whole values. A reader meanwhile finds the table's records in the table.
  *
  * A full disk: LMDB writes copies before it frees pages, so it is given the
- * reserve file's space and small commits; until the file is back only
- * transactions that free space are let in. */
+ * reserve file's space and small commits; until the file is back, which is tried
+ * every RETRY_MS, only transactions that free space are let in. */
 #include "gateway/index/kv_priv.h"
 
 #include "lib/clock.h"
@@ -98,6 +98,7 @@ check_space(struct kv *k)
 	struct err e = ERR_INIT;
 	int rc = reserve_make(k, &e);
 
+	k->space_at_ns = clock_mono_ns() + RETRY_MS * INT64_C(1000000);
 	if (rc == ERR_NO_SPACE && free_inside(k) >= 2 * RESERVE)
 		rc = 0; /* the disk is full, the index is not */
 	if (rc == 0 || rc == ERR_NO_SPACE)
@@ -313,12 +314,14 @@ rotate_last(struct kv *k)
 	lock_drop(&k->view_lock);
 }
 
-/* Under queue_lock. *ret_t: what to flush; false: the end. */
+/* Under queue_lock. *ret_t: what to flush; NULL: see whether there is space; false:
+ * the end. */
 static bool
 wait_for_work(struct kv *k, struct table **ret_t, uint64_t *ret_up_to)
 {
 	bool empty;
 	int64_t left;
+	int most;
 
 	for (;;) {
 		lock_take(&k->view_lock);
@@ -336,16 +339,17 @@ wait_for_work(struct kv *k, struct table **ret_t, uint64_t *ret_up_to)
 			rotate_last(k);
 			continue;
 		}
+		/* Not only once nothing is written any more: deletes are. */
+		if (k->is_flush_stuck && clock_mono_ns() >= k->space_at_ns)
+			return true;
 		if (empty || k->want_rotate || k->is_closing) {
 			if (empty)
 				k->last_write_ns = 0;
-			if (k->is_flush_stuck) {
+			if (k->is_flush_stuck)
 				cond_wait_ms(&k->flush, &k->queue_lock,
 				    RETRY_MS);
-				*ret_t = NULL;
-				return true; /* see whether there is space */
-			}
-			cond_wait(&k->flush, &k->queue_lock);
+			else
+				cond_wait(&k->flush, &k->queue_lock);
 			continue;
 		}
 		left = k->conf.idle_flush_ms -
@@ -355,8 +359,9 @@ wait_for_work(struct kv *k, struct table **ret_t, uint64_t *ret_up_to)
 			cond_signal(&k->work);
 			continue;
 		}
+		most = k->is_flush_stuck ? RETRY_MS : 1000;
 		cond_wait_ms(&k->flush, &k->queue_lock,
-		    left > 1000 ? 1000 : (int)left);
+		    left > most ? most : (int)left);
 	}
 }
 

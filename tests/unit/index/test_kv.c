@@ -76,6 +76,20 @@ has(struct kv *k, const char *key, const char *value)
 	return r;
 }
 
+/* What the index does on its own after it was opened is done. */
+static void
+wait_for_spare(struct kv *k)
+{
+	struct kv_stat st;
+
+	kv_get_stat(k, &st);
+	for (int i = 0; st.log_bytes < 2 * conf.log_segment; i++) {
+		assert_true(i < 4000);
+		clock_sleep_ms(5);
+		kv_get_stat(k, &st);
+	}
+}
+
 static void
 test_limits(void **state)
 {
@@ -172,7 +186,7 @@ test_log_failure(void **state)
 		OK(kv_open(&conf, &k, &e));
 		OK(put(k, "a", STR_LIT("1"), &e));
 		OK(kv_flush(k, &e));
-		clock_sleep_ms(300); /* the next segment is ready by now */
+		wait_for_spare(k);
 		fault_arm(kinds[i], 1, EIO, false);
 		assert_int_equal(put(k, "a", STR_LIT("2"), &e), ERR_FAILED);
 		assert_true(fault_fired());
@@ -190,87 +204,7 @@ test_log_failure(void **state)
 	}
 }
 
-/* K3 for those who write nothing: they read what is not durable yet. */
-static _Atomic int slow_begun;
-
-static int
-slow_fn(struct kv_tx *tx, void *arg, struct err *e)
-{
-	(void)arg;
-	atomic_store(&slow_begun, 1);
-	clock_sleep_ms(150); /* so that the others queue up behind it */
-	return kv_tx_put(tx, STR_LIT("slow"), STR_LIT("x"), e);
-}
-
-static int
-write_fn(struct kv_tx *tx, void *arg, struct err *e)
-{
-	(void)arg;
-	return kv_tx_put(tx, STR_LIT("w"), STR_LIT("new"), e);
-}
-
-static int
-read_fn(struct kv_tx *tx, void *arg, struct err *e)
-{
-	struct str got;
-
-	(void)arg;
-	if (kv_tx_get(tx, STR_LIT("w"), &got, e) == 0)
-		return err_set(e, ERR_PRECONDITION_FAILED, "it is there");
-	return err_set(e, ERR_NOT_FOUND, NULL);
-}
-
-struct call {
-	struct kv *k;
-	kv_fn fn;
-	int rc;
-};
-
-static void *
-call_main(void *arg)
-{
-	struct call *c = arg;
-	struct err e = ERR_INIT;
-
-	c->rc = kv_update(c->k, c->fn, NULL, &e);
-	return NULL;
-}
-
-static void
-test_answers_wait(void **state)
-{
-	struct call calls[3] = { { .fn = slow_fn }, { .fn = write_fn },
-		{ .fn = read_fn } };
-	pthread_t t[3];
-	struct err e = ERR_INIT;
-	struct kv *k;
-
-	(void)state;
-	OK(kv_open(&conf, &k, &e));
-	clock_sleep_ms(200);
-	atomic_store(&slow_begun, 0);
-	for (int i = 0; i < 3; i++) {
-		calls[i].k = k;
-		pthread_create(&t[i], NULL, call_main, &calls[i]);
-		while (!atomic_load(&slow_begun))
-			clock_sleep_ms(1);
-		clock_sleep_ms(20); /* in this order */
-	}
-	/* The slow one's sync is let through, that of the two fails. */
-	fault_arm(FAULT_SYNC, 2, EIO, false);
-	for (int i = 0; i < 3; i++)
-		pthread_join(t[i], NULL);
-	fault_disarm();
-	assert_int_equal(calls[0].rc, 0);
-	assert_int_equal(calls[1].rc, ERR_FAILED);
-	/* Not "it is there": that would have been of a lost write. */
-	assert_int_equal(calls[2].rc, ERR_FAILED);
-	assert_true(has(k, "slow", "x"));
-	assert_false(has(k, "w", "new"));
-	kv_close(&k);
-}
-
-/* Jobs: posted by others, many at once, some given up. */
+/* A job, and how it ended. */
 struct post {
 	struct kv_job j;
 	struct one o;
@@ -299,6 +233,84 @@ post_wait(struct post *p)
 	return p->ended;
 }
 
+/* K3 for those who write nothing: they read what is not durable yet. */
+static _Atomic int slow_begun, slow_may_go;
+
+static int
+slow_fn(struct kv_tx *tx, void *arg, struct err *e)
+{
+	(void)arg;
+	atomic_store(&slow_begun, 1);
+	while (!atomic_load(&slow_may_go)) /* others queue up behind it */
+		clock_sleep_ms(1);
+	return kv_tx_put(tx, STR_LIT("slow"), STR_LIT("x"), e);
+}
+
+static int
+write_fn(struct kv_tx *tx, void *arg, struct err *e)
+{
+	(void)arg;
+	return kv_tx_put(tx, STR_LIT("w"), STR_LIT("new"), e);
+}
+
+static int
+read_fn(struct kv_tx *tx, void *arg, struct err *e)
+{
+	struct str got;
+
+	(void)arg;
+	if (kv_tx_get(tx, STR_LIT("w"), &got, e) == 0)
+		return err_set(e, ERR_PRECONDITION_FAILED, "it is there");
+	return err_set(e, ERR_NOT_FOUND, NULL);
+}
+
+static int slow_rc;
+
+static void *
+slow_main(void *arg)
+{
+	struct err e = ERR_INIT;
+
+	slow_rc = kv_update(arg, slow_fn, NULL, &e);
+	return NULL;
+}
+
+static void
+test_answers_wait(void **state)
+{
+	static const kv_fn fns[] = { write_fn, read_fn };
+	struct post p[2] = { 0 };
+	struct err e = ERR_INIT;
+	pthread_t t;
+	struct kv *k;
+
+	(void)state;
+	OK(kv_open(&conf, &k, &e));
+	wait_for_spare(k);
+	atomic_store(&slow_begun, 0);
+	atomic_store(&slow_may_go, 0);
+	pthread_create(&t, NULL, slow_main, k);
+	while (!atomic_load(&slow_begun))
+		clock_sleep_ms(1);
+	for (int i = 0; i < 2; i++) {
+		OK(kv_job_begin(k, &p[i].j, 0, fns[i], NULL, &p[i].e));
+		kv_job_post(&p[i].j, 0, false, post_done, &p[i]);
+	}
+	/* The slow one's sync is let through, that of the two fails. */
+	fault_arm(FAULT_SYNC, 2, EIO, false);
+	atomic_store(&slow_may_go, 1);
+	pthread_join(t, NULL);
+	assert_int_equal(slow_rc, 0);
+	assert_int_equal(post_wait(&p[0]), ERR_FAILED);
+	/* Not "it is there": that would have been of a lost write. */
+	assert_int_equal(post_wait(&p[1]), ERR_FAILED);
+	fault_disarm();
+	assert_true(has(k, "slow", "x"));
+	assert_false(has(k, "w", "new"));
+	kv_close(&k);
+}
+
+/* Jobs: posted by others, many at once, some given up. */
 static void *
 post_main(void *arg)
 {
@@ -417,7 +429,7 @@ test_full_disk(void **state)
 
 	(void)state;
 	OK(kv_open(&conf, &k, &e));
-	clock_sleep_ms(50);
+	wait_for_spare(k);
 	fault_arm(FAULT_FALLOCATE, 1, ENOSPC, true);
 	for (;; n++) {
 		put_be64(key, n);
@@ -444,6 +456,45 @@ test_full_disk(void **state)
 		clock_sleep_ms(10);
 	}
 	assert_int_equal(rc, 0);
+	kv_close(&k);
+}
+
+/* Room is found again while deletes go on, not only once they end: no pause is
+ * as long as what the index would wait for. */
+static void
+test_room_while_deleting(void **state)
+{
+	struct err e = ERR_INIT;
+	struct one o = { .key = STR_LIT("gone"), .value = STR_NULL };
+	char reserve[300];
+	struct kv *k;
+	int rc;
+
+	(void)state;
+	conf.idle_flush_ms = 600 * 1000;
+	OK(kv_open(&conf, &k, &e));
+	OK(put(k, "a", STR_LIT("1"), &e));
+	OK(kv_flush(k, &e));
+	wait_for_spare(k);
+	/* What a flush may need to use up is gone, and not to be had again. */
+	snprintf(reserve, sizeof(reserve), "%s/reserve", dir);
+	OK(put(k, "b", STR_LIT("2"), &e));
+	fault_arm(FAULT_FALLOCATE, 1, ENOSPC, true);
+	OK(fs_unlink(reserve, &e));
+	OK(kv_flush(k, &e));
+	for (int i = 0; (rc = put(k, "c", STR_LIT("3"), &e)) == 0; i++) {
+		assert_true(i < 2000);
+		clock_sleep_ms(5);
+	}
+	assert_int_equal(rc, ERR_NO_SPACE);
+	OK(kv_update_flags(k, KV_FREES, one_fn, &o, &e));
+	fault_disarm();
+	for (int i = 0; (rc = put(k, "d", STR_LIT("4"), &e)) != 0; i++) {
+		assert_int_equal(rc, ERR_NO_SPACE);
+		assert_true(i < 2000);
+		OK(kv_update_flags(k, KV_FREES, one_fn, &o, &e));
+		clock_sleep_ms(5);
+	}
 	kv_close(&k);
 }
 
@@ -744,6 +795,7 @@ main(void)
 		TEST(test_jobs),
 		TEST(test_job_group),
 		TEST(test_full_disk),
+		TEST(test_room_while_deleting),
 		TEST(test_full_table),
 		TEST(test_many_threads),
 		TEST(test_faults),
