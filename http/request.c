@@ -125,7 +125,7 @@ prepare(struct http_req *r, struct mg_connection *conn, struct slot *slot)
 	r->body_left = 0;
 	r->bytes_in = 0;
 	r->body_error = 0;
-	r->body_done = false;
+	r->body_done = r->is_distrusted = false;
 	r->continued = true;
 	r->waited_ns = 0;
 	r->paced_bytes = 0;

@@ -234,3 +234,6 @@ def test_longer_than_announced(site, bucket, how):
             assert (r["connection"] or "").lower() == "close", r
             assert c.response() is None
     assert site.root.get(path).body == OLD
+    # That was one request's: its worker goes on as ever.
+    for _ in range(50):
+        assert site.root.get(path)["connection"] is None
