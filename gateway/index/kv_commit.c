@@ -587,21 +587,20 @@ void
 kv_job_post(struct kv_job *j, int rc, bool more,
     void (*done)(void *arg, int rc), void *done_arg)
 {
+	bool is_owner = pthread_equal(j->owner, pthread_self());
 	struct kv *k = j->kv;
 
 	j->done = done;
 	j->done_arg = done_arg;
-	if (rc == 0) {
-		lock_take(&k->queue_lock);
-		if (k->is_closing) {
-			rc = err_set(j->e, ERR_CLOSED, "the index is closing");
-		} else {
-			enqueue(k, j);
-		}
-		if (rc == 0 && !more)
-			go(k, pthread_equal(j->owner, pthread_self()));
-		lock_drop(&k->queue_lock);
-	}
+	lock_take(&k->queue_lock);
+	if (rc == 0 && k->is_closing)
+		rc = err_set(j->e, ERR_CLOSED, "the index is closing");
+	if (rc == 0)
+		enqueue(k, j);
+	/* Also where the last one is none: those before it wait for this. */
+	if (!more && k->queue != NULL)
+		go(k, is_owner);
+	lock_drop(&k->queue_lock);
 	if (rc < 0)
 		finish(j, rc);
 }

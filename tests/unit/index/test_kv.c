@@ -367,6 +367,32 @@ test_jobs(void **state)
 	free(p);
 }
 
+/* A group whose last one has failed before it came here: the others go on. */
+static void
+test_job_group_ends_badly(void **state)
+{
+	struct post p[2] = { 0 };
+	struct err e = ERR_INIT;
+	struct kv *k;
+
+	(void)state;
+	OK(kv_open(&conf, &k, &e));
+	for (int i = 0; i < 2; i++) {
+		snprintf(p[i].key, sizeof(p[i].key), "bad%d", i);
+		p[i].o.key = str_of(p[i].key);
+		p[i].o.value = STR_LIT("v");
+		OK(kv_job_begin(k, &p[i].j, 0, one_fn, &p[i].o, &p[i].e));
+	}
+	kv_job_post(&p[0].j, 0, true, post_done, &p[0]);
+	kv_job_post(&p[1].j, ERR_FAILED, false, post_done, &p[1]);
+	for (int ms = 0; ms < 5000 && atomic_load(&p[0].n_ended) == 0; ms++)
+		clock_sleep_ms(1);
+	assert_int_equal(atomic_load(&p[0].n_ended), 1);
+	assert_int_equal(post_wait(&p[0]), 0);
+	assert_int_equal(post_wait(&p[1]), ERR_FAILED);
+	kv_close(&k);
+}
+
 /* A whole group from one thread; its sync fails in the second round. */
 static void
 test_job_group(void **state)
@@ -794,6 +820,7 @@ main(void)
 		TEST(test_answers_wait),
 		TEST(test_jobs),
 		TEST(test_job_group),
+		TEST(test_job_group_ends_badly),
 		TEST(test_full_disk),
 		TEST(test_room_while_deleting),
 		TEST(test_full_table),
