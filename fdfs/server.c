@@ -383,19 +383,18 @@ shut_down(struct fdfs_server *s, bool all)
 }
 
 void
-fdfs_server_close(struct fdfs_server **sp, int drain_ms)
+fdfs_server_stop(struct fdfs_server *s, int drain_ms)
 {
-	struct fdfs_server *s = *sp;
-	int64_t end;
+	int64_t end = clock_mono_ns() + (int64_t)drain_ms * 1000000;
+	bool was_stopped;
 
-	if (s == NULL)
-		return;
 	OBJ_CHECK(s, SERVER_MAGIC);
-	*sp = NULL;
-	end = clock_mono_ns() + (int64_t)drain_ms * 1000000;
 	lock_take(&s->lock);
+	was_stopped = s->stopping;
 	s->stopping = true;
 	lock_drop(&s->lock);
+	if (was_stopped)
+		return;
 	atomic_store(&s->is_stopping, true);
 	wake(s);
 	thread_join(s->thread);
@@ -423,6 +422,17 @@ fdfs_server_close(struct fdfs_server **sp, int drain_ms)
 			cond_wait_ms(&s->gone, &s->lock, 100);
 		lock_drop(&s->lock);
 	}
+}
+
+void
+fdfs_server_close(struct fdfs_server **sp, int drain_ms)
+{
+	struct fdfs_server *s = *sp;
+
+	if (s == NULL)
+		return;
+	fdfs_server_stop(s, drain_ms);
+	*sp = NULL;
 	close(s->wake);
 	cond_fini(&s->gone);
 	lock_fini(&s->lock);

@@ -89,7 +89,10 @@ int fdfs_server_open(const struct fdfs_server_opts *o, struct fdfs_server **ret,
     struct err *e);
 uint16_t fdfs_server_port(const struct fdfs_server *s);
 /* Closes idle connections, waits up to @drain_ms for requests under way, cuts
- * the rest, returns when all threads are gone. NULL in *sp is fine. */
+ * the rest, returns when all threads are gone. What is left is fdfs_server_stat()
+ * and the end. On the thread that closes it. */
+void fdfs_server_stop(struct fdfs_server *s, int drain_ms);
+/* The same, if it was not done, and the end. NULL in *sp is fine. */
 void fdfs_server_close(struct fdfs_server **sp, int drain_ms);
 
 struct fdfs_server_stat {

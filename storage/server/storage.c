@@ -516,7 +516,8 @@ close_servers(struct storage *s, int drain_ms)
 		rep_hush(s->rep);
 	if (s->http != NULL)
 		http_server_stop(&s->http);
-	fdfs_server_close(&s->server, drain_ms);
+	if (s->server != NULL) /* announcers look at it to the last */
+		fdfs_server_stop(s->server, drain_ms);
 	atomic_store(&c.done, true);
 	if (has_cutter)
 		thread_join(t);
@@ -541,6 +542,7 @@ storage_close(struct storage **sp, int drain_ms)
 	if (s->has_keeper)
 		thread_join(s->keeper);
 	streams_expire(s, true);
+	fdfs_server_close(&s->server, 0);
 	rpc_server_free(&s->rpc);
 	files_close(&s->files);
 	if (s->rep != NULL)

@@ -701,7 +701,7 @@ close_run(void *arg)
 {
 	struct closer *k = arg;
 
-	fdfs_server_close(&k->g->s, k->drain_ms);
+	fdfs_server_stop(k->g->s, k->drain_ms);
 	atomic_store(&k->is_closed, 1);
 	return NULL;
 }
@@ -740,6 +740,7 @@ test_stop(void **state)
 		assert_int_equal(hear(fd, "later"), -1);
 		thread_join(t);
 		assert_int_equal(k.is_closed, 1);
+		wait_connections(&g, 0); /* can be asked still */
 		close(fd);
 		close(idle);
 		close(other);
