@@ -403,6 +403,9 @@ next(struct pool *p, struct slot *slots)
 		if (n > 1) {
 			add_ready(p, got + 1, n - 1);
 			kick(p);
+		} else if (atomic_load(&p->n_ready) > 0) {
+			/* It may have taken the kick along, and be held up. */
+			watch_on(p);
 		}
 		return got[0];
 	}

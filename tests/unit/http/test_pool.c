@@ -5,6 +5,8 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
 
 enum {
 	MANY = 60,
@@ -15,6 +17,39 @@ enum {
 
 static _Atomic bool is_open;
 static _Atomic int n_put_off, n_done;
+
+/* In place of the C library's: while it is held no event is given, then all of
+ * them to the thread that takes many, if there is one. */
+static _Atomic bool is_held, is_many_first;
+
+int
+epoll_wait(int fd, struct epoll_event *ev, int max, int ms)
+{
+	int patience = 300;
+	long n = 0;
+
+	if (ms >= 0)
+		return (int)syscall(SYS_epoll_wait, fd, ev, max, ms);
+	while (n == 0) {
+		if (atomic_load(&is_held) ||
+		    (max == 1 && atomic_load(&is_many_first) && --patience > 0))
+			usleep(1000);
+		else
+			n = syscall(SYS_epoll_wait, fd, ev, max, 1);
+	}
+	if (max > 1)
+		atomic_store(&is_many_first, false);
+	return (int)n;
+}
+
+static struct http_req *_Atomic deferred;
+
+static void
+answer_late(void *arg, struct http_req *r)
+{
+	http_reply(r, 200, http_info(r)->path);
+	(void)arg;
+}
 
 static void
 on_rest(struct thread_rest *r)
@@ -32,6 +67,10 @@ handle(void *arg, struct http_req *r)
 	struct str path = http_info(r)->path;
 
 	(void)arg;
+	if (str_eqz(path, "/later") && http_defer(r)) {
+		atomic_store(&deferred, r);
+		return;
+	}
 	if (str_eqz(path, "/told"))
 		thread_blocks();
 	while ((str_eqz(path, "/told") || str_eqz(path, "/stuck")) &&
@@ -304,11 +343,41 @@ test_stop(void **state)
 	close_all(fds, MANY);
 }
 
+/* One thread takes an event together with the word that something is ready, and
+ * is held up by the event: others are told, though the watcher sleeps. */
+static void
+test_ready_beside_stuck(void **state)
+{
+	struct http_conf c;
+	struct http_server *s = start(&c);
+	int fds[2];
+
+	(void)state;
+	open_kept(s, fds, 2);
+	get(fds[0], "/later");
+	while (atomic_load(&deferred) == NULL)
+		usleep(1000);
+	usleep(400000); /* the watcher sleeps */
+	atomic_store(&is_held, true);
+	usleep(20000);
+	get(fds[1], "/stuck");
+	http_resume(atomic_load(&deferred), answer_late, NULL);
+	usleep(20000);
+	atomic_store(&is_many_first, true);
+	atomic_store(&is_held, false);
+	assert_true(is_answered(fds[0], "/later", 3000));
+	atomic_store(&is_open, true);
+	assert_true(is_answered(fds[1], "/stuck", 5000));
+	close_all(fds, 2);
+	http_server_stop(&s);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_its_own),
+		cmocka_unit_test(test_ready_beside_stuck),
 		cmocka_unit_test(test_stuck),
 		cmocka_unit_test(test_told),
 		cmocka_unit_test(test_put_off),
