@@ -3,9 +3,11 @@ node is asked after each change."""
 
 import binascii
 import os
+import socket
 import struct
 import subprocess
 import threading
+import time
 
 import fdfs
 import pytest
@@ -92,6 +94,85 @@ def test_normal_file(cluster, size):
         c.delete(name, at=cluster.storages[-1].address)
         nowhere(cluster, name)
         assert fdfs.status(s.address, DELETE, fdfs.split(name)) == fdfs.ENOENT
+
+
+def upload_request(data, ext=b"bin", path=0):
+    body = struct.pack(">Bq", path, len(data)) + ext.ljust(6, b"\0") + data
+    return struct.pack(">qBB", len(body), UPLOAD, 0) + body
+
+
+def file_answer(sock):
+    length, command, status = struct.unpack(">qBB", fdfs.receive(sock, 10))
+    assert (command, status) == (100, 0)
+    body = fdfs.receive(sock, length)
+    return fdfs.text(body[:16]) + "/" + body[16:].decode()
+
+
+def test_uploads_in_a_row(cluster):
+    """One connection that uploads and uploads is served by the node's loop where it
+    is alone in its group: whole, in pieces, several at once, with others between."""
+    c = cluster.client()
+    at = cluster.storages[0].address
+    files = {}
+    with socket.create_connection(at, 30) as s:
+        for i in range(12):
+            data = os.urandom(1000 * i)
+            raw = upload_request(data)
+            if i % 3 == 2:  # as some clients do
+                s.sendall(raw[:25])
+                time.sleep(0.02)
+                s.sendall(raw[25:])
+            else:
+                s.sendall(raw)
+            files[file_answer(s)] = data
+        many = [os.urandom(300) for _ in range(8)]
+        s.sendall(b"".join(upload_request(data) for data in many))
+        for data in many:
+            files[file_answer(s)] = data
+        name = next(iter(files))
+        fdfs.request(s, INFO, fdfs.split(name))
+        for data in many:
+            s.sendall(upload_request(data, ext=b""))
+            files[file_answer(s)] = data
+        large = os.urandom(100000)  # more than the loop takes
+        s.sendall(upload_request(large))
+        files[file_answer(s)] = large
+        for data in many[:3]:
+            s.sendall(upload_request(data))
+            files[file_answer(s)] = data
+        # Refused, and closed.
+        s.sendall(upload_request(b"x", path=9))
+        assert fdfs.receive(s, 10) == struct.pack(">qBB", 0, 100, fdfs.EINVAL)
+        assert s.recv(1) == b""
+    assert len(files) == 32
+    for name, data in files.items():
+        assert c.download(name, at=at) == data
+    last = cluster.storages[-1].address
+    for name, data in list(files.items())[::5]:
+        assert c.download(name, at=last) == data
+
+
+def test_uploads_of_many_at_once(node):
+    """Every answer names the file of its own connection."""
+    c = node.client()
+    failed = []
+
+    def run(seed):
+        try:
+            with socket.create_connection(node.at, 60) as s:
+                for i in range(60):
+                    data = struct.pack(">II", seed, i) * (1 + (seed * 7 + i) % 400)
+                    s.sendall(upload_request(data))
+                    assert c.download(file_answer(s), at=node.at) == data
+        except Exception as e:  # told by the test's own thread
+            failed.append(e)
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(12)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not failed, failed[0]
 
 
 @pytest.mark.parametrize("size", SIZES)
