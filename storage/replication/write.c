@@ -11,6 +11,7 @@
 
 #include "lib/hash.h"
 
+#define REST_MS 500 /* for members beyond the majority to take a tombstone */
 #define TOMB_UNKNOWN (UINT64_C(1) << 62) /* as the engine's */
 
 /* --- outcomes --- */
@@ -148,6 +149,9 @@ tombs_install(struct rep *r, const struct engine_record *v, size_t n,
 		lock_take(&r->lock);
 		ok = here + f->n_good >= want;
 		lock_drop(&r->lock);
+		/* Who is told that it is deleted may ask the rest next. */
+		if (ok)
+			fan_wait_all(f, REST_MS);
 	}
 	fan_free(&f);
 	if (rc < 0)

@@ -244,7 +244,7 @@ class Load(threading.Thread):
         self.read = s3_of(gateway, attempts if self.gateway_dies else 1)
         self.broken = 0  # streams
         self.bucket, self.number = bucket, number
-        self.known, self.open = {}, set()
+        self.known, self.open, self.gone = {}, set(), set()
         self.stop, self.errors, self.slow = False, [], 0.0
         self.put_fails, self.puts, self.gets = 0, 0, 0
         self.failing_since, self.outage = None, 0.0
@@ -272,12 +272,16 @@ class Load(threading.Thread):
             if delete and key in self.known:
                 self.s3.delete_object(Bucket=self.bucket, Key=key)
                 self.known.pop(key)
+                self.gone.add(key)
             else:
                 data = body(seed, size)
+                self.gone.discard(key)
                 self.s3.put_object(Bucket=self.bucket, Key=key, Body=data)
                 self.known[key] = (hashlib.md5(data).hexdigest(), size)
             self.puts += 1
             self.open.discard(key)
+            if self.failing_since is not None:  # until one is taken again
+                self.outage = max(self.outage, time.monotonic() - self.failing_since)
             self.failing_since = None
         except (ClientError, BotoCoreError):
             # Not acknowledged: either is right from here on.
@@ -313,6 +317,10 @@ class Load(threading.Thread):
                 continue
             data = get(s3, self.bucket, key)
             assert len(data) == size and hashlib.md5(data).hexdigest() == md5, key
+        for key in self.gone:
+            with pytest.raises(ClientError) as e:
+                s3.head_object(Bucket=self.bucket, Key=key)
+            assert e.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404, key
 
 
 def under_load(gateway, bucket, harm, workers=4, attempts=8):

@@ -379,12 +379,15 @@ def members(cluster):
     }
 
 
-def test_clock_an_hour_off(cluster):
+@pytest.mark.parametrize("offset", [-3600, 3600])
+def test_clock_an_hour_off(cluster, offset):
+    """That of a node, and the other way round that of a tracker."""
     client, p = cluster.client(), cluster.storages[1]
     files = put_files(client, 10)
-    p.stop()
-    p.env["CREEL_TEST_CLOCK_OFFSET"] = "-3600"
-    p.start()
+    for one, seconds in ((p, offset), (cluster.trackers[0], -offset)):
+        one.stop()
+        one.env["CREEL_TEST_CLOCK_OFFSET"] = str(seconds)
+        one.start()
     cluster.wait_active()
     files.update(put_files(client, 10, p.address, seed=2))
     gone = list(files)[5:15]

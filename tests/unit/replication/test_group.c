@@ -134,6 +134,47 @@ test_refused(void **state)
 	run(3, tell_refused);
 }
 
+/* A delete that was acknowledged holds at all members within reach, not only at
+ * a majority; one that hangs is not waited for again and again. */
+static void
+tell_deleted_everywhere(struct story *st)
+{
+	struct engine_file_info f;
+	struct err e = ERR_INIT;
+	struct rep *r;
+	struct str id;
+	int64_t begin;
+	int i, k;
+
+	for (i = 0; i < 60; i++) {
+		assert_int_equal(put(st, i % 3, 1000, &f), 0);
+		id = str_of(f.id);
+		r = sim_group_enter(&st->g, (i + 1) % 3);
+		assert_int_equal(rep_delete_many(r, &id, 1, &e), 0);
+		sim_leave(st->g.s, (i + 1) % 3);
+		for (k = 0; k < 3; k++)
+			assert_int_equal(get(st, k, &f), ERR_NOT_FOUND);
+	}
+	sim_cut(st->g.s, 0, 2, true);
+	sim_cut(st->g.s, 1, 2, true);
+	begin = sim_now(st->g.s);
+	for (i = 0; i < 60; i++) {
+		assert_int_equal(put(st, 0, 1000, &f), 0);
+		id = str_of(f.id);
+		r = sim_group_enter(&st->g, 1);
+		assert_int_equal(rep_delete_many(r, &id, 1, &e), 0);
+		sim_leave(st->g.s, 1);
+	}
+	assert_true(sim_now(st->g.s) - begin < 10000);
+}
+
+static void
+test_deleted_everywhere(void **state)
+{
+	(void)state;
+	run(3, tell_deleted_everywhere);
+}
+
 /* A node is away, catches up; is wiped, and is filled again. */
 static void
 tell_away(struct story *st)
@@ -880,6 +921,7 @@ main(void)
 		cmocka_unit_test(test_put_get),
 		cmocka_unit_test(test_small_limits),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_deleted_everywhere),
 		cmocka_unit_test(test_away),
 		cmocka_unit_test(test_damage),
 		cmocka_unit_test(test_change),
