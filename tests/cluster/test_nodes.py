@@ -407,7 +407,11 @@ def test_two_groups():
         assert {n.split("/")[0] for n in files} == {"group1", "group2"}
         # A group without enough nodes is left out; its files are still read.
         c.storages[0].kill()
-        time.sleep(4)
+        kit.wait_for(
+            "group1 left out",
+            lambda: not any(c.active(t, "group1") for t in c.trackers),
+            20,
+        )
         more = put_files(client, 20, seed=2)
         assert {n.split("/")[0] for n in more} == {"group2"}
         files.update(more)

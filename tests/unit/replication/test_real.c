@@ -58,7 +58,7 @@ setup(void **state)
 	g.small_limit = small_limit;
 	for (i = 0; i < 3; i++)
 		real_start(&g, (int)i);
-	assert_true(real_is_well(&g, 3, 20000));
+	assert_true(real_is_well(&g, 3, 60000));
 	return 0;
 }
 
@@ -116,7 +116,7 @@ wait_same(void)
 
 	memset(from, 0, sizeof(from));
 	memset(to, 0xff, sizeof(to));
-	for (tries = 0; tries < 500; tries++) {
+	for (tries = 0; tries < 2000; tries++) {
 		for (i = 0; i < 3; i++)
 			OK(engine_digest(g.v[i].engine, from, to, &d[i],
 			    &last));
@@ -179,7 +179,7 @@ test_away_and_wiped(void **state)
 		id = str_of(f[0].id);
 		OK(rep_delete_many(g.v[0].r, &id, 1, &last));
 		real_start(&g, 2);
-		assert_true(real_is_well(&g, 3, 30000));
+		assert_true(real_is_well(&g, 3, 60000));
 		wait_same();
 		assert_int_equal(get(2, &f[0]), ERR_NOT_FOUND);
 		for (i = 1; i < 100; i++)
@@ -241,7 +241,7 @@ test_writes_go_on(void **state)
 		refused += w[i].refused;
 	}
 	assert_int_equal(refused, 0);
-	assert_true(real_is_well(&g, 3, 30000));
+	assert_true(real_is_well(&g, 3, 60000));
 	wait_same();
 	for (i = 0; i < 4; i++) {
 		assert_true(w[i].n > 10);
@@ -426,7 +426,7 @@ test_change(void **state)
 		if (g.v[i].r == NULL)
 			real_start(&g, i);
 	}
-	assert_true(real_is_well(&g, 3, 30000));
+	assert_true(real_is_well(&g, 3, 60000));
 	wait_same();
 	buf_fini(&text);
 }
