@@ -73,6 +73,35 @@ node_check_dirs(const struct conf *c, struct err *e)
 	return rc == 0 ? refuse_gateway(node_home(c), e) : rc;
 }
 
+static int
+index_of(const char *dir, char path[NODE_PATH_MAX], bool *ret_is_there,
+    struct err *e)
+{
+	int rc = fs_join(path, NODE_PATH_MAX, dir, "index", e);
+
+	*ret_is_there = rc == 0 && fs_exists(path);
+	return rc;
+}
+
+int
+node_check_index(const struct conf *c, struct err *e)
+{
+	char path[NODE_PATH_MAX];
+	bool is_there = false;
+	size_t i;
+	int rc = index_of(node_home(c), path, &is_there, e);
+
+	for (i = 0; rc == 0 && !is_there && i < c->args.n; i++) {
+		rc = index_of(c->args.v[i], path, &is_there, e);
+		if (rc == 0 && is_there)
+			rc = err_set(e, ERR_CONFIG,
+			    "the index is in %s: name %s first, or give "
+			    "--index %s",
+			    path, c->args.v[i], c->args.v[i]);
+	}
+	return rc;
+}
+
 int
 node_check_home(const struct conf *c, struct err *e)
 {
@@ -95,6 +124,7 @@ node_engine_conf(const struct conf *c, struct engine_conf *ret)
 		.write_queue_max = c->write_queue_max,
 		.compact_percent = (unsigned)c->compact_percent,
 		.compact_interval_s = (c->compact_interval + 999) / 1000,
+		.replace_blank = c->replace_blank,
 		.event = daemon_event,
 	};
 }

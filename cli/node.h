@@ -16,7 +16,10 @@ const char *node_home(const struct conf *c);
 /* Makes missing directories; ERR_CONFIG in one line, with uid and path, for one
  * that this user cannot use. */
 int node_check_dirs(const struct conf *c, struct err *e);
-/* The same for a gateway's only one. */
+/* ERR_CONFIG when another DIR than node_home() holds the index: directories in
+ * another order must not look like a node whose index is lost. */
+int node_check_index(const struct conf *c, struct err *e);
+/* node_check_dirs() for a gateway's only one. */
 int node_check_home(const struct conf *c, struct err *e);
 
 void node_engine_conf(const struct conf *c, struct engine_conf *ret);

@@ -6,6 +6,14 @@
 static struct node node;
 
 static int
+server_check(const struct conf *c, struct err *e)
+{
+	int rc = node_check_dirs(c, e);
+
+	return rc == 0 ? node_check_index(c, e) : rc;
+}
+
+static int
 server_open(const struct conf *c, struct serve *s, struct store **ret,
     struct err *e)
 {
@@ -39,7 +47,7 @@ server_main(int argc, char **argv)
 		    "one at once.\n"
 		    "\n",
 		.daemon = CONF_SERVER,
-		.check = node_check_dirs,
+		.check = server_check,
 		.open = server_open,
 		.tune = server_tune,
 	};

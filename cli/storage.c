@@ -37,7 +37,6 @@ tune_of(const struct conf *c, struct storage_tune *ret)
 		.metrics_public = c->metrics_public,
 	};
 	node_engine_conf(c, &ret->engine);
-	ret->engine.replace_blank = c->replace_blank;
 }
 
 static int

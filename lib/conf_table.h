@@ -72,6 +72,8 @@ X(INT, compact_percent, "50", SRV | STO, .min = 1, .max = 100, .attrs = CONF_REL
   .doc = "A sealed volume is rewritten once this share of its bytes is dead; 100 = never.")
 X(DURATION, compact_interval, "60s", SRV | STO, .min = 100, .max = 30 * DAY, .attrs = CONF_RELOAD,
   .doc = "How often volumes are looked through for dead space.")
+X(BOOL, replace_blank, "no", SRV | STO,
+  .doc = "Take a known store path that is blank, since its disk was replaced, as a new one. For one start, as a flag: an unmounted disk looks the same.")
 
 GROUP("Index")
 X(STRING, index, "", SRV | GW,
@@ -124,8 +126,6 @@ X(INT, upload_priority, "10", STO, .max = 1000000,
   .doc = "For store_server = priority: the lowest is taken first.")
 X(BOOL, wide_answers, "no", STO,
   .doc = "Answer FastDFS's QUERY_FILE_INFO with fields that hold IPv6 addresses, which clients 6.11 to 6.14 need; most others know the narrow form alone.")
-X(BOOL, replace_blank, "no", STO,
-  .doc = "Take a known store path that is blank, since its disk was replaced, as a new one. For one start, as a flag: an unmounted disk looks the same.")
 X(CHOICE, store_lookup, "balance", TRK, .choices = "round_robin|group|balance", .attrs = CONF_RELOAD,
   .doc = "Group for an upload that names none: in turn, the one of store_group, or the one with the most room.")
 X(STRING, store_group, "group1", TRK, .max = 16, .attrs = CONF_RELOAD,

@@ -69,8 +69,8 @@ static int
 broken(const struct one *o, struct err *e)
 {
 	return err_set(e, ERR_CONFIG,
-	    "%s/creel.json is damaged; copy it back from another store path's "
-	    "or from a backup",
+	    "%s/creel.json is damaged: put it back from a backup, or copy that "
+	    "of another store path and give it this one's `path`",
 	    o->dir);
 }
 
@@ -337,7 +337,8 @@ check_known(const struct all *a, const struct engine_conf *c, struct err *e)
 		if (blank != NULL && !c->replace_blank)
 			return err_set(e, ERR_CONFIG,
 			    "store path %u is missing and %s is blank: is its "
-			    "disk mounted?",
+			    "disk mounted? If it is lost, start once with "
+			    "--replace-blank",
 			    no, blank);
 		return err_set(e, ERR_CONFIG,
 		    "store path %u of this deployment is missing: give all of "

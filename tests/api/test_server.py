@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 import signal
 import socket
 import ssl
@@ -226,6 +227,78 @@ def test_a_lost_index_is_not_replaced_by_an_empty_one(tmp_path):
         creel("admin", "rebuild", "index", s.data)
         s.start()
         assert client(s).get("/kept/key").body == b"value"
+
+
+def test_directories_in_another_order(tmp_path):
+    """The index is where it was: nothing is made beside it, no rebuild asked for."""
+    env = {"CREEL_ROOT_USER": ACCESS_KEY, "CREEL_ROOT_PASSWORD": SECRET}
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    with Server(first, args=[second]) as s:
+        assert client(s).put("/kept").status == 200
+    address = "127.0.0.1:%d" % free_port()
+    want = "the index is in %s/index: name %s first" % (first, first)
+    assert want in refused(second, first, "--address", address, env=env)
+    other = str(tmp_path / "other")
+    args = [first, second, "--index", other, "--address", address]
+    assert want in refused(*args, env=env)
+    assert "index" not in os.listdir(second) and "credentials.env" not in os.listdir(second)
+    with Server(first, args=[second]) as s:
+        assert client(s).head("/kept").status == 200
+    os.rename(os.path.join(first, "index"), os.path.join(other, "index"))
+    with Server(first, args=[second, "--index", other]) as s:
+        assert client(s).head("/kept").status == 200
+
+
+def test_a_lost_disk_is_replaced_by_command(tmp_path):
+    """What was on it is lost and said to be; the rest is served, and all is as
+    before for what is written again. The index can still be rebuilt."""
+    env = {"CREEL_ROOT_USER": ACCESS_KEY, "CREEL_ROOT_PASSWORD": SECRET}
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    keys = ["/kept/%02d" % i for i in range(40)]
+    body = {k: (k * 3000).encode() for k in keys}
+    with Server(first, args=[second]) as s:
+        assert client(s).put("/kept").status == 200
+        for k in keys:
+            assert client(s).put(k, body[k]).status == 200
+    shutil.rmtree(second)
+    text = refused(first, second, "--address", "127.0.0.1:%d" % free_port(), env=env)
+    assert second in text and "--replace-blank" in text
+    with Server(first, args=[second, "--replace-blank"]) as s:
+        c, lost = client(s), []
+        for k in keys:
+            try:
+                r = c.get(k)
+                assert r.status in (200, 500), r
+                if r.status == 200:
+                    assert r.body == body[k]
+            except EOFError:
+                r = None
+            if r is None or r.status != 200:
+                lost.append(k)
+        assert 0 < len(lost) < len(keys)
+        admin = {"CREEL_ENDPOINT": s.endpoint, **env}
+        code, text = creel("admin", "verify", env=admin, check=False)
+        assert code == 1
+        named = re.findall(r'"key": "(\d+)"', text)
+        assert sorted(named) == [k[6:] for k in lost], text
+        for k in lost[1:]:
+            assert c.put(k, body[k]).status == 200
+        assert c.delete(lost[0]).status == 204
+        creel("admin", "collect", env=admin)
+        creel("admin", "verify", "--deep", env=admin)
+    with Server(first, args=[second, "--index-archive-interval", "1s"]) as s:
+        assert client(s).put("/kept/last", b"x").status == 200
+        time.sleep(2.5)
+    shutil.rmtree(os.path.join(first, "index"))
+    creel("admin", "rebuild", "index", first, second)
+    with Server(first, args=[second]) as s:
+        for k in keys:
+            r = client(s).get(k)
+            if k == lost[0]:
+                assert r.status == 404
+            else:
+                assert (r.status, r.body) == (200, body[k])
+        assert client(s).get("/kept/last").body == b"x"
 
 
 def test_rebuild_makes_no_store_path(tmp_path):
