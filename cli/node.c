@@ -77,7 +77,7 @@ static int
 index_of(const char *dir, char path[NODE_PATH_MAX], bool *ret_is_there,
     struct err *e)
 {
-	int rc = fs_join(path, NODE_PATH_MAX, dir, "index", e);
+	int rc = fs_join(path, NODE_PATH_MAX, dir, "index/index.lmdb", e);
 
 	*ret_is_there = rc == 0 && fs_exists(path);
 	return rc;
@@ -95,9 +95,9 @@ node_check_index(const struct conf *c, struct err *e)
 		rc = index_of(c->args.v[i], path, &is_there, e);
 		if (rc == 0 && is_there)
 			rc = err_set(e, ERR_CONFIG,
-			    "the index is in %s: name %s first, or give "
+			    "the index is in %s/index: name %s first, or give "
 			    "--index %s",
-			    path, c->args.v[i], c->args.v[i]);
+			    c->args.v[i], c->args.v[i], c->args.v[i]);
 	}
 	return rc;
 }
@@ -189,6 +189,7 @@ node_open(const struct conf *c, struct node *ret, struct err *e)
 	int rc;
 
 	node_engine_conf(c, &ec);
+	ec.index_home = node_home(c);
 	rc = engine_open(&ec, &engine, e);
 	if (rc < 0)
 		return rc;

@@ -47,6 +47,8 @@ int fs_punch(int fd, uint64_t off, uint64_t len, struct err *e);
 int fs_size(int fd, uint64_t *ret, struct err *e);
 bool fs_exists(const char *path);
 bool fs_is_dir(const char *path);
+/* A number that only files of the same file system share. */
+int fs_device(const char *path, uint64_t *ret, struct err *e);
 /* dir/name; ERR_TOO_BIG. */
 int fs_join(char *dst, size_t size, const char *dir, const char *name,
     struct err *e);

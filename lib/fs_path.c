@@ -96,6 +96,17 @@ fs_is_dir(const char *path)
 }
 
 int
+fs_device(const char *path, uint64_t *ret, struct err *e)
+{
+	struct stat st;
+
+	if (stat(path, &st) != 0)
+		return err_set_errno(e, errno, "stat %s", path);
+	*ret = st.st_dev;
+	return 0;
+}
+
+int
 fs_mkdir(const char *path, struct err *e)
 {
 	int err = fault_check(FAULT_MKDIR);

@@ -10,6 +10,7 @@
 #include "lib/mem.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 /* --- keys --- */
 
@@ -256,6 +257,7 @@ take_conf(struct engine *g, const struct engine_conf *c, struct err *e)
 	atomic_store(&g->forget_s, INT64_MIN);
 	d->paths = NULL; /* the caller's memory, as */
 	d->deployment = NULL;
+	d->index_home = NULL;
 	if (c->group == NULL || !fdfs_group_is_valid(str_of(c->group)))
 		return err_set(e, ERR_CONFIG,
 		    "a group is 1 to 16 of A-Z a-z 0-9");
@@ -331,6 +333,28 @@ open_paths(struct engine *g, struct opened_path *o, size_t n, struct err *e)
 	return rc == 0 ? tidy_start(g, e) : rc;
 }
 
+/* By disk; where all are on one, as far as directories go. */
+static int
+mark_near_index(struct engine *g, const char *home, struct err *e)
+{
+	uint64_t index, device;
+	char real[PATH_MAX];
+	size_t n = 0;
+	int rc = fs_device(home, &index, e);
+
+	for (size_t i = 0; rc == 0 && i < g->n_paths; i++) {
+		rc = fs_device(g->paths[i]->dir, &device, e);
+		g->paths[i]->is_near_index = rc == 0 && device == index;
+		n += g->paths[i]->is_near_index;
+	}
+	if (rc < 0 || n < g->n_paths || realpath(home, real) == NULL)
+		return rc;
+	for (size_t i = 0; i < g->n_paths; i++)
+		g->paths[i]->is_near_index =
+		    strcmp(real, g->paths[i]->dir) == 0;
+	return 0;
+}
+
 int
 engine_open(const struct engine_conf *c, struct engine **ret, struct err *e)
 {
@@ -359,6 +383,8 @@ engine_open(const struct engine_conf *c, struct engine **ret, struct err *e)
 		rc = ident_open(c, o, e);
 	if (rc == 0)
 		rc = open_paths(g, o, c->n_paths, e);
+	if (rc == 0 && c->index_home != NULL)
+		rc = mark_near_index(g, c->index_home, e);
 	free(o);
 	if (rc < 0) {
 		engine_close(&g);

@@ -59,6 +59,9 @@ struct engine_conf {
 	 * of a group only what engine_forget_before() leaves to it, too. */
 	int64_t tombstone_keep_s;
 	bool replace_blank; /* a known path that is blank now is taken anew */
+	/* Where the index is, or NULL: files of ENGINE_CLASS_INDEX go to paths on
+	 * other disks, else into other directories, while one has room. */
+	const char *index_home;
 	/* Events for the shell's log (failed path, quarantine, ...); any thread. */
 	void (*event)(void *arg, int level, const char *text);
 	void *event_arg;

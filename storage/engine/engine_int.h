@@ -278,6 +278,7 @@ struct path {
 	struct engine *g;
 	unsigned no; /* M.. in the file IDs */
 	char dir[PATH_MAX - 128];
+	bool is_near_index; /* would be lost with it */
 	struct ident ident;
 	int lock_fd;
 	struct findex *fx;
@@ -568,8 +569,8 @@ struct engine_upload {
 };
 
 /* put.c, for install.c. @path_no -1: by space. */
-int put_path(struct engine *g, int path_no, uint64_t size, struct path **ret,
-    struct err *e);
+int put_path(struct engine *g, uint8_t class, int path_no, uint64_t size,
+    struct path **ret, struct err *e);
 int put_check_owner(const struct engine_owner *o, struct str ext,
     struct err *e);
 /* A fresh name, terminated; returns its length. */

@@ -64,7 +64,7 @@ engine_draw(struct engine *g, const struct engine_owner *owner, int path_no,
 	if (rc == 0)
 		rc = drawn_before(g, owner, ret, e);
 	if (rc == 0)
-		rc = put_path(g, path_no, size, &p, e);
+		rc = put_path(g, owner->class, path_no, size, &p, e);
 	if (rc != 0)
 		return rc;
 	for (int i = 0; i < DRAWS; i++) {
@@ -370,8 +370,8 @@ queue_small(struct inst *x, const struct engine_install *i, struct err *e)
 
 	inst_needle(x, i->r, &n);
 	if (!i->r->is_tomb)
-		rc =
-		    put_path(x->p->g, (int)x->p->no, i->r->info.size, &x->p, e);
+		rc = put_path(x->p->g, i->r->info.class, (int)x->p->no,
+		    i->r->info.size, &x->p, e);
 	if (rc < 0)
 		return rc;
 	x->hdr = mem_alloc(needle_hdr_len(&n));

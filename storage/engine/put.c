@@ -37,34 +37,51 @@ has_space(struct engine *g, struct path *p, uint64_t size)
 	       avail - tuned(g->c.reserved) >= size;
 }
 
-static int
-choose_path(struct engine *g, uint64_t size, struct path **ret, struct err *e)
+/* In turn. @is_away: of those that are not lost with the index. */
+static struct path *
+path_with_space(struct engine *g, uint64_t size, bool is_away)
 {
 	unsigned first = g->n_paths == 1 ? 0 : atomic_fetch_add(&g->rr, 1);
-	bool any = false;
 
 	for (size_t i = 0; i < g->n_paths; i++) {
 		struct path *p = g->paths[(first + i) % g->n_paths];
 
-		any |= !p->is_failed;
-		if (has_space(g, p, size)) {
-			*ret = p;
-			return 0;
-		}
+		if (!(is_away && p->is_near_index) && has_space(g, p, size))
+			return p;
 	}
+	return NULL;
+}
+
+static int
+choose_path(struct engine *g, uint8_t class, uint64_t size, struct path **ret,
+    struct err *e)
+{
+	struct path *p = NULL;
+	bool any = false;
+
+	if (class == ENGINE_CLASS_INDEX)
+		p = path_with_space(g, size, true);
+	if (p == NULL)
+		p = path_with_space(g, size, false);
+	if (p != NULL) {
+		*ret = p;
+		return 0;
+	}
+	for (size_t i = 0; i < g->n_paths; i++)
+		any |= !g->paths[i]->is_failed;
 	if (!any)
 		return err_set(e, ERR_FAILED, "no store path can be written");
 	return err_set(e, ERR_NO_SPACE, NULL);
 }
 
 int
-put_path(struct engine *g, int path_no, uint64_t size, struct path **ret,
-    struct err *e)
+put_path(struct engine *g, uint8_t class, int path_no, uint64_t size,
+    struct path **ret, struct err *e)
 {
 	struct path *p;
 
 	if (path_no < 0)
-		return choose_path(g, size, ret, e);
+		return choose_path(g, class, size, ret, e);
 	if ((size_t)path_no >= g->n_paths)
 		return err_set(e, ERR_INVALID, "no store path %d", path_no);
 	p = g->paths[path_no];
@@ -269,7 +286,7 @@ small_begin(struct small *s, struct engine *g, const struct engine_owner *owner,
 		.note = owner->note,
 		.n_blocks = fmt_n_blocks(body.len) };
 	s->d = (struct draw){ .g = g };
-	rc = put_path(g, path_no, body.len, &s->d.p, e);
+	rc = put_path(g, owner->class, path_no, body.len, &s->d.p, e);
 	if (rc == 0)
 		rc = take_name(&s->d, &owner->write_id, owner->is_new, body.len,
 		    n->crc32, ext, ret, e);
@@ -448,7 +465,7 @@ engine_upload_begin_at(struct engine *g, const struct engine_owner *owner,
 	OBJ_CHECK(g, ENGINE_MAGIC);
 	rc = put_check_owner(owner, STR_NULL, e);
 	if (rc == 0)
-		rc = put_path(g, path_no, size, &p, e);
+		rc = put_path(g, owner->class, path_no, size, &p, e);
 	if (rc < 0)
 		return rc;
 	u = mem_zalloc(sizeof(*u));
@@ -490,7 +507,8 @@ engine_upload_begin(struct engine *g, const struct engine_owner *owner,
 static int
 become_large(struct engine_upload *u, struct err *e)
 {
-	int rc = put_path(u->g, u->path_no, u->g->c.small_limit + 1, &u->p, e);
+	int rc = put_path(u->g, u->class, u->path_no, u->g->c.small_limit + 1,
+	    &u->p, e);
 
 	if (rc == 0)
 		rc = large_begin(u->p, UINT64_MAX, &u->large, e);

@@ -301,6 +301,40 @@ def test_a_lost_disk_is_replaced_by_command(tmp_path):
         assert client(s).get("/kept/last").body == b"x"
 
 
+def test_the_disk_of_the_index_is_lost(tmp_path):
+    """The copy of the index is on the other store path: all buckets and keys come
+    back, and the objects whose bytes were there."""
+    env = {"CREEL_ROOT_USER": ACCESS_KEY, "CREEL_ROOT_PASSWORD": SECRET}
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    keys = ["/kept/%02d" % i for i in range(40)]
+    body = {k: (k * 3000).encode() for k in keys}
+    archive = ["--index-archive-interval", "1s"]
+    with Server(first, args=[second] + archive) as s:
+        c = client(s)
+        assert c.put("/kept").status == 200
+        for n in range(4):
+            for k in keys:
+                assert c.put(k, body[k]).status == 200
+            time.sleep(1.2)
+    shutil.rmtree(first)
+    args = [first, second, "--address", "127.0.0.1:%d" % free_port()]
+    text = refused(*args, env=env)
+    assert "--replace-blank" in text
+    assert "rebuild index" in creel("server", *args, "--replace-blank", env=env, check=False)[1]
+    creel("admin", "rebuild", "index", first, second)
+    with Server(first, args=[second]) as s:
+        c, whole = client(s), 0
+        assert all(c.head(k).status == 200 for k in keys)
+        for k in keys:
+            try:
+                r = c.get(k)
+            except EOFError:
+                continue
+            assert r.status == 500 or r.body == body[k]
+            whole += r.status == 200
+        assert 0 < whole < len(keys)
+
+
 def test_rebuild_makes_no_store_path(tmp_path):
     for what in ("files", "index"):
         code, text = creel("admin", "rebuild", what, tmp_path / "none", check=False)

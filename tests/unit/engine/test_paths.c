@@ -178,6 +178,76 @@ test_spread_and_failure(void **state)
 	engine_close(&g);
 }
 
+static unsigned
+path_of(struct engine *g, uint8_t class, uint64_t seed, size_t size)
+{
+	struct engine_owner o = test_owner(seed);
+	char *body = malloc(size);
+	struct engine_upload *u = NULL;
+	struct engine_file_info i;
+	struct err e = ERR_INIT;
+	const char *m;
+
+	assert_non_null(body);
+	test_fill(body, seed, 0, size);
+	o.class = class;
+	if (seed % 2 == 0) {
+		assert_int_equal(engine_put(g, &o, str_mem(body, size), "", &i,
+				     &e),
+		    0);
+	} else {
+		assert_int_equal(engine_upload_begin(g, &o, UINT64_MAX, &u, &e),
+		    0);
+		assert_int_equal(engine_upload_write(u, body, size, &e), 0);
+		assert_int_equal(engine_upload_commit(&u, "", &i, &e), 0);
+	}
+	free(body);
+	m = strstr(i.id, "/M0");
+	assert_non_null(m);
+	return (unsigned)(m[3] - '0');
+}
+
+/* What the index comes back from does not go where the index is, small or
+ * large, unless there is nowhere else. */
+static void
+test_away_from_the_index(void **state)
+{
+	static const size_t sizes[] = { 1000, 200000 };
+	struct engine_conf c = test_conf(3);
+	unsigned seen[2][3] = { { 0 } };
+	struct engine_path_stat st;
+	struct err e = ERR_INIT;
+	struct engine *g;
+
+	(void)state;
+	c.small_limit = 65536;
+	c.index_home = test_paths[1];
+	g = test_open(&c);
+	for (uint64_t k = 0; k < 60; k++) {
+		seen[0][path_of(g, ENGINE_CLASS_INDEX, k, sizes[k % 4 / 2])]++;
+		seen[1]
+		    [path_of(g, ENGINE_CLASS_S3, 100 + k, sizes[k % 4 / 2])]++;
+	}
+	assert_int_equal(seen[0][1], 0);
+	assert_int_equal(seen[0][0] + seen[0][2], 60);
+	assert_true(seen[1][1] > 0); /* others take no notice */
+	/* The others fail. */
+	for (unsigned p = 0; p < 3; p += 2)
+		shell("mv %s/volumes %s/away && touch %s/volumes",
+		    test_paths[p], test_paths[p], test_paths[p]);
+	for (uint64_t k = 200; k < 500; k++) {
+		struct engine_file_info i;
+
+		(void)test_try_put(g, k, 60000, &i, &e);
+	}
+	for (unsigned p = 0; p < 3; p += 2) {
+		engine_path_stat(g, p, &st);
+		assert_true(st.is_failed);
+	}
+	assert_int_equal(path_of(g, ENGINE_CLASS_INDEX, 500, 1000), 1);
+	engine_close(&g);
+}
+
 /* The deployment stays; a rebuilt index keeps names. */
 static void
 test_deployment(void **state)
@@ -213,7 +283,8 @@ main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, test_setup, test_teardown)
 	const struct CMUnitTest tests[] = { T(test_refusals),
-		T(test_spread_and_failure), T(test_deployment) };
+		T(test_spread_and_failure), T(test_away_from_the_index),
+		T(test_deployment) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
