@@ -1,6 +1,8 @@
 /* cli/main.c - the executable: finds the subcommand. */
 #include "cli/cli.h"
 
+#include "lib/trim.h"
+
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -53,20 +55,21 @@ bench_main(int argc, char **argv)
 static const struct command {
 	const char *name;
 	int (*main)(int argc, char **argv);
+	bool is_daemon;
 } commands[] = {
-	{ "server", server_main },
-	{ "gateway", gateway_main },
-	{ "storage", storage_main },
-	{ "tracker", tracker_main },
-	{ "admin", admin_main },
-	{ "presign", presign_main },
-	{ "bench", bench_main },
-	{ "version", version_main },
-	{ "--version", version_main },
-	{ "-V", version_main },
-	{ "help", help_main },
-	{ "--help", help_main },
-	{ "-h", help_main },
+	{ "server", server_main, true },
+	{ "gateway", gateway_main, true },
+	{ "storage", storage_main, true },
+	{ "tracker", tracker_main, true },
+	{ "admin", admin_main, false },
+	{ "presign", presign_main, false },
+	{ "bench", bench_main, false },
+	{ "version", version_main, false },
+	{ "--version", version_main, false },
+	{ "-V", version_main, false },
+	{ "help", help_main, false },
+	{ "--help", help_main, false },
+	{ "-h", help_main, false },
 };
 
 int
@@ -100,9 +103,13 @@ main(int argc, char **argv)
 		fputs(help, stderr);
 		return EXIT_USAGE;
 	}
-	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (strcmp(argv[1], commands[i].name) == 0)
-			return commands[i].main(argc - 1, argv + 1);
+	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (strcmp(argv[1], commands[i].name) != 0)
+			continue;
+		if (commands[i].is_daemon)
+			trim_no_caches(argv);
+		return commands[i].main(argc - 1, argv + 1);
+	}
 	fprintf(stderr, "creel: no command `%s` (see `creel --help`)\n",
 	    argv[1]);
 	return EXIT_USAGE;

@@ -56,6 +56,8 @@ int tls_new(const char *cert, const char *key, struct tls **ret, struct err *e);
 int tls_reload(struct tls *t, struct err *e);
 struct ssl_ctx_st *tls_ctx(struct tls *t);
 void tls_free(struct tls **tp);
+/* What OpenSSL keeps for this thread is given back, until it is needed again. */
+void tls_thread_rests(void);
 
 /* --- connections and server (server.c) --- */
 

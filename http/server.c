@@ -409,6 +409,18 @@ on_close(const struct mg_connection *c)
 	slot_free(s, slot);
 }
 
+/* And is closed, TLS too. */
+static void
+on_closed(const struct mg_connection *conn)
+{
+	struct http_server *s = mg_get_user_data(mg_get_context(conn));
+
+	if (s->tls != NULL) {
+		tls_thread_rests();
+		drop_stack();
+	}
+}
+
 enum unit_wait
 unit_on_wait(struct mg_connection *conn, bool is_empty)
 {
@@ -604,6 +616,7 @@ start_civetweb(struct http_server *s, const char *ports, struct err *e)
 		.log_message = on_message,
 		.http_error = on_error,
 		.connection_close = on_close,
+		.connection_closed = on_closed,
 		.init_thread = on_thread_start,
 		.exit_thread = on_thread_end,
 	};

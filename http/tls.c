@@ -327,3 +327,11 @@ tls_free(struct tls **tp)
 	mem_free(&t->key);
 	mem_free(tp);
 }
+
+void
+tls_thread_rests(void)
+{
+	/* A worker without a connection would keep random generators and an
+	 * error queue: some 10 KiB, of each that has ever had one. */
+	OPENSSL_thread_stop();
+}

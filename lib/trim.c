@@ -10,9 +10,12 @@
 #include "lib/futex.h"
 #include "lib/thread.h"
 
+#include <limits.h>
 #include <malloc.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 enum {
 	ARENAS = 8,
@@ -26,6 +29,30 @@ enum {
 	BUSY_PART = 10,   /* a tenth of a processor is work */
 	WORTH_NS = 50000000
 };
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define HAS_ITS_OWN 1 /* malloc */
+#else
+#define HAS_ITS_OWN 0
+#endif
+
+void
+trim_no_caches(char **argv)
+{
+	static const char name[] = "GLIBC_TUNABLES";
+	char path[PATH_MAX];
+	ssize_t n;
+
+	/* With privileges of its own the loader takes the variable away. */
+	if (HAS_ITS_OWN || getenv(name) != NULL || getauxval(AT_SECURE) != 0)
+		return;
+	/* By its name, which it then goes by in lists of processes. */
+	n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	if (n <= 0 || setenv(name, "glibc.malloc.tcache_count=0", 1) != 0)
+		return;
+	path[n] = '\0';
+	execv(path, argv);
+}
 
 void
 trim_begin(void)

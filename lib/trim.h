@@ -5,7 +5,7 @@
  * large as the busiest moment has made it.
  * T1  While work goes on nothing is trimmed: only memory that a burst has left
  *     behind is given back, and only once.
- * Threads: trim_begin() before others; the rest on one thread. */
+ * Threads: the first two before others; the rest on one thread. */
 #ifndef LIB_TRIM_H
 #define LIB_TRIM_H
 
@@ -20,6 +20,11 @@ struct trim {
 	bool was_quiet;
 };
 
+/* First of all in a process: malloc keeps nothing for each thread, which would be
+ * 7 KiB of each of a thousand workers, over TLS 20, and is not got at otherwise.
+ * Only the loader can be told: the process begins anew, once. Without effect when
+ * GLIBC_TUNABLES is set, or where that can't be done. */
+void trim_no_caches(char **argv);
 /* Settings of malloc, with few arenas. */
 void trim_begin(void);
 /* CPU time of this process. */
