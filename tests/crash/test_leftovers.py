@@ -90,7 +90,7 @@ def until(condition, what, seconds=30):
         if value:
             return value
         time.sleep(0.1)
-    raise AssertionError(what)
+    raise AssertionError(what() if callable(what) else what)
 
 
 def begin_put(server, target, size, sent):
@@ -164,7 +164,7 @@ def test_abandoned_uploads():
             now = process(server)
             return now[0] <= idle[0] and now[1] <= idle[1] and now[2] < idle[2] + 16384
 
-        until(is_idle, "%s was %s" % (process(server), idle))
+        until(is_idle, lambda: "%s was %s" % (process(server), idle))
 
         assert client.delete("/box/parts?uploadId=" + upload).status == 204
         assert stored(server)["seen"] == before["seen"] - 1
@@ -231,7 +231,7 @@ def test_space_comes_back():
                 and now[2] < 32 * 1024 + begun[2] // 2
             )
 
-        until(is_idle, "%s was %s" % (process(server), begun))
+        until(is_idle, lambda: "%s was %s" % (process(server), begun))
 
 
 def test_many_starts_under_load():

@@ -14,7 +14,7 @@
  * Tame schedules cut one pair at a time, or have the leader fail; wild ones kill and
  * restart nodes, and lose and delay messages, too: K1 alone.
  * CREEL_SIM_SEED=N runs one schedule (CREEL_SIM_TRACE=1 tells it), CREEL_SIM_RUNS=N
- * so many; CREEL_FULL=1 some hundred. */
+ * so many; CREEL_FULL=1 two thousand, with sanitizers sixty. */
 #include "storage/files/files.h"
 #include "tests/unit/replication/sim_group.h"
 
@@ -598,10 +598,9 @@ static void
 test_schedules(void **state)
 {
 	uint64_t first = sim_setting("CREEL_SIM_SEED", 1);
-	uint64_t n =
-	    sim_setting("CREEL_SIM_RUNS", getenv("CREEL_SIM_SEED") != NULL ? 1
-					  : sim_is_full()                  ? 400
-							  : 12);
+	uint64_t n = getenv("CREEL_SIM_SEED") != NULL
+	                 ? sim_setting("CREEL_SIM_RUNS", 1)
+	                 : sim_runs("CREEL_SIM_RUNS", 12, 2000, 60);
 	int64_t slowest = 0, follow = 0;
 
 	(void)state;

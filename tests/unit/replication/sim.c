@@ -147,12 +147,17 @@ sim_setting(const char *env, uint64_t otherwise)
 	                                                          : otherwise;
 }
 
-bool
-sim_is_full(void)
+uint64_t
+sim_runs(const char *env, uint64_t few, uint64_t many, uint64_t sanitized)
 {
 	const char *full = getenv("CREEL_FULL");
 
-	return full != NULL && full[0] != '\0';
+#if defined(__SANITIZE_ADDRESS__)
+	many = sanitized;
+#else
+	(void)sanitized;
+#endif
+	return sim_setting(env, full != NULL && full[0] != '\0' ? many : few);
 }
 
 /* --- tasks --- */

@@ -40,7 +40,11 @@ _Noreturn void sim_fail(const struct sim *s, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 /* A number that the environment gives. */
 uint64_t sim_setting(const char *env, uint64_t otherwise);
-bool sim_is_full(void); /* CREEL_FULL */
+/* How many schedules to try: what the environment's @env says, or @few; with
+ * CREEL_FULL @many, but @sanitized in a build with AddressSanitizer, where one
+ * takes ten times as long. */
+uint64_t sim_runs(const char *env, uint64_t few, uint64_t many,
+    uint64_t sanitized);
 /* A number over all that happened so far: two runs of one seed agree in it. */
 uint64_t sim_history(const struct sim *s);
 

@@ -680,17 +680,13 @@ history(uint64_t seed, struct world *w)
 static void
 test_histories(void **state)
 {
-	const char *many = getenv("CREEL_SIM_SEEDS");
 	const char *one = getenv("CREEL_SIM_SEED");
 	struct world *w = mem_zalloc(sizeof(*w));
-	const char *full = getenv("CREEL_FULL");
-	uint64_t from = 1, n = full != NULL && full[0] != '\0' ? 2000 : 60;
+	uint64_t from = 1, n = sim_runs("CREEL_SIM_SEEDS", 60, 10000, 500);
 	uint64_t admitted = 0, wiped = 0, put = 0, removed = 0, epochs = 0;
 
 	(void)state;
 	assert_non_null(w);
-	if (many != NULL)
-		n = strtoull(many, NULL, 10);
 	if (one != NULL) {
 		from = strtoull(one, NULL, 10);
 		n = 1;

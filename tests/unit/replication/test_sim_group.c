@@ -15,7 +15,7 @@
  * C6  When the faults have ended, all nodes are ACTIVE and hold the same, by
  *     themselves.
  * CREEL_SIM_SEED=N runs one schedule (CREEL_SIM_TRACE=1 tells it), CREEL_SIM_RUNS=N
- * so many; CREEL_FULL=1 some thousand, or half an hour. */
+ * so many; CREEL_FULL=1 many thousand, with sanitizers some hundred. */
 #include "tests/unit/replication/sim_group.h"
 
 #include "lib/clock.h"
@@ -35,8 +35,7 @@ enum {
 	CLIENTS = 4,
 	CHANGES = 400,
 	ROUNDS = 2,
-	BIG = 2200000,
-	FULL_S = 1800 /* no more schedules then */
+	BIG = 2200000
 };
 
 struct file {
@@ -681,20 +680,17 @@ schedule(uint64_t seed)
 static void
 test_schedules(void **state)
 {
-	uint64_t first = sim_setting("CREEL_SIM_SEED", 1), i;
-	uint64_t n =
-	    sim_setting("CREEL_SIM_RUNS", getenv("CREEL_SIM_SEED") != NULL ? 1
-					  : sim_is_full() ? 5000
-							  : 60);
+	uint64_t first = sim_setting("CREEL_SIM_SEED", 1);
+	uint64_t n = getenv("CREEL_SIM_SEED") != NULL
+	                 ? sim_setting("CREEL_SIM_RUNS", 1)
+	                 : sim_runs("CREEL_SIM_RUNS", 60, 12000, 400);
 	int64_t start_ns = clock_mono_ns();
-	double s = 0;
 
 	(void)state;
-	for (i = 0; i < n && s < FULL_S; i++) {
+	for (uint64_t i = 0; i < n; i++)
 		schedule(first + i);
-		s = (double)(clock_mono_ns() - start_ns) / 1e9;
-	}
-	printf("%ju schedules in %.1f s\n", (uintmax_t)i, s);
+	printf("%ju schedules in %.1f s\n", (uintmax_t)n,
+	    (double)(clock_mono_ns() - start_ns) / 1e9);
 }
 
 static void

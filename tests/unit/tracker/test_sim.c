@@ -473,7 +473,7 @@ test_schedules(void **state)
 	const char *one = getenv("CREEL_SIM_SEED");
 	const char *many = getenv("CREEL_SIM_SEEDS");
 	const char *full = getenv("CREEL_FULL");
-	uint64_t first = 1, last = full != NULL && full[0] != '\0' ? 400 : 40;
+	uint64_t first = 1, last = full != NULL && full[0] != '\0' ? 2000 : 40;
 	unsigned long stored = 0, fetched = 0, refused = 0;
 
 	(void)state;
