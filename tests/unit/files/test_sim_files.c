@@ -5,7 +5,9 @@
  * change after the other. Checked over all histories:
  * K1  What was acknowledged is there once, in its order, and nothing that was
  *     done later is undone by an earlier call that arrives late; what failed is
- *     there at most once.
+ *     there at most once. A call whose node was killed under it has no answer:
+ *     what the node had sent may still be on its way, and be done, once, at any
+ *     later time.
  * K2  While all nodes are up and no more than one pair of a group of three or
  *     more is cut, and was a second ago, every change and every read of every
  *     node succeeds, within WITHIN_MS.
@@ -31,6 +33,7 @@ enum {
 	CLIENTS = 4,
 	PIECES = 2000,
 	PIECE = 10,
+	OPEN = 8,
 	WITHIN_MS = 2000, /* 1 s of silence, and what the change itself takes */
 	FOLLOW_MS = 3000, /* an election */
 };
@@ -48,6 +51,9 @@ struct client {
 	int no;
 	struct log log;
 	unsigned meta, meta_acked; /* the last that was tried; acknowledged */
+	unsigned open[OPEN];       /* set_meta()s that nobody answered */
+	size_t n_open;
+	unsigned late; /* one of these, done since meta_acked; or 0 */
 	char slave[FDFS_REMOTE_MAX + 1];
 	unsigned slaves;
 	bool slave_is_there;
@@ -299,9 +305,33 @@ do_set_meta(struct client *cl)
 	snprintf(meta, sizeof(meta), "n\2%u", ++cl->meta);
 	rc = files_set_meta(x.f, str_of(cl->log.name), 'O', str_of(meta), &e);
 	call_end(&x, rc, &e);
-	if (rc == 0)
+	if (rc == 0) {
 		cl->meta_acked = cl->meta;
+		cl->late = 0;
+	} else if (rc == ERR_CLOSED && cl->n_open < OPEN) {
+		cl->open[cl->n_open++] = cl->meta;
+	}
 	cl->c->changes += rc == 0;
+}
+
+/* K1: what may be read. */
+static bool
+is_meta(struct client *cl, uint64_t n)
+{
+	if (n > cl->meta)
+		return false;
+	if (n > cl->meta_acked || n == cl->late)
+		return true;
+	if (n == cl->meta_acked)
+		return cl->late == 0; /* else it was overwritten */
+	for (size_t i = 0; i < cl->n_open; i++) {
+		if (cl->open[i] == n) {
+			cl->open[i] = cl->open[--cl->n_open];
+			cl->late = (unsigned)n;
+			return true;
+		}
+	}
+	return false;
 }
 
 static void
@@ -320,7 +350,7 @@ do_get_meta(struct client *cl)
 	if (rc == 0 &&
 	    (b.len < 3 ||
 		!str_to_u64(str_skip(buf_str(&b), 2), UINT32_MAX, &n) ||
-		n < cl->meta_acked || n > cl->meta))
+		!is_meta(cl, n)))
 		sim_fail(cl->c->s, "K1: metadata %ju, but %u was acknowledged",
 		    (uintmax_t)n, cl->meta_acked);
 	cl->c->reads += rc == 0;

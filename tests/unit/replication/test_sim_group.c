@@ -161,7 +161,7 @@ do_put(struct chaos *c)
 
 	if (r == NULL)
 		return;
-	if (c->n_files == FILES) {
+	if (c->n_files + CLIENTS > FILES) { /* each may be writing one */
 		sim_leave(c->s, node);
 		return;
 	}
