@@ -392,6 +392,8 @@ fdfs_server_stop(struct fdfs_server *s, int drain_ms)
 	lock_take(&s->lock);
 	was_stopped = s->stopping;
 	s->stopping = true;
+	for (; s->idle != NULL; s->idle = s->idle->next)
+		cond_signal(&s->idle->go);
 	lock_drop(&s->lock);
 	if (was_stopped)
 		return;
@@ -406,11 +408,9 @@ fdfs_server_stop(struct fdfs_server *s, int drain_ms)
 	shut_down(s, true);
 	while (s->n_active > 0)
 		cond_wait_ms(&s->gone, &s->lock, 100);
-	for (struct worker *w = s->idle; w != NULL; w = w->next)
-		cond_signal(&w->go);
 	lock_drop(&s->lock);
-	fdfs_loop_stop(s);
-	/* Those that served the last connections may not be in s->done yet. */
+	/* Those that served the last connections, or gave them to the loop, may
+	 * not be in s->done yet. */
 	for (;;) {
 		reap(s);
 		lock_take(&s->lock);
@@ -422,6 +422,7 @@ fdfs_server_stop(struct fdfs_server *s, int drain_ms)
 			cond_wait_ms(&s->gone, &s->lock, 100);
 		lock_drop(&s->lock);
 	}
+	fdfs_loop_stop(s);
 }
 
 void

@@ -122,7 +122,7 @@ void fdfs_conn_leave(struct fdfs_conn *c);
 
 /* loop.c */
 int fdfs_loop_start(struct fdfs_server *s, struct err *e);
-/* No connection is left. */
+/* No connection is left, and no worker. */
 void fdfs_loop_stop(struct fdfs_server *s);
 /* A worker's connection, with a request that was not looked at. False: it stays
  * with the worker. */

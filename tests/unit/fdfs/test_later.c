@@ -748,6 +748,28 @@ test_stop(void **state)
 	}
 }
 
+/* The loop ends the last connection of all while the worker that has given it away
+ * may not be back from that yet. */
+static void
+test_stop_at_once(void **state)
+{
+	static const uint8_t quit[FDFS_HEADER] = { [8] = FDFS_QUIT };
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		struct rig g;
+		int fd;
+
+		rig_open(&g, (struct fdfs_server_opts){ 0 });
+		fd = dial_loop(&g);
+		say(fd, quit, sizeof(quit));
+		shutdown(fd, SHUT_WR);
+		assert_int_equal(hear(fd, NULL), -1);
+		rig_close(&g);
+		close(fd);
+	}
+}
+
 /* --- all at once --- */
 
 struct storm {
@@ -848,6 +870,7 @@ main(void)
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_slow_reader),
 		cmocka_unit_test(test_stop),
+		cmocka_unit_test(test_stop_at_once),
 		cmocka_unit_test(test_storm),
 	};
 
