@@ -475,10 +475,11 @@ storage_on_upload(void *arg, struct fdfs_conn *c,
 	}
 	if (rc == 0)
 		return FDFS_LATER;
+	rc = rc > 0 ? FDFS_WAITS
+	            : count_upload(s, in->command, c, l->size, rc, &l->e);
 	*e = l->e;
 	arena_reset(a);
-	return rc > 0 ? FDFS_WAITS
-	              : count_upload(s, in->command, c, l->size, rc, e);
+	return rc;
 }
 
 void
