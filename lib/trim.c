@@ -43,8 +43,11 @@ trim_no_caches(char **argv)
 	char path[PATH_MAX];
 	ssize_t n;
 
-	/* With privileges of its own the loader takes the variable away. */
-	if (HAS_ITS_OWN || getenv(name) != NULL || getauxval(AT_SECURE) != 0)
+	/* With privileges of its own the loader takes the variable away. Where
+	 * it has no base it was called by name, and is itself what would begin
+	 * anew. */
+	if (HAS_ITS_OWN || getenv(name) != NULL || getauxval(AT_SECURE) != 0 ||
+	    getauxval(AT_BASE) == 0)
 		return;
 	/* By its name, which it then goes by in lists of processes. */
 	n = readlink("/proc/self/exe", path, sizeof(path) - 1);

@@ -78,6 +78,22 @@ def test_version_and_help():
     assert code == 2 and "nonsense" in text
 
 
+def test_daemon_through_its_loader():
+    """It begins anew (lib/trim.h), which must not be as its loader."""
+    with open(binary(), "rb") as f:
+        m = re.search(rb"/lib[0-9]*/[\x21-\x7e]*ld-linux[\x21-\x7e]*", f.read(65536))
+    if m is None:
+        pytest.skip("linked without a loader")
+    done = subprocess.run(
+        [m.group().decode(), binary(), "tracker", "--help"],
+        env={k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0 and "usage: creel tracker" in done.stdout, done.stderr
+
+
 @pytest.mark.parametrize("part", ["gateway", "tracker"])
 def test_parts_of_the_cluster_refuse_what_they_cannot_use(part, tmp_path):
     assert "usage: creel " + part in creel(part, "--help")
