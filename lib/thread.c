@@ -9,6 +9,7 @@
 #endif
 
 __thread void (*thread_on_block)(void);
+__thread const cpu_set_t *thread_cpus;
 
 void
 thread_signal_mask(sigset_t *ret)
@@ -43,6 +44,8 @@ thread_start(pthread_t *ret, const char *name, void *(*fn)(void *), void *arg,
 	if (err != 0)
 		return err_set_errno(e, err, "start thread %s", name);
 	pthread_setname_np(t, name);
+	if (thread_cpus != NULL)
+		pthread_setaffinity_np(t, sizeof(*thread_cpus), thread_cpus);
 	*ret = t;
 	return 0;
 }

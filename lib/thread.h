@@ -8,6 +8,7 @@
 #include "lib/err.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -17,6 +18,10 @@ int thread_start(pthread_t *ret, const char *name, void *(*fn)(void *),
 /* The mask for threads that are started elsewhere. */
 void thread_signal_mask(sigset_t *ret);
 void thread_join(pthread_t t);
+
+/* Where the threads go that this one starts: not NULL while it is kept off a
+ * processor itself, which they would be for good. */
+extern __thread const cpu_set_t *thread_cpus;
 
 /* What waits long (for a disk, a peer, another thread) says so before, since the
  * thread may be one of few that others rely on. With any lock held. */

@@ -120,8 +120,10 @@ shun(struct hasher *x, int cpu)
 	x->shunned = cpu;
 	if (cpu >= 0 && cpu < CPU_SETSIZE)
 		CPU_CLR((unsigned)cpu, &cpus);
-	if (CPU_COUNT(&cpus) > 0)
-		sched_setaffinity(0, sizeof(cpus), &cpus);
+	if (CPU_COUNT(&cpus) == 0)
+		return;
+	sched_setaffinity(0, sizeof(cpus), &cpus);
+	thread_cpus = cpu >= 0 ? &x->cpus : NULL;
 }
 
 static void

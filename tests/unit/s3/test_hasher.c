@@ -1,5 +1,6 @@
 /* tests/unit/s3/test_hasher.c - digests beside the worker are the same. */
 #include "gateway/s3/hasher.h"
+#include "lib/thread.h"
 #include "tests/unit/s3/fake_http.h"
 
 #include <sched.h>
@@ -182,6 +183,55 @@ test_keeps_off(void **state)
 	assert_int_equal(n_cpus(), all);
 }
 
+static void *
+nothing(void *arg)
+{
+	pthread_barrier_wait(arg);
+	return NULL;
+}
+
+/* On how many processors is a thread that this one starts? */
+static int
+n_cpus_of_new(void)
+{
+	pthread_barrier_t seen;
+	struct err e = ERR_INIT;
+	cpu_set_t cpus;
+	pthread_t t;
+
+	assert_int_equal(pthread_barrier_init(&seen, NULL, 2), 0);
+	assert_int_equal(thread_start(&t, "new", nothing, &seen, &e), 0);
+	assert_int_equal(pthread_getaffinity_np(t, sizeof(cpus), &cpus), 0);
+	pthread_barrier_wait(&seen);
+	thread_join(t);
+	pthread_barrier_destroy(&seen);
+	return CPU_COUNT(&cpus);
+}
+
+/* A line to a storage, say, which outlives the request. */
+static void
+test_others_do_not(void **state)
+{
+	struct hasher *x;
+	struct hashes h;
+	int all = n_cpus();
+
+	(void)state;
+	if (!may_choose_cpus())
+		skip();
+	hashes_init(&h, MASK);
+	x = hasher_start(&h);
+	if (x == NULL)
+		skip(); /* one processor */
+	hasher_add(x, data[0], SIZE);
+	hasher_wait(x, hasher_mark(x));
+	hasher_wait(x, hasher_mark(x)); /* it has told where it is */
+	assert_int_equal(n_cpus(), all - 1);
+	assert_int_equal(n_cpus_of_new(), all);
+	hasher_stop(&x);
+	assert_int_equal(n_cpus_of_new(), all);
+}
+
 int
 main(void)
 {
@@ -191,6 +241,7 @@ main(void)
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_limit),
 		cmocka_unit_test(test_keeps_off),
+		cmocka_unit_test(test_others_do_not),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
