@@ -87,7 +87,7 @@ daemon_wait(const sigset_t *signals, void (*reload)(void *arg), void *arg)
 	for (;;) {
 		sig = sigtimedwait(signals, &info, &look);
 		if (trim_is_due(&trim, clock_mono_ns(), trim_cpu_ns()))
-			trim_memory();
+			trim_memory(&trim);
 		if (sig == SIGHUP)
 			reload(arg);
 		else if (sig == SIGTERM || sig == SIGINT)

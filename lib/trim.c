@@ -124,7 +124,7 @@ trim_ends(void)
 }
 
 void
-trim_memory(void)
+trim_memory(struct trim *t)
 {
 	malloc_trim(0);
 	mallopt(M_TRIM_THRESHOLD, KEEP_IDLE);
@@ -132,4 +132,5 @@ trim_memory(void)
 	trim_ends();
 	mallopt(M_TOP_PAD, PAD);
 	mallopt(M_TRIM_THRESHOLD, KEEP);
+	t->done_ns = trim_cpu_ns();
 }

@@ -31,7 +31,7 @@ void trim_begin(void);
 int64_t trim_cpu_ns(void);
 /* Two looks in a row saw it idle, and it has worked since it was trimmed. */
 bool trim_is_due(struct trim *t, int64_t now_ns, int64_t cpu_ns);
-/* A few milliseconds. */
-void trim_memory(void);
+/* A few milliseconds, more where much is in pieces: it is no work itself. */
+void trim_memory(struct trim *t);
 
 #endif

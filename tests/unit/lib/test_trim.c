@@ -103,13 +103,26 @@ test_beside_work(void **state)
 				     &e),
 		    0);
 	for (int i = 0; i < 20; i++)
-		trim_memory();
+		trim_memory(&(struct trim){ 0 });
 	atomic_store(&is_over, true);
 	for (int i = 0; i < 4; i++)
 		thread_join(t[i]);
 	for (int i = 0; i < 4; i++)
 		assert_int_equal(sums[i] % 7, 0);
 	assert_true(trim_cpu_ns() > before);
+}
+
+/* What it takes itself is no reason to do it again. */
+static void
+test_is_no_work(void **state)
+{
+	int64_t before = trim_cpu_ns();
+	struct trim t = { 0 };
+
+	(void)state;
+	trim_memory(&t);
+	assert_true(t.done_ns > before);
+	assert_true(t.done_ns <= trim_cpu_ns());
 }
 
 int
@@ -120,6 +133,7 @@ main(void)
 		cmocka_unit_test(test_never_at_work),
 		cmocka_unit_test(test_little_work),
 		cmocka_unit_test(test_beside_work),
+		cmocka_unit_test(test_is_no_work),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
