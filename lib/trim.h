@@ -23,7 +23,8 @@ struct trim {
 /* First of all in a process: malloc keeps nothing for each thread, which would be
  * 7 KiB of each of a thousand workers, over TLS 20, and is not got at otherwise.
  * Only the loader can be told: the process begins anew, once. Without effect when
- * GLIBC_TUNABLES is set, or where that can't be done. */
+ * GLIBC_TUNABLES is set, or where that can't be done. (valgrind loses the process
+ * by it: set the variable, or give it --trace-children=yes.) */
 void trim_no_caches(char **argv);
 /* Settings of malloc, with few arenas. */
 void trim_begin(void);
