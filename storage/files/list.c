@@ -553,6 +553,17 @@ decode_extent(struct unpack *u, struct list *l, uint64_t *bytes, struct err *e)
 	return push(l, &x, e);
 }
 
+/* Seconds since 1970, to the end of the year 9999: differences of two fit. */
+static int64_t
+decode_time(struct unpack *u)
+{
+	uint64_t t = unpack_u64(u);
+
+	if (t > 253402300799)
+		u->is_bad = true;
+	return u->is_bad ? 0 : (int64_t)t;
+}
+
 static int
 decode_body(struct unpack *u, struct list *l, struct err *e)
 {
@@ -561,14 +572,14 @@ decode_body(struct unpack *u, struct list *l, struct err *e)
 	uint32_t n;
 	int rc;
 
-	l->created_s = (int64_t)unpack_u64(u);
-	l->modified_s = (int64_t)unpack_u64(u);
+	l->created_s = decode_time(u);
+	l->modified_s = decode_time(u);
 	l->n_recent = unpack_u32(u);
 	if (u->is_bad || l->n_recent > LIST_RECENT)
-		return corrupt(e, "number of changes");
+		return corrupt(e, "times, or number of changes");
 	for (size_t i = 0; i < l->n_recent; i++) {
 		l->recent[i].id = unpack_u64(u);
-		l->recent[i].at_s = (int64_t)unpack_u64(u);
+		l->recent[i].at_s = decode_time(u);
 	}
 	rc = decode_segs(u, l, e);
 	if (rc < 0)

@@ -203,6 +203,8 @@ test_bad_records(void **state)
 				for (size_t k = 0; k < m.n_ext; k++)
 					sum += m.ext[k].len;
 				assert_true(sum == m.size);
+				assert_true(m.recent[0].at_s >= 0);
+				list_note_change(&m, 1, 1);
 				list_fini(&m);
 			}
 			b.p[i] = (char)(b.p[i] ^ (1 << bit));
