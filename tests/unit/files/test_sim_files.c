@@ -320,18 +320,17 @@ is_meta(struct client *cl, uint64_t n)
 {
 	if (n > cl->meta)
 		return false;
-	if (n > cl->meta_acked || n == cl->late)
-		return true;
-	if (n == cl->meta_acked)
-		return cl->late == 0; /* else it was overwritten */
 	for (size_t i = 0; i < cl->n_open; i++) {
-		if (cl->open[i] == n) {
+		if (cl->open[i] == n) { /* done: not once more */
 			cl->open[i] = cl->open[--cl->n_open];
-			cl->late = (unsigned)n;
+			if (n < cl->meta_acked)
+				cl->late = (unsigned)n;
 			return true;
 		}
 	}
-	return false;
+	if (n == cl->meta_acked)
+		return cl->late == 0; /* else it was overwritten */
+	return n > cl->meta_acked || n == cl->late;
 }
 
 static void

@@ -70,7 +70,6 @@ test_alone(void **state)
 	run(1, tell_alone);
 }
 
-/* Two of three are gone: refused, and what was written goes again. */
 static int
 count_live(void *arg, const uint8_t key[ENGINE_KEY],
     const struct engine_version *v)
@@ -99,6 +98,7 @@ live_files(struct story *st, int node)
 	return n;
 }
 
+/* Two of three are gone: refused, and what was written goes again. */
 static void
 tell_refused(struct story *st)
 {
