@@ -124,6 +124,13 @@ def test_abandoned_uploads():
         part = "/box/parts?partNumber=%%d&uploadId=%s" % upload
         assert client.put(part % 1, b"p" * 300000, payload="UNSIGNED-PAYLOAD").status == 200
         before = stored(server)
+        # What is open in the end: the index's next segment, made on its own after
+        # the start, and this connection, which may have been idle for too long.
+        until(
+            lambda: len(files(server.data + "/index/log")) >= 2,
+            "the index has no next segment",
+        )
+        assert client.get("/box/kept").body == b"k" * 5000
         idle = process(server)
 
         # 200 at once that send nearly all of 1 MiB, 5 GiB announced for some
