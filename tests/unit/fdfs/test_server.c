@@ -235,6 +235,8 @@ test_malformed(void **state)
 	say_header(fd, 16 + 100, FDFS_APPEND);
 	say(fd, "\0\0\0\0\0\0\0\xff\0\0\0\0\0\0\0\1", 16);
 	assert_int_equal(hear(fd, NULL), FDFS_EINVAL);
+	shutdown(fd, SHUT_WR);
+	assert_true(is_closed(fd)); /* it is counted by then */
 	close(fd);
 	/* A tracker reads past a small body and goes on ... */
 	fd = dial(m.tracker);
