@@ -318,7 +318,7 @@ upload_appender(struct files *f, int path_no, struct str ext, uint64_t size,
 		    c.piece.crc32, ext_text, ENGINE_APPENDER, &r, e);
 		if (rc < 0)
 			break;
-		name = str_skip(str_of(r.info.id), strlen(f->group) + 1);
+		name = files_remote(f, r.info.id);
 		rc = create(f, name, &c, &op, e);
 	}
 	content_fini(f, &c, &op, rc);

@@ -30,12 +30,6 @@ extension(struct str name, char ret[FDFS_EXT_MAX + 1])
 	ret[ext.len] = '\0';
 }
 
-static struct str
-remote(const struct files *f, const char *id)
-{
-	return str_skip(str_of(id), strlen(f->group) + 1);
-}
-
 /* --- undoing --- */
 
 int
@@ -50,7 +44,8 @@ files_settle(struct files *f, struct draft *d, struct err *e)
 	if (rc == 0)
 		rc = rep_delete_many(f->rep, &id, 1, e);
 	if (rc == 0)
-		rc = files_delete_meta(f, remote(f, d->list.successor), e);
+		rc =
+		    files_delete_meta(f, files_remote(f, d->list.successor), e);
 	if (rc == 0)
 		d->list.successor[0] = '\0';
 	return rc;
@@ -133,7 +128,7 @@ files_regenerate_here(struct files *f, struct str name,
 	if (rc == 0)
 		rc = files_copy_as(f, &d.list, &rec, &o, id.path, &info, e);
 	if (rc == 0)
-		rc = files_copy_meta(f, name, remote(f, info.id), e);
+		rc = files_copy_meta(f, name, files_remote(f, info.id), e);
 	if (rc == 0)
 		rc = draft_delete(f, &d, e);
 	draft_close(f, &d, ERR_BUSY);

@@ -261,7 +261,7 @@ by_id(const void *a, const void *b)
 static int
 on_list(struct sweep *s, const struct engine_record *r, struct err *e)
 {
-	struct str name = str_skip(str_of(r->info.id), strlen(s->f->group) + 1);
+	struct str name = files_remote(s->f, r->info.id);
 	int rc = read_list(s, name, e);
 
 	for (size_t i = 0; rc == 0 && !s->is_gone && i < s->list.n_segs; i++) {
@@ -318,7 +318,7 @@ sweep_nameless(struct sweep *s, struct err *e)
 static int
 on_renamed(struct sweep *s, const struct engine_record *r, struct err *e)
 {
-	struct str name = str_skip(str_of(r->info.id), strlen(s->f->group) + 1);
+	struct str name = files_remote(s->f, r->info.id);
 	int rc;
 
 	if (r->note.len == 0)
