@@ -8,6 +8,7 @@
 #include "lib/lock.h"
 #include "lib/mem.h"
 #include "lib/thread.h"
+#include "storage/files/files.h"
 #include "storage/replication/rep.h"
 
 #include <stdio.h>
@@ -765,3 +766,28 @@ static const struct rep_env_ops dbl_env_ops = {
 	.gate_wait = dbl_gate_wait,
 	.event = dbl_event,
 };
+
+/* --- files on it --- */
+
+static int
+dbl_open_files(struct files **ret)
+{
+	struct files_conf c = { .rep = &world,
+		.members = (struct members *)&world,
+		.env = { &dbl_store_ops, NULL, &dbl_env_ops, NULL },
+		.group = "group1",
+		.small_limit = world.small_limit,
+		.wait_ms = 300 };
+	struct err e = ERR_INIT;
+
+	world.stopped = false;
+	return files_open(&c, ret, &e);
+}
+
+static void
+dbl_close_files(struct files **fp)
+{
+	world.stopped = true;
+	files_close(fp);
+	thread_join(dbl_thread);
+}

@@ -17,34 +17,11 @@
 static struct files *files;
 
 static int
-open_files(void)
-{
-	struct files_conf c = { .rep = &world,
-		.members = (struct members *)&world,
-		.env = { &dbl_store_ops, NULL, &dbl_env_ops, NULL },
-		.group = "group1",
-		.small_limit = world.small_limit,
-		.wait_ms = 300 };
-	struct err e = ERR_INIT;
-
-	world.stopped = false;
-	return files_open(&c, &files, &e);
-}
-
-static void
-close_files(void)
-{
-	world.stopped = true;
-	files_close(&files);
-	thread_join(dbl_thread);
-}
-
-static int
 setup_limit(size_t small_limit)
 {
 	dbl_open();
 	world.small_limit = small_limit;
-	return open_files();
+	return dbl_open_files(&files);
 }
 
 static int
@@ -65,7 +42,7 @@ static int
 teardown(void **state)
 {
 	(void)state;
-	close_files();
+	dbl_close_files(&files);
 	dbl_close();
 	return 0;
 }
@@ -669,9 +646,9 @@ test_sweep(void **state)
 	assert_int_equal(n, 0); /* too young */
 	/* The time that has gone by is known after a start; what passes while the
 	 * node is down does not count. */
-	close_files();
+	dbl_close_files(&files);
 	world.shift_s += FILES_ORPHAN_S * 10;
-	assert_int_equal(open_files(), 0);
+	assert_int_equal(dbl_open_files(&files), 0);
 	assert_int_equal(files_sweep(files, &n, &e), 0);
 	assert_int_equal(n, 0);
 	world.shift_s += FILES_ORPHAN_S / 2 + 10;

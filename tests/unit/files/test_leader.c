@@ -58,29 +58,19 @@ on_call(int to, const struct rpc_request *q, int timeout_ms,
 static int
 setup(void **state)
 {
-	struct files_conf c = { .rep = &world,
-		.members = (struct members *)&world,
-		.env = { &dbl_store_ops, NULL, &dbl_env_ops, NULL },
-		.group = "group1",
-		.small_limit = 1024 * 1024,
-		.wait_ms = 300 };
-	struct err e = ERR_INIT;
-
 	(void)state;
 	dbl_open();
-	world.small_limit = c.small_limit;
+	world.small_limit = 1024 * 1024;
 	world.call = on_call;
 	memset(&calls, 0, sizeof(calls));
-	return files_open(&c, &files, &e);
+	return dbl_open_files(&files);
 }
 
 static int
 teardown(void **state)
 {
 	(void)state;
-	world.stopped = true;
-	files_close(&files);
-	thread_join(dbl_thread);
+	dbl_close_files(&files);
 	dbl_close();
 	return 0;
 }

@@ -19,25 +19,8 @@ static struct files *files;
 static void
 open_files(void)
 {
-	struct files_conf c = { .rep = &world,
-		.members = (struct members *)&world,
-		.env = { &dbl_store_ops, NULL, &dbl_env_ops, NULL },
-		.group = "group1",
-		.small_limit = 1024 * 1024,
-		.wait_ms = 300 };
-	struct err e = ERR_INIT;
-
-	world.stopped = false;
 	world.stop_at = 0;
-	assert_int_equal(files_open(&c, &files, &e), 0);
-}
-
-static void
-close_files(void)
-{
-	world.stopped = true;
-	files_close(&files);
-	thread_join(dbl_thread);
+	assert_int_equal(dbl_open_files(&files), 0);
 }
 
 struct given {
@@ -67,7 +50,7 @@ make(char name[128])
 	assert_int_equal(files_upload(files, -1, true, STR_LIT("txt"), 0, give,
 			     &none, &info, &e),
 	    0);
-	snprintf(name, 128, "%s", info.id + 7);
+	snprintf(name, 128, "%.127s", info.id + 7);
 	assert_int_equal(files_append(files, str_of(name), MORE, give, &more,
 			     &e),
 	    0);
@@ -168,7 +151,7 @@ stop_at(unsigned at, bool is_done, enum after what)
 	world.stop_after = is_done;
 	world.stop_at = at;
 	rc = files_regenerate(files, str_of(old), &info, &e);
-	close_files();
+	dbl_close_files(&files);
 	open_files();
 	go_on(old, what);
 	/* What is left over is not seen, and goes. */
@@ -178,7 +161,7 @@ stop_at(unsigned at, bool is_done, enum after what)
 	assert_int_equal(files_sweep(files, &n, &e), 0);
 	assert_int_equal(dbl_count(ENGINE_CLASS_META),
 	    dbl_count(ENGINE_CLASS_LIST) + dbl_count(ENGINE_CLASS_FASTDFS));
-	close_files();
+	dbl_close_files(&files);
 	dbl_close();
 	return rc != 0;
 }
@@ -244,7 +227,7 @@ depose_at(unsigned at, unsigned next_stops)
 	world.before = NULL;
 	assert_int_equal(files_sweep(next_leader, &n, &e), 0);
 	assert_one(old, rc == 0);
-	close_files();
+	dbl_close_files(&files);
 	files_close(&next_leader);
 	thread_join(thread);
 	dbl_close();
