@@ -42,13 +42,13 @@ verify_v4(struct auth *au, struct str secret, struct arena *a, bool *ret_match,
 }
 
 static int
-verify_v2(struct auth *au, struct str secret, struct arena *a, bool *ret_match,
-    struct err *e)
+match_v2(struct auth *au, const struct auth_input *in, struct str secret,
+    struct arena *a, bool *ret_match, struct err *e)
 {
 	char sig[29];
 	int rc;
 
-	rc = sigv2_string_to_sign(au->in, au->params, au->n_params,
+	rc = sigv2_string_to_sign(in, au->params, au->n_params,
 	    au->kind == AUTH_V2_QUERY, au->v2_date, a, &au->string_to_sign, e);
 	if (rc == 0)
 		rc = sigv2_sign(secret, au->string_to_sign, a, sig, e);
@@ -56,6 +56,32 @@ verify_v2(struct auth *au, struct str secret, struct arena *a, bool *ret_match,
 		return rc;
 	*ret_match = str_eq_secret(str_mem(sig, 28), au->signature);
 	return 0;
+}
+
+/* "/bucket" with nothing after it: the same resource as "/bucket/", and what
+ * botocore signs for it, since AWS wants it so. Others sign what they send. */
+static bool
+is_bucket_path(const struct auth_input *in)
+{
+	return in->bucket_vhost.len == 0 && in->path.len > 1 &&
+	       in->path.p[0] == '/' &&
+	       str_chr(str_skip(in->path, 1), '/') < 0 &&
+	       str_chr(in->path, '%') < 0;
+}
+
+static int
+verify_v2(struct auth *au, struct str secret, struct arena *a, bool *ret_match,
+    struct err *e)
+{
+	struct auth_input slash = *au->in;
+	int rc = match_v2(au, au->in, secret, a, ret_match, e);
+
+	if (rc < 0 || *ret_match || !is_bucket_path(au->in))
+		return rc;
+	slash.path = arena_fmt(a, STR_FMT "/", STR_ARG(au->in->path));
+	if (slash.path.p == NULL)
+		return err_set(e, ERR_NO_MEMORY, NULL);
+	return match_v2(au, &slash, secret, a, ret_match, e);
 }
 
 int

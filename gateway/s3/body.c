@@ -309,6 +309,24 @@ verify_md5(struct s3_body *b, struct err *e)
 	    "The Content-MD5 you specified did not match what we received.");
 }
 
+/* Some SDKs put the checksum of an empty body into the URL of an upload: who
+ * meets it has not written it, and cannot guess where it comes from. */
+static int
+bad_checksum(struct s3_body *b, struct err *e)
+{
+	bool is_url =
+	    b->r->auth.kind == AUTH_V4_QUERY && !b->is_trailer &&
+	    http_header(b->r->http, checksum_header(b->want.alg)).p == NULL;
+
+	return err_set(e, ERR_BAD_DIGEST,
+	    "The %s you specified did not match the calculated checksum.%s",
+	    checksum_name(b->want.alg),
+	    is_url ? " It is in the presigned URL, whose maker chose it; AWS "
+		     "SDKs leave it out with requestChecksumCalculation "
+		     "WHEN_REQUIRED."
+		   : "");
+}
+
 static int
 verify_checksum(struct s3_body *b, struct err *e)
 {
@@ -332,11 +350,7 @@ verify_checksum(struct s3_body *b, struct err *e)
 			    checksum_header(b->want.alg));
 	}
 	checksum_take(b->want.alg, &b->values, &have);
-	if (checksum_eq(&b->want, &have))
-		return 0;
-	return err_set(e, ERR_BAD_DIGEST,
-	    "The %s you specified did not match the calculated checksum.",
-	    checksum_name(b->want.alg));
+	return checksum_eq(&b->want, &have) ? 0 : bad_checksum(b, e);
 }
 
 static void

@@ -106,7 +106,8 @@ refuse(struct s3_req *r, const char *header, struct err *e)
 	s3_extra(r, "Header", str_of(header));
 	return err_set(e, ERR_NOT_IMPLEMENTED,
 	    "A header you provided implies functionality that is not "
-	    "implemented");
+	    "implemented: %s",
+	    header);
 }
 
 static int

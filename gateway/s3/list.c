@@ -117,6 +117,17 @@ begin(struct listing *l, const char *root, bool url, struct err *e)
 	return 0;
 }
 
+/* What pages the other version: ignored, it would make the client begin anew
+ * without end. AWS refuses it, empty or not. */
+static int
+refuse_param(struct s3_req *r, const char *name, const char *why, struct err *e)
+{
+	if (!s3_has_param(r, name))
+		return 0;
+	s3_extra(r, "ArgumentName", str_of(name));
+	return err_set(e, ERR_INVALID_ARGUMENT, "%s", why);
+}
+
 int
 s3_list_objects(struct s3_req *r, struct err *e)
 {
@@ -126,7 +137,17 @@ s3_list_objects(struct s3_req *r, struct err *e)
 
 	l.spec.after = s3_param(r, "marker");
 	l.spec.fetch_owner = true;
-	rc = common_params(&l, &url, e);
+	rc = refuse_param(r, "continuation-token",
+	    "continuation-token only supported in REST.GET.BUCKET with "
+	    "list-type=2",
+	    e);
+	if (rc == 0)
+		rc = refuse_param(r, "start-after",
+		    "startAfter only supported in REST.GET.BUCKET with "
+		    "list-type=2",
+		    e);
+	if (rc == 0)
+		rc = common_params(&l, &url, e);
 	if (rc == 0)
 		rc = begin(&l, "ListBucketResult", url, e);
 	if (rc < 0)
@@ -164,10 +185,13 @@ s3_list_objects_v2(struct s3_req *r, struct err *e)
 	int rc;
 
 	if (!str_eqz(s3_param(r, "list-type"), "2"))
-		return s3_list_objects(r, e);
+		return s3_list_objects(r, e); /* 1, 3 and "" too, as on AWS */
 	l.owner = str_ieq(s3_param(r, "fetch-owner"), STR_LIT("true"));
 	l.spec.fetch_owner = l.owner;
-	rc = common_params(&l, &url, e);
+	rc = refuse_param(r, "marker",
+	    "Marker unsupported with REST.GET.BUCKET in list-type=2", e);
+	if (rc == 0)
+		rc = common_params(&l, &url, e);
 	if (rc == 0)
 		rc = v2_start(&l, token, e);
 	if (rc == 0)

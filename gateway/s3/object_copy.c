@@ -25,6 +25,20 @@ directive(struct s3_req *r, bool *ret_replace, struct err *e)
 	return err_set(e, ERR_INVALID_ARGUMENT, "Unknown metadata directive.");
 }
 
+/* Of UploadPartCopy alone: who asks for a part must not get the whole. */
+static int
+refuse_range(struct s3_req *r, struct err *e)
+{
+	struct str v = s3_header(r, "x-amz-copy-source-range");
+
+	if (v.p == NULL)
+		return 0;
+	s3_extra(r, "ArgumentName", STR_LIT("x-amz-copy-source-range"));
+	s3_extra(r, "ArgumentValue", v);
+	return err_set(e, ERR_INVALID_ARGUMENT,
+	    "The specified header is not valid in this context");
+}
+
 static bool
 is_same(const struct s3_req *r, const struct copy_source *s)
 {
@@ -145,10 +159,12 @@ s3_copy_object(struct s3_req *r, struct err *e)
 	struct write_cond cond;
 	struct object o;
 	struct doc d;
-	bool replace;
+	bool replace = false;
 	int i, rc;
 
-	rc = directive(r, &replace, e);
+	rc = refuse_range(r, e);
+	if (rc == 0)
+		rc = directive(r, &replace, e);
 	if (rc == 0)
 		rc = s3_write_cond(r, &cond, e);
 	if (rc < 0)

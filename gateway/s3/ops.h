@@ -51,6 +51,8 @@ OP(GET_OBJECT_ABSENT, "GetObjectConfiguration", GetObjectConfig, "GetObjectTaggi
     absent_object, 0)
 OP(DELETE_OBJECT_ABSENT, "DeleteObjectTagging", DeleteObjectConfig, "DeleteObjectTagging",
     absent_object, 0)
+OP(POST_OBJECT, "PostObject", PostObject, "PutObject", not_implemented,
+    OP_BODY | OP_NO_BUCKET | OP_OPEN)
 OP(NOT_IMPLEMENTED, "NotImplemented", Other, "NotImplemented", not_implemented,
     OP_BODY | OP_NO_BUCKET)
 /* clang-format on */

@@ -114,8 +114,8 @@ static const struct route routes[] = {
 	{ B, M_HEAD, NULL, NULL, NULL, OP_HEAD_BUCKET },
 	{ B, M_PUT, NULL, NULL, NULL, OP_CREATE_BUCKET },
 	{ B, M_DELETE, NULL, NULL, NULL, OP_DELETE_BUCKET },
-	/* the form upload of browsers */
-	{ B, M_POST, NULL, NULL, NULL, OP_NOT_IMPLEMENTED },
+	/* of browsers; its signature is in the form, which nobody reads */
+	{ B, M_POST, NULL, NULL, NULL, OP_POST_OBJECT },
 
 	{ S, M_GET, NULL, NULL, NULL, OP_LIST_BUCKETS },
 	{ S, M_HEAD, NULL, NULL, NULL, OP_LIST_BUCKETS },

@@ -157,10 +157,10 @@ run(struct s3_req *r, struct err *e)
 	rc = s3_route(r, e);
 	if (rc == 0)
 		rc = s3_authenticate(r, e);
-	if (rc == 0 && (r->op->flags & OP_NO_BUCKET) != 0)
-		rc = s3_authorise(r, r->op->action, NULL, STR_NULL, e);
-	else if (rc == 0)
+	if (rc == 0 && (r->op->flags & OP_NO_BUCKET) == 0)
 		rc = s3_enter_bucket(r, e);
+	else if (rc == 0 && (r->op->flags & OP_OPEN) == 0)
+		rc = s3_authorise(r, r->op->action, NULL, STR_NULL, e);
 	if (rc == 0)
 		rc = s3_check_refused(r, e);
 	if (rc == 0 && (r->op->flags & OP_BODY) == 0)

@@ -64,6 +64,7 @@ enum s3_op_flags {
 	OP_BODY = 2,      /* the handler reads the body itself */
 	OP_STORES = 4,    /* writes data or settings: see s3_check_refused() */
 	OP_READS = 8,     /* reads an object's bytes or attributes */
+	OP_OPEN = 16,     /* tells nothing: the same for whoever asks */
 };
 
 struct s3_op {

@@ -12,9 +12,11 @@ static int
 refuse(struct s3_req *r, struct str name, struct err *e)
 {
 	s3_extra(r, "Header", name);
+	/* AWS's text, and the name: most clients show nothing else. */
 	return err_set(e, ERR_NOT_IMPLEMENTED,
 	    "A header you provided implies functionality that is not "
-	    "implemented");
+	    "implemented: " STR_FMT,
+	    STR_ARG(name));
 }
 
 static bool

@@ -174,3 +174,17 @@ def test_presigned_needs_a_signed_source(raw, bucket):
     )
     is_error(r, "AccessDenied", 403)
     assert raw.head("/%s/b" % bucket).status == 404
+
+
+def test_a_range_is_for_parts(raw, bucket):
+    raw.put("/%s/a" % bucket, b"0123456789")
+    for value in ("bytes=0-1", "junk", ""):
+        r = copy(
+            raw,
+            "/%s/a" % bucket,
+            "/%s/b" % bucket,
+            ("x-amz-copy-source-range", value),
+        )
+        is_error(r, "InvalidArgument", 400)
+        assert xml(r).findtext("ArgumentName") == "x-amz-copy-source-range"
+    assert raw.head("/%s/b" % bucket).status == 404

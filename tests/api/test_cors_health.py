@@ -86,6 +86,33 @@ def test_presigned(shared, raw, s3, bucket):
         raw.delete("/%s/a%%20b" % bucket)
 
 
+def test_signature_v2_of_a_bucket(shared, raw, bucket):
+    """botocore signs "/bucket/" for a request line of "/bucket", since AWS wants
+    it so; others sign what they send."""
+    for target, signed in (
+        ("/%s", "/%s"),
+        ("/%s", "/%s/"),
+        ("/%s/", "/%s/"),
+        ("/%s?location", "/%s?location"),
+        ("/%s?location", "/%s/?location"),
+    ):
+        r = raw.get(target % bucket, auth="v2", resource=signed % bucket)
+        assert r.status == 200, (target, signed, r)
+    for target, signed in (
+        ("/%s/", "/%s"),
+        ("/%s", "/%s//"),
+        ("/%s/k", "/%s/k/"),
+        ("/%s", "/%s/?location"),
+    ):
+        r = raw.get(target % bucket, auth="v2", resource=signed % bucket)
+        is_error(r, "SignatureDoesNotMatch", 403)
+    client = make_boto(shared, signature_version="s3")
+    client.head_bucket(Bucket=bucket)
+    url = client.generate_presigned_url("head_bucket", Params={"Bucket": bucket})
+    target = url.split("127.0.0.1:%d" % shared.port, 1)[1]
+    assert raw.request("HEAD", target, auth="none").status == 200
+
+
 def test_virtual_host_presigned(shared, raw, bucket):
     client = boto3.client(
         "s3",

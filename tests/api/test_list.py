@@ -219,3 +219,26 @@ def test_more_than_a_page(s3, bucket):
     # exactly full is not truncated
     r = s3.list_objects_v2(Bucket=bucket, Prefix="k100", MaxKeys=5)
     assert len(r["Contents"]) == 5 and not r["IsTruncated"]
+
+
+@pytest.mark.parametrize("value", ["", "x"])
+def test_parameters_of_the_other_version(raw, filled, value):
+    """Ignored, they would make a client that pages begin anew without end."""
+    for query, name in (
+        ("start-after=" + value, "start-after"),
+        ("continuation-token=" + value, "continuation-token"),
+        ("start-after=a&continuation-token=" + value, "continuation-token"),
+        ("list-type=1&start-after=" + value, "start-after"),
+        ("list-type=2&marker=" + value, "marker"),
+    ):
+        r = raw.get("/%s?%s" % (filled, query))
+        is_error(r, "InvalidArgument", 400)
+        assert xml(r).findtext("ArgumentName") == name
+        assert xml(r).find("ArgumentValue") is None
+        assert b"list-type=2" in r.body
+
+
+@pytest.mark.parametrize("value", ["", "0", "1", "3", "02", "x"])
+def test_any_other_list_type_is_the_first(raw, filled, value):
+    r = xml(raw.get("/%s?list-type=%s" % (filled, value)))
+    assert r.find("Marker") is not None and r.find("KeyCount") is None
