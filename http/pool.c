@@ -104,8 +104,7 @@ kick(struct pool *p)
 static void
 watch_on(struct pool *p)
 {
-	if (atomic_load_explicit(&p->wanted, memory_order_relaxed) == 0 &&
-	    atomic_exchange(&p->wanted, 1) == 0)
+	if (atomic_load(&p->wanted) == 0 && atomic_exchange(&p->wanted, 1) == 0)
 		futex_wake(&p->wanted, 1);
 }
 
@@ -217,6 +216,7 @@ sleep_until_active(struct pool *p)
 	pthread_mutex_unlock(&p->m);
 	while (!is_in && !atomic_load(&me.go))
 		futex_wait(&me.go, 0);
+	watch_on(p); /* it may be the first: see needs_no_watch() */
 	step_in(p);
 }
 
@@ -456,6 +456,15 @@ choose_n(struct pool *p, uint32_t taken, uint32_t waits)
 		atomic_store(&p->n, waits > taken / 2 ? p->wide : p->narrow);
 }
 
+/* A thread waits for what comes, or there is none whom anything could hold up: no
+ * connection, or none but with threads that wait for a client. */
+static bool
+needs_no_watch(struct pool *p)
+{
+	return (atomic_load(&p->polling) > 0 || atomic_load(&p->active) == 0) &&
+	       atomic_load(&p->n_ready) == 0;
+}
+
 /* Q4 */
 static void *
 watch(void *arg)
@@ -473,12 +482,12 @@ watch(void *arg)
 
 		if (now == seen && atomic_load(&p->n_ready) > 0)
 			kick(p); /* who was woken for them is held up */
-		if (atomic_load(&p->polling) > 0) {
+		if (atomic_load(&p->polling) > 0 ||
+		    atomic_load(&p->active) == 0) {
 			if (++idle > WATCH_IDLE) {
 				idle = 0;
 				atomic_store(&p->wanted, 0);
-				if (atomic_load(&p->polling) > 0 &&
-				    atomic_load(&p->n_ready) == 0)
+				if (needs_no_watch(p))
 					futex_wait(&p->wanted, 0);
 				atomic_store(&p->wanted, 1);
 			}

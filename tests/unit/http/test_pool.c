@@ -3,6 +3,7 @@
 
 #include "lib/thread.h"
 
+#include <dirent.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/epoll.h>
@@ -372,11 +373,88 @@ test_ready_beside_stuck(void **state)
 	http_server_stop(&s);
 }
 
+/* How often the watcher has gone to sleep. */
+static long
+watcher_sleeps(void)
+{
+	DIR *d = opendir("/proc/self/task");
+	struct dirent *t;
+	long n = -1;
+
+	assert_non_null(d);
+	while ((t = readdir(d)) != NULL) {
+		char name[300], line[128];
+		bool is_it = false;
+		FILE *f;
+
+		snprintf(name, sizeof(name), "/proc/self/task/%s/status",
+		    t->d_name);
+		f = fopen(name, "re");
+		while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
+			is_it =
+			    is_it || strcmp(line, "Name:\thttp-watch\n") == 0;
+			if (is_it)
+				sscanf(line, "voluntary_ctxt_switches: %ld",
+				    &n);
+		}
+		if (f != NULL)
+			fclose(f);
+	}
+	closedir(d);
+	assert_true(n >= 0);
+	return n;
+}
+
+/* With nothing to do it sleeps until there is: not once in a third of a second,
+ * where it looks 150 times while there is. */
+static void
+wait_watcher_rests(void)
+{
+	long before = -1, now = watcher_sleeps();
+
+	for (int i = 0; i < 30 && now != before; i++) {
+		before = now;
+		usleep(300000);
+		now = watcher_sleeps();
+	}
+	assert_int_equal(now, before);
+}
+
+static void
+test_watcher_rests(void **state)
+{
+	struct http_conf c;
+	struct http_server *s = start(&c);
+	int fds[STUCK + 1], one;
+
+	(void)state;
+	wait_watcher_rests();
+	open_kept(s, &one, 1);
+	wait_watcher_rests();
+	close(one);
+	wait_counts(s, 0, false);
+	wait_watcher_rests();
+	/* It is there when it is needed. */
+	open_kept(s, fds, STUCK + 1);
+	for (int i = 0; i < STUCK; i++)
+		get(fds[i], "/stuck");
+	wait_counts(s, STUCK, true);
+	get(fds[STUCK], "/quick");
+	assert_true(is_answered(fds[STUCK], "/quick", 1000));
+	atomic_store(&is_open, true);
+	for (int i = 0; i < STUCK; i++)
+		assert_true(is_answered(fds[i], "/stuck", 5000));
+	close_all(fds, STUCK + 1);
+	wait_counts(s, 0, false);
+	http_server_stop(&s);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_its_own),
+		cmocka_unit_test(test_watcher_rests),
 		cmocka_unit_test(test_ready_beside_stuck),
 		cmocka_unit_test(test_stuck),
 		cmocka_unit_test(test_told),
