@@ -20,6 +20,7 @@ X(FENCE, 11, GATE | PEER)    /* from now on only this index epoch writes */
 X(TIDY, 12, GATE | ADMIN)    /* scrub or compact now */
 X(NODE_STATUS, 13, GATE | ADMIN | TRACKER)
 X(READ_NOW, 14, GATE)        /* of a small file, if that takes no waiting */
+X(READ_STORED, 15, GATE)     /* bytes as they are stored, for who checks them */
 
 /* to a storage node, from another of its group */
 X(INSTALL, 20, PEER)         /* versions of small files, and tombstones */

@@ -130,6 +130,14 @@ pack_seal(struct buf *args, struct str body)
 }
 
 int
+pack_seal_sum(struct buf *args, uint32_t crc32c, size_t len)
+{
+	return pack_u32(args,
+	    hash_crc32c_combine(hash_crc32c(0, args->p, args->len), crc32c,
+		len));
+}
+
+int
 unpack_seal(struct str *args, const void *body, size_t len, struct err *e)
 {
 	struct unpack u;

@@ -44,6 +44,8 @@ int unpack_end(const struct unpack *u, struct err *e);
  * what it has checked. The last field of the arguments, CRC32C (4 bytes) over
  * what stands before it and over the body. */
 int pack_seal(struct buf *args, struct str body);
+/* The same where only the body's CRC32C is known. */
+int pack_seal_sum(struct buf *args, uint32_t crc32c, size_t len);
 /* Takes it off *args. ERR_CORRUPT: not what was sent, nothing of it counts. */
 int unpack_seal(struct str *args, const void *body, size_t len, struct err *e);
 

@@ -128,9 +128,22 @@ struct rpc_from {           /* proved */
 	uint32_t server_id;
 	struct fdfs_addr addr;
 };
+/* The end of an answer's body, sent straight from a file. */
+struct rpc_span {
+	int fd;
+	uint64_t off;
+	size_t len; /* 0: there is none */
+	/* Of what can't be sent from there: up to @len bytes, at least one,
+	 * from @at of the span on. */
+	int (*read)(void *arg, size_t at, void *p, size_t len, size_t *ret_len,
+	    struct err *e);
+	void (*end)(void *arg); /* always called, when all else is over */
+	void *arg;
+};
 struct rpc_answer {
 	uint64_t epoch;
 	struct buf args, body;
+	struct rpc_span span;
 };
 /* 0 or an ERR_* code, which goes back with @e's text; the answer's args go back
  * with either. On the connection's thread. */

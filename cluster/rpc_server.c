@@ -15,7 +15,8 @@
 enum {
 	SERVER_MAGIC = 0x52706353,
 	PEER_MAGIC = 0x52706350,
-	PEER_KEEP = 16384 /* of an answer's memory, from call to call */
+	PEER_KEEP = 16384, /* of an answer's memory, from call to call */
+	SPAN_PIECE = 65536
 };
 
 struct rpc_server {
@@ -227,6 +228,46 @@ is_quick(unsigned op)
 	return op == RPC_READ_NOW;
 }
 
+/* What is left of @s behind its first @at bytes, from elsewhere. */
+static int
+send_read(struct fdfs_conn *c, const struct rpc_span *s, size_t at,
+    struct err *e)
+{
+	char *room = mem_alloc(SPAN_PIECE);
+	size_t n;
+	int rc = 0;
+
+	if (room == NULL)
+		return err_set(e, ERR_NO_MEMORY, "answer");
+	while (rc == 0 && at < s->len) {
+		n = s->len - at < SPAN_PIECE ? s->len - at : SPAN_PIECE;
+		rc = s->read(s->arg, at, room, n, &n, e);
+		if (rc == 0 && n == 0)
+			rc = err_set(e, ERR_CORRUPT, "a file is cut off");
+		if (rc == 0)
+			rc = fdfs_conn_write(c, room, n, e);
+		at += n;
+	}
+	mem_free(&room);
+	return rc;
+}
+
+static int
+send_with_span(struct fdfs_conn *c, const struct str *v, size_t n,
+    const struct rpc_span *s, struct err *e)
+{
+	size_t len = s->len, sent;
+	int rc;
+
+	for (size_t i = 0; i < n; i++)
+		len += v[i].len;
+	rc = fdfs_conn_reply_begin(c, len, e);
+	if (rc == 0)
+		rc = fdfs_conn_write_file(c, v, n, s->fd, s->off, s->len, &sent,
+		    e);
+	return rc == ERR_IO ? send_read(c, s, sent, e) : rc;
+}
+
 static int
 answer(struct fdfs_conn *c, unsigned op, uint64_t id, int code,
     const struct err *why, const struct rpc_answer *a, struct err *e)
@@ -245,6 +286,8 @@ answer(struct fdfs_conn *c, unsigned op, uint64_t id, int code,
 	pieces[0] = str_mem(raw, rpc_answer_put(raw, &h));
 	pieces[1] = buf_str(&a->args);
 	pieces[2] = code < 0 ? STR_NULL : buf_str(&a->body);
+	if (code == 0 && a->span.len > 0)
+		return send_with_span(c, pieces, 3, &a->span, e);
 	if (is_quick(op))
 		return fdfs_conn_reply_along(c, pieces, 3, e);
 	return fdfs_conn_reply_pieces(c, pieces, 3, e);
@@ -342,11 +385,14 @@ on_call(void *arg, struct fdfs_conn *c, const struct fdfs_incoming *in,
 		return err_set(e, ERR_TOO_BIG, "body of %ju bytes",
 		    (uintmax_t)in->content);
 	p->answer.epoch = 0;
+	p->answer.span = (struct rpc_span){ .len = 0 };
 	if (!is_quick(h.op) && (rc = fdfs_conn_send_waiting(c, e)) < 0)
 		return rc;
 	rc = serve(s, c, p, &h, (size_t)in->content, &code, &why, e);
 	if (rc == 0)
 		rc = answer(c, h.op, h.id, code, &why, &p->answer, e);
+	if (p->answer.span.end != NULL)
+		p->answer.span.end(p->answer.span.arg);
 	tidy(&p->answer.args);
 	tidy(&p->answer.body);
 	return rc;

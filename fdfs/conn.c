@@ -170,9 +170,10 @@ send_on_loop(struct fdfs_conn *c, struct iovec *iov, int n, struct err *e)
 	return rc;
 }
 
-/* What waits, the waiting header, if any, and @v. */
+/* What waits, the waiting header, if any, and @v; @more: and more, at once. */
 static int
-send_pieces(struct fdfs_conn *c, const struct str *v, size_t n_v, struct err *e)
+send_pieces(struct fdfs_conn *c, const struct str *v, size_t n_v, bool more,
+    struct err *e)
 {
 	struct iovec iov[2 + CONN_PIECES];
 	int64_t start;
@@ -194,8 +195,11 @@ send_pieces(struct fdfs_conn *c, const struct str *v, size_t n_v, struct err *e)
 	if (c->in_loop)
 		return send_on_loop(c, iov, n, e);
 	start = clock_mono_ns();
-	rc = fdfs_net_send(c->fd, iov, n, c->s->o.io_ms, false, &sent, &input,
-	    e);
+	if (more)
+		rc = fdfs_net_send_more(c->fd, iov, n, c->s->o.io_ms, &sent, e);
+	else
+		rc = fdfs_net_send(c->fd, iov, n, c->s->o.io_ms, false, &sent,
+		    &input, e);
 	if (rc == 0)
 		rc = check_rate(c, start, sent, e);
 	if (rc < 0)
@@ -208,7 +212,7 @@ send_out(struct fdfs_conn *c, const void *p, size_t len, struct err *e)
 {
 	struct str piece = str_mem(p, len);
 
-	return send_pieces(c, &piece, 1, e);
+	return send_pieces(c, &piece, 1, false, e);
 }
 
 static void
@@ -245,7 +249,7 @@ fdfs_conn_reply_pieces(struct fdfs_conn *c, const struct str *v, size_t n,
 		len += v[i].len;
 	put_header(c, 0, len);
 	c->answer = 0;
-	return send_pieces(c, v, n, e);
+	return send_pieces(c, v, n, false, e);
 }
 
 /* The whole of the next request. */
@@ -293,7 +297,7 @@ fdfs_conn_reply_along(struct fdfs_conn *c, const struct str *v, size_t n,
 	c->answer = 0;
 	p = len < CONN_WAITING ? waiting_room(c, FDFS_HEADER + len) : NULL;
 	if (p == NULL)
-		return send_pieces(c, v, n, e);
+		return send_pieces(c, v, n, false, e);
 	memcpy(p, c->header, FDFS_HEADER);
 	p += FDFS_HEADER;
 	for (size_t i = 0; i < n; i++) {
@@ -310,7 +314,7 @@ fdfs_conn_send_waiting(struct fdfs_conn *c, struct err *e)
 {
 	OBJ_CHECK(c, CONN_MAGIC);
 	MUST(!c->has_header);
-	return c->n_waiting > 0 ? send_pieces(c, NULL, 0, e) : 0;
+	return c->n_waiting > 0 ? send_pieces(c, NULL, 0, false, e) : 0;
 }
 
 int
@@ -340,6 +344,37 @@ fdfs_conn_write(struct fdfs_conn *c, const void *p, size_t len, struct err *e)
 		return 0;
 	c->answer -= len;
 	return send_out(c, p, len, e);
+}
+
+int
+fdfs_conn_write_file(struct fdfs_conn *c, const struct str *v, size_t n, int fd,
+    uint64_t off, size_t len, size_t *ret_sent, struct err *e)
+{
+	int64_t start;
+	int rc;
+
+	OBJ_CHECK(c, CONN_MAGIC);
+	MUST(c->answered && !c->in_loop && n <= CONN_PIECES);
+	*ret_sent = 0;
+	for (size_t i = 0; i < n; i++) {
+		MUST(v[i].len <= c->answer);
+		c->answer -= v[i].len;
+	}
+	MUST(len <= c->answer);
+	rc = send_pieces(c, v, n, true, e);
+	if (rc < 0)
+		return rc;
+	start = clock_mono_ns();
+	rc =
+	    fdfs_net_send_file(c->fd, fd, off, len, c->s->o.io_ms, ret_sent, e);
+	c->answer -= *ret_sent;
+	if (rc == 0)
+		rc = check_rate(c, start, *ret_sent, e);
+	else if (rc != ERR_DISCONNECTED)
+		return err_set(e, ERR_IO, NULL);
+	if (rc < 0)
+		c->hang_up = true;
+	return rc;
 }
 
 void

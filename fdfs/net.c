@@ -1,6 +1,7 @@
 /* fdfs/net.c - sockets with time-outs (fdfs/net.h). */
 #include "fdfs/net.h"
 
+#include "lib/fs.h"
 #include "lib/thread.h"
 
 #include <arpa/inet.h>
@@ -224,19 +225,35 @@ advance(struct iovec **iov, int *n, size_t done)
 	}
 }
 
-int
-fdfs_net_send(int fd, struct iovec *iov, int n, int timeout_ms, bool or_input,
-    size_t *ret_sent, bool *ret_input, struct err *e)
+/* Until @fd can be written to; *ret_input: or, with @or_input, be read. */
+static int
+wait_to_send(int fd, int timeout_ms, bool or_input, bool *ret_input,
+    struct err *e)
 {
 	short want = (short)(POLLOUT | (or_input ? POLLIN : 0)), got;
-	int rc;
+	int rc = wait_for(fd, want, timeout_ms, &got);
+
+	if (rc < 0)
+		return err_set_errno(e, errno, "poll");
+	if (rc == 0)
+		return gone(e, ETIMEDOUT, "send");
+	*ret_input = or_input && (got & POLLIN);
+	return 0;
+}
+
+static int
+send_all(int fd, struct iovec *iov, int n, int timeout_ms, int flags,
+    bool or_input, size_t *ret_sent, bool *ret_input, struct err *e)
+{
+	int rc = 0;
 
 	*ret_sent = 0;
 	*ret_input = false;
 	advance(&iov, &n, 0);
-	while (n > 0) {
+	while (rc == 0 && n > 0 && !*ret_input) {
 		struct msghdr m = { .msg_iov = iov, .msg_iovlen = (size_t)n };
-		ssize_t done = sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t done =
+		    sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT | flags);
 
 		if (done >= 0) {
 			*ret_sent += (size_t)done;
@@ -247,17 +264,45 @@ fdfs_net_send(int fd, struct iovec *iov, int n, int timeout_ms, bool or_input,
 			continue;
 		if (errno != EAGAIN)
 			return gone(e, errno, "send");
-		rc = wait_for(fd, want, timeout_ms, &got);
-		if (rc < 0)
-			return err_set_errno(e, errno, "poll");
-		if (rc == 0)
-			return gone(e, ETIMEDOUT, "send");
-		if (or_input && (got & POLLIN)) {
-			*ret_input = true;
-			return 0;
-		}
+		rc = wait_to_send(fd, timeout_ms, or_input, ret_input, e);
 	}
-	return 0;
+	return rc;
+}
+
+int
+fdfs_net_send(int fd, struct iovec *iov, int n, int timeout_ms, bool or_input,
+    size_t *ret_sent, bool *ret_input, struct err *e)
+{
+	return send_all(fd, iov, n, timeout_ms, 0, or_input, ret_sent,
+	    ret_input, e);
+}
+
+int
+fdfs_net_send_more(int fd, struct iovec *iov, int n, int timeout_ms,
+    size_t *ret_sent, struct err *e)
+{
+	bool input;
+
+	return send_all(fd, iov, n, timeout_ms, MSG_MORE, false, ret_sent,
+	    &input, e);
+}
+
+int
+fdfs_net_send_file(int fd, int from, uint64_t off, size_t len, int timeout_ms,
+    size_t *ret_sent, struct err *e)
+{
+	bool input;
+	size_t n;
+	int rc = 0;
+
+	*ret_sent = 0;
+	while (rc == 0 && *ret_sent < len) {
+		rc = fs_send(from, off + *ret_sent, len - *ret_sent, fd, &n, e);
+		*ret_sent += n;
+		if (rc == 0 && n == 0)
+			rc = wait_to_send(fd, timeout_ms, false, &input, e);
+	}
+	return rc;
 }
 
 int

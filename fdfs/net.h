@@ -27,6 +27,14 @@ void fdfs_net_setup(int fd);
  * written on failure too. @or_input may be false: *ret_input stays false. */
 int fdfs_net_send(int fd, struct iovec *iov, int n, int timeout_ms,
     bool or_input, size_t *ret_sent, bool *ret_input, struct err *e);
+/* All of @iov, of what more follows at once: the end of it may wait for that. */
+int fdfs_net_send_more(int fd, struct iovec *iov, int n, int timeout_ms,
+    size_t *ret_sent, struct err *e);
+/* @len bytes at @off of the file @from. *ret_sent is written on failure too.
+ * ERR_DISCONNECTED is the peer's; any other error the file's, of which
+ * *ret_sent bytes went out. */
+int fdfs_net_send_file(int fd, int from, uint64_t off, size_t len,
+    int timeout_ms, size_t *ret_sent, struct err *e);
 /* 1 to @len bytes; 0 is the peer's end. */
 int fdfs_net_recv(int fd, void *p, size_t len, int timeout_ms, size_t *ret,
     struct err *e);

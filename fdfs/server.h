@@ -134,6 +134,11 @@ int fdfs_conn_reply_status(struct fdfs_conn *c, uint8_t status, struct err *e);
 int fdfs_conn_reply_begin(struct fdfs_conn *c, uint64_t len, struct err *e);
 int fdfs_conn_write(struct fdfs_conn *c, const void *p, size_t len,
     struct err *e);
+/* Some of them: @v, at most 4, and @len bytes at @off of the file @fd, straight
+ * from there. ERR_IO: the file gives no more than *ret_sent bytes, the rest is
+ * still owed. On a worker only. */
+int fdfs_conn_write_file(struct fdfs_conn *c, const struct str *v, size_t n,
+    int fd, uint64_t off, size_t len, size_t *ret_sent, struct err *e);
 /* The answer to what was FDFS_LATER: status 0 and @body, or @rc's. Any thread;
  * does not wait, whatever the peer does. @c is no more the caller's. */
 void fdfs_conn_resume(struct fdfs_conn *c, int rc, struct str body,

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <sys/file.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -198,6 +199,39 @@ fs_pread_now(int fd, void *p, size_t len, uint64_t off, struct err *e)
 	if (off > (uint64_t)INT64_MAX || fault_check(FAULT_READ) != 0 ||
 	    preadv2(fd, &v, 1, (off_t)off, RWF_NOWAIT) != (ssize_t)len)
 		return err_set(e, ERR_RETRY, "not at hand");
+	return 0;
+}
+
+int
+fs_send(int fd, uint64_t off, size_t len, int to, size_t *ret, struct err *e)
+{
+	off_t at = (off_t)off;
+	int err = fault_check(FAULT_READ);
+	ssize_t n = 0;
+
+	*ret = 0;
+	if (off > (uint64_t)INT64_MAX)
+		return err_set(e, ERR_TOO_BIG, "read beyond 2^63");
+	if (err == 0) {
+		n = sendfile(to, fd, &at, len < MAX_IO ? len : MAX_IO);
+		if (n == 0)
+			return err_set(e, ERR_END, "file ends before %ju",
+			    (uintmax_t)off);
+		if (n < 0)
+			err = errno;
+	}
+	if (err == EAGAIN || err == EINTR)
+		return 0;
+	if (err == EPIPE || err == ECONNRESET || err == ETIMEDOUT) {
+		err_set_errno(e, err, "send");
+		if (e != NULL)
+			e->code = ERR_DISCONNECTED;
+		return ERR_DISCONNECTED;
+	}
+	if (err != 0)
+		return err_set_errno(e, err, "send %zu bytes at %ju", len,
+		    (uintmax_t)off);
+	*ret = (size_t)n;
 	return 0;
 }
 

@@ -31,6 +31,12 @@ int fs_pread_all(int fd, void *p, size_t len, uint64_t off, struct err *e);
  * whatever reason. */
 int fs_pread_now(int fd, void *p, size_t len, uint64_t off, struct err *e);
 
+/* Up to @len bytes at @off to the socket @to, which must not block, without a
+ * copy. *ret 0: it takes none at the moment. ERR_END: the file ends before @off.
+ * ERR_DISCONNECTED: nobody is at the socket's other end (SIGPIPE is ignored by
+ * who calls). Any other error is the file's. */
+int fs_send(int fd, uint64_t off, size_t len, int to, size_t *ret,
+    struct err *e);
 int fs_fdatasync(int fd, struct err *e);
 int fs_fsync(int fd, struct err *e);
 int fs_sync_dir(const char *path, struct err *e);

@@ -282,15 +282,36 @@ mul_mod(uint64_t a, uint64_t b, uint64_t poly, uint64_t one)
 	return r;
 }
 
-static uint64_t
-combine(uint64_t a, uint64_t b, uint64_t len_b, uint64_t poly, uint64_t one)
-{
-	uint64_t sq = one >> 8; /* x^8, then its squares */
+struct field {
+	uint64_t poly, one;
+	uint64_t sq[64]; /* x^8, and each the square of the one before it */
+};
+static struct field field32 = { .poly = POLY32, .one = (uint64_t)1 << 31 };
+static struct field field32c = { .poly = POLY32C, .one = (uint64_t)1 << 31 };
+static struct field field64 = { .poly = POLY64, .one = (uint64_t)1 << 63 };
 
-	for (; len_b != 0; len_b >>= 1) {
+static void
+make_squares(struct field *f)
+{
+	f->sq[0] = f->one >> 8;
+	for (unsigned i = 1; i < 64; i++)
+		f->sq[i] = mul_mod(f->sq[i - 1], f->sq[i - 1], f->poly, f->one);
+}
+
+__attribute__((constructor)) static void
+make_fields(void)
+{
+	make_squares(&field32);
+	make_squares(&field32c);
+	make_squares(&field64);
+}
+
+static uint64_t
+combine(uint64_t a, uint64_t b, uint64_t len_b, const struct field *f)
+{
+	for (unsigned i = 0; len_b != 0; len_b >>= 1, i++) {
 		if (len_b & 1)
-			a = mul_mod(a, sq, poly, one);
-		sq = mul_mod(sq, sq, poly, one);
+			a = mul_mod(a, f->sq[i], f->poly, f->one);
 	}
 	return a ^ b;
 }
@@ -298,19 +319,19 @@ combine(uint64_t a, uint64_t b, uint64_t len_b, uint64_t poly, uint64_t one)
 uint32_t
 hash_crc32_combine(uint32_t a, uint32_t b, uint64_t len_b)
 {
-	return (uint32_t)combine(a, b, len_b, POLY32, (uint64_t)1 << 31);
+	return (uint32_t)combine(a, b, len_b, &field32);
 }
 
 uint32_t
 hash_crc32c_combine(uint32_t a, uint32_t b, uint64_t len_b)
 {
-	return (uint32_t)combine(a, b, len_b, POLY32C, (uint64_t)1 << 31);
+	return (uint32_t)combine(a, b, len_b, &field32c);
 }
 
 uint64_t
 hash_crc64nvme_combine(uint64_t a, uint64_t b, uint64_t len_b)
 {
-	return combine(a, b, len_b, POLY64, (uint64_t)1 << 63);
+	return combine(a, b, len_b, &field64);
 }
 
 bool

@@ -41,12 +41,10 @@ struct job {
 };
 
 static int
-read_at(struct job *j, struct view_node *n, int timeout_ms,
+ask(struct job *j, struct view_node *n, unsigned op, int timeout_ms,
     const struct rpc_watch *watch, struct err *e)
 {
-	struct rpc_request q = { .op = RPC_READ,
-		.args = j->args,
-		.watch = watch };
+	struct rpc_request q = { .op = op, .args = j->args, .watch = watch };
 	struct rpc_reply r;
 	struct str sealed;
 	int rc;
@@ -63,6 +61,19 @@ read_at(struct job *j, struct view_node *n, int timeout_ms,
 	if (rc == 0 && atomic_load(&n->n->outrun) != 0)
 		atomic_store(&n->n->outrun, 0);
 	rpc_reply_fini(&r);
+	return rc;
+}
+
+static int
+read_at(struct job *j, struct view_node *n, int timeout_ms,
+    const struct rpc_watch *watch, struct err *e)
+{
+	int rc = ask(j, n, RPC_READ_STORED, timeout_ms, watch, e);
+
+	/* What that node has stored may be damaged: this makes it look, and get
+	 * its copy repaired. Or it is older than this gateway. */
+	if (rc == ERR_CORRUPT || rc == ERR_NOT_IMPLEMENTED)
+		rc = ask(j, n, RPC_READ, timeout_ms, watch, e);
 	return rc;
 }
 

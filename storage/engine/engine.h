@@ -167,6 +167,16 @@ void engine_file_info(const struct engine_file *f,
  * ERR_CORRUPT for a bad block: it is reported to the scrub's list too. */
 int engine_file_read(struct engine_file *f, uint64_t off, void *p, size_t len,
     size_t *ret_len, struct err *e);
+/* Where @len bytes from @off lie, and what their CRC32C is if they are what was
+ * stored: for who reads them there and checks that (E2). Valid as long as @f.
+ * ERR_RETRY: they are not whole blocks; engine_file_read() gives them. */
+struct engine_span {
+	int fd;
+	uint64_t off;
+	uint32_t crc32c;
+};
+int engine_file_span(struct engine_file *f, uint64_t off, size_t len,
+    struct engine_span *ret, struct err *e);
 /* The owner's note; appended to @ret. */
 int engine_file_note(struct engine_file *f, struct buf *ret, struct err *e);
 /* Open, read the whole range, close, in one call: for small objects. */

@@ -345,6 +345,35 @@ engine_file_read(struct engine_file *f, uint64_t off, void *p, size_t len,
 	return 0;
 }
 
+int
+engine_file_span(struct engine_file *f, uint64_t off, size_t len,
+    struct engine_span *ret, struct err *e)
+{
+	uint64_t end = off + len;
+	uint32_t i, sum = 0, crc = 0;
+	bool is_small = f->loc.type == LOC_PUT;
+	int rc = 0;
+
+	OBJ_CHECK(f, FILE_MAGIC);
+	if (len == 0 || end < off || end > f->n.size ||
+	    off % ENGINE_BLOCK != 0 ||
+	    (end % ENGINE_BLOCK != 0 && end != f->n.size))
+		return err_set(e, ERR_RETRY, "not whole blocks");
+	for (i = (uint32_t)(off / ENGINE_BLOCK);
+	     rc == 0 && (uint64_t)i * ENGINE_BLOCK < end; i++) {
+		rc = sum_of_block(f, i, &sum, e);
+		/* Its own inverse. */
+		crc = hash_crc32c_combine(crc, fmt_block_sum(f->seed, i, sum),
+		    block_len(f, i));
+	}
+	io_count(f->p->g, IO_READ, rc);
+	if (rc < 0)
+		return bad(f->p, f->n.id, rc, e);
+	*ret = (struct engine_span){ is_small ? f->v->fd : f->fd,
+		is_small ? f->loc.off + f->hdr_len + off : off, crc };
+	return 0;
+}
+
 /* --- small and whole: one lookup, one read --- */
 
 static int

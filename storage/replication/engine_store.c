@@ -122,6 +122,13 @@ st_read(void *f, uint64_t off, void *p, size_t len, size_t *ret_len,
 	return engine_file_read(f, off, p, len, ret_len, e);
 }
 
+static int
+st_span(void *f, uint64_t off, size_t len, struct engine_span *ret,
+    struct err *e)
+{
+	return engine_file_span(f, off, len, ret, e);
+}
+
 static void
 st_close(void *f)
 {
@@ -267,6 +274,7 @@ const struct rep_store_ops rep_engine_ops = {
 	.open = st_open,
 	.record = st_record,
 	.read = st_read,
+	.span = st_span,
 	.close = st_close,
 	.lookup_many = st_lookup_many,
 	.record_of = st_record_of,

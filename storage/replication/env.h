@@ -42,6 +42,9 @@ struct rep_store_ops {
 	    struct err *e);
 	int (*read)(void *f, uint64_t off, void *p, size_t len, size_t *ret_len,
 	    struct err *e);
+	/* engine_file_span(); may be NULL. */
+	int (*span)(void *f, uint64_t off, size_t len, struct engine_span *ret,
+	    struct err *e);
 	void (*close)(void *f);
 	int (*lookup_many)(void *st, const struct str *ids, size_t n,
 	    struct engine_version *ret, struct err *e);

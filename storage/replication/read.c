@@ -323,11 +323,20 @@ try_elsewhere(struct rep_file *f, struct str id, bool none_here,
 	    "too few members answer to say that a file is not there");
 }
 
+/* This node is all of its group. */
+static bool
+is_alone(struct rep *r)
+{
+	struct rep_group g;
+
+	return rep_group_get(r, &g, NULL) == 0 && g.v.n == 1;
+}
+
 /* Not readable here. @version: of what was begun to be read, 0 any. */
 static int
 go_elsewhere(struct rep_file *f, struct str id, uint64_t version, struct err *e)
 {
-	int tries, rc = 1;
+	int tries, rc = is_alone(f->r) ? 2 : 1;
 
 	for (tries = 0; rc == 1 && tries < 3; tries++)
 		rc = try_elsewhere(f, id, false, version, e);
@@ -504,6 +513,15 @@ rep_file_read(struct rep_file *f, uint64_t off, void *p, size_t len,
 		if (rc < 0)
 			return rc;
 	}
+}
+
+int
+rep_file_span(struct rep_file *f, uint64_t off, size_t len,
+    struct engine_span *ret, struct err *e)
+{
+	if (f->local == NULL || f->r->so->span == NULL)
+		return err_set(e, ERR_RETRY, "not here");
+	return f->r->so->span(f->local, off, len, ret, e);
 }
 
 void

@@ -122,6 +122,10 @@ void rep_file_info(const struct rep_file *f, struct engine_file_info *ret);
 struct str rep_file_note(struct rep_file *f);
 int rep_file_read(struct rep_file *f, uint64_t off, void *p, size_t len,
     size_t *ret_len, struct err *e);
+/* engine_file_span(), of a file that is here; else ERR_RETRY too. Of what can't
+ * be read there rep_file_read() gives another member's. */
+int rep_file_span(struct rep_file *f, uint64_t off, size_t len,
+    struct engine_span *ret, struct err *e);
 void rep_file_close(struct rep_file **fp);
 
 /* --- looking after --- */

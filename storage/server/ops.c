@@ -4,6 +4,8 @@
 #include "lib/hash.h"
 #include "lib/mem.h"
 
+#define SPAN_MIN 65536 /* below, reading costs less than what it saves */
+
 void
 storage_file_of(const struct engine_file_info *i, struct sop_file *ret)
 {
@@ -155,6 +157,54 @@ open_asked(struct storage *s, const struct rpc_request *q, struct sop_read *m,
 	return rc;
 }
 
+struct span_of {
+	struct rep_file *f;
+	uint64_t off;
+};
+
+static int
+span_read(void *arg, size_t at, void *p, size_t len, size_t *ret_len,
+    struct err *e)
+{
+	struct span_of *x = arg;
+
+	return rep_file_read(x->f, x->off + at, p, len, ret_len, e);
+}
+
+static void
+span_end(void *arg)
+{
+	struct span_of *x = arg;
+
+	rep_file_close(&x->f);
+	mem_free(&x);
+}
+
+/* Takes *fp over, if it returns 0. */
+static int
+give_span(struct rep_file **fp, uint64_t off, size_t len, struct rpc_answer *a)
+{
+	struct engine_span span;
+	struct span_of *x = mem_alloc(sizeof(*x));
+	int rc = x == NULL ? ERR_NO_MEMORY
+	                   : rep_file_span(*fp, off, len, &span, NULL);
+
+	if (rc == 0)
+		rc = pack_seal_sum(&a->args, span.crc32c, len);
+	if (rc < 0) {
+		mem_free(&x);
+		return rc;
+	}
+	*x = (struct span_of){ *fp, off };
+	*fp = NULL;
+	a->span =
+	    (struct rpc_span){ span.fd, span.off, len, span_read, span_end, x };
+	return 0;
+}
+
+/* READ, and READ_STORED: what is large leaves from the page cache unread, and the
+ * seal is made of the sums of its blocks, which who asks holds against what
+ * comes. */
 static int
 read_file(struct storage *s, const struct rpc_request *q, struct rpc_answer *a,
     struct err *e)
@@ -162,20 +212,21 @@ read_file(struct storage *s, const struct rpc_request *q, struct rpc_answer *a,
 	struct engine_file_info info;
 	struct rep_file *f = NULL;
 	struct sop_read m;
+	size_t len = 0;
 	int rc = open_asked(s, q, &m, &f, &info, e);
 
 	if (rc < 0)
 		return rc;
-	if (m.off < info.size && m.len > 0) {
-		size_t len = m.len;
-
-		if (len > info.size - m.off)
-			len = (size_t)(info.size - m.off);
+	if (m.off < info.size)
+		len = m.len < info.size - m.off ? m.len
+		                                : (size_t)(info.size - m.off);
+	rc = storage_answer_file(&info, a, e);
+	if (rc == 0 && q->op == RPC_READ_STORED && len >= SPAN_MIN &&
+	    give_span(&f, m.off, len, a) == 0)
+		return 0;
+	if (rc == 0 && len > 0)
 		rc = read_body(f, m.off, len, &a->body, e);
-	}
 	rep_file_close(&f);
-	if (rc == 0)
-		rc = storage_answer_file(&info, a, e);
 	if (rc == 0 && pack_seal(&a->args, buf_str(&a->body)) < 0)
 		rc = err_set(e, ERR_NO_MEMORY, "answer");
 	return rc;
@@ -369,6 +420,7 @@ serve_gate(struct storage *s, const struct rpc_from *from,
 	case RPC_STORE_ABORT:
 		return stream_abort(s, from, q, e);
 	case RPC_READ:
+	case RPC_READ_STORED:
 		return read_file(s, q, a, e);
 	case RPC_READ_NOW:
 		return read_now(s, q, a, e);

@@ -38,6 +38,8 @@ enum fake_mood {
 	FAKE_REFUSES,    /* with `code` */
 	FAKE_ROTTEN,     /* reads are ERR_CORRUPT */
 	FAKE_GARBLED,    /* a bit of what is read flips on its way */
+	FAKE_DAMAGED,    /* it has flipped where it is stored */
+	FAKE_OLDER,      /* knows no READ_STORED */
 	FAKE_SLOW,       /* each write takes a second */
 };
 
@@ -67,7 +69,7 @@ struct fake_node {
 	struct fdfs_server *server;
 	_Atomic uint16_t port;
 	_Atomic int mood, code;
-	atomic_uint calls, reads, nows, stores;
+	atomic_uint calls, reads, checked, nows, stores; /* checked: READ */
 	atomic_bool is_cold; /* nothing is at hand for READ_NOW */
 	struct id128 fenced_index;
 	_Atomic uint64_t fenced;
@@ -246,13 +248,15 @@ fake_read(struct fake_node *n, const struct rpc_request *q,
 	len = r.off >= f->info.size ? 0 : (size_t)(f->info.size - r.off);
 	if (len > r.len)
 		len = r.len;
-	if (q->op == RPC_READ)
+	if (q->op != RPC_READ_NOW)
 		rc = sop_file_pack(&f->info, &a->args);
 	if (rc == 0)
 		rc = buf_add(&a->body, f->p + r.off, len);
 	if (rc == 0)
 		rc = pack_seal(&a->args, buf_str(&a->body));
-	if (n->mood == FAKE_GARBLED && len > 0)
+	if ((n->mood == FAKE_GARBLED ||
+		(n->mood == FAKE_DAMAGED && q->op == RPC_READ_STORED)) &&
+	    len > 0)
 		a->body.p[len / 2] ^= 4;
 	return rc;
 }
@@ -352,8 +356,14 @@ fake_do(struct fake_node *n, const struct rpc_request *q, struct rpc_answer *a,
 	case RPC_STORE_COMMIT:
 	case RPC_STORE_ABORT:
 		return fake_stream_op(n, q, a, e);
+	case RPC_READ_STORED:
+		if (n->mood == FAKE_OLDER)
+			break;
+		n->reads++;
+		return fake_read(n, q, a, e);
 	case RPC_READ:
 		n->reads++;
+		n->checked++;
 		return fake_read(n, q, a, e);
 	case RPC_READ_NOW:
 		n->nows++;
@@ -386,8 +396,9 @@ fake_do(struct fake_node *n, const struct rpc_request *q, struct rpc_answer *a,
 		sop_fence_pack(&fence, &a->args);
 		return rc == 0 ? 0 : err_set(e, rc, "an old epoch");
 	default:
-		return err_set(e, ERR_NOT_IMPLEMENTED, "operation %u", q->op);
+		break;
 	}
+	return err_set(e, ERR_NOT_IMPLEMENTED, "operation %u", q->op);
 }
 
 static int
@@ -400,7 +411,8 @@ fake_serve(void *arg, const struct rpc_from *from, const struct rpc_request *q,
 	(void)from;
 	n->calls++;
 	while ((n->mood == FAKE_HANGS ||
-		   (n->mood == FAKE_HANGS_READ && q->op == RPC_READ)) &&
+		   (n->mood == FAKE_HANGS_READ &&
+		       (q->op == RPC_READ || q->op == RPC_READ_STORED))) &&
 	       !n->f->stop)
 		clock_sleep_ms(5);
 	if (n->mood == FAKE_REFUSES && q->op != RPC_FENCE)

@@ -112,6 +112,40 @@ test_garbled(void **state)
 	end();
 }
 
+/* What is damaged where it lies makes its node look, which gives what is right;
+ * so does, each time, one that knows no better. */
+static void
+test_damaged(void **state)
+{
+	struct blob_info i;
+	char got[16];
+	unsigned before;
+
+	(void)state;
+	begin(three, 3);
+	assert_int_equal(put("group1", STR_LIT("0123456789"), &i), 0);
+	for (int n = 0; n < 3; n++)
+		fake.node[n].mood = FAKE_DAMAGED;
+	assert_int_equal(get(&i, got, sizeof(got)), 0);
+	assert_memory_equal(got, "0123456789", 10);
+	for (int n = 0; n < 3; n++) {
+		assert_int_equal(fake.node[n].reads, 2 * fake.node[n].checked);
+		fake.node[n].mood = FAKE_OLDER;
+	}
+	assert_int_equal(get(&i, got, sizeof(got)), 0);
+	assert_memory_equal(got, "0123456789", 10);
+	for (int n = 0; n < 3; n++)
+		fake.node[n].mood = FAKE_FINE;
+	before =
+	    fake.node[0].checked + fake.node[1].checked + fake.node[2].checked;
+	assert_int_equal(before, 2);
+	assert_int_equal(get(&i, got, sizeof(got)), 0);
+	assert_int_equal(fake.node[0].checked + fake.node[1].checked +
+			     fake.node[2].checked,
+	    before);
+	end();
+}
+
 /* C4: once with each name, and the second name goes elsewhere. */
 static void
 test_unknown_outcome(void **state)
@@ -782,6 +816,7 @@ main(void)
 		cmocka_unit_test(test_node_down),
 		cmocka_unit_test(test_bad_copy),
 		cmocka_unit_test(test_garbled),
+		cmocka_unit_test(test_damaged),
 		cmocka_unit_test(test_unknown_outcome),
 		cmocka_unit_test(test_spill),
 		cmocka_unit_test(test_failed_node),

@@ -7,6 +7,8 @@
 
 #define SLOW_MS 1500
 
+static struct rpc_span the_span;
+
 /* What the handler of these tests does is said by the operation. */
 static int
 handle(void *arg, const struct rpc_from *from, const struct rpc_request *q,
@@ -39,6 +41,11 @@ handle(void *arg, const struct rpc_from *from, const struct rpc_request *q,
 		MUST(buf_addz(&a->body, "never seen") == 0);
 		return err_set(e, -(int)(uint8_t)q->args.p[0], "number %d",
 		    q->args.p[0]);
+	case RPC_READ_STORED: /* from the test's file */
+		MUST(buf_addz(&a->args, "file") == 0);
+		MUST(buf_addz(&a->body, "body,") == 0);
+		a->span = the_span;
+		return q->args.len > 0 ? err_set(e, ERR_BUSY, NULL) : 0;
 	case RPC_NODE_STATUS: /* slow */
 		clock_sleep_ms(SLOW_MS);
 		return 0;
@@ -97,6 +104,92 @@ test_echo(void **state)
 	assert_string_equal(t.last.addr.ip, "127.0.0.1");
 	rpc_client_close(&c);
 	rpc_test_close(&t);
+}
+
+struct elsewhere { /* what a span cannot give */
+	const char *all;
+	size_t from; /* lowest that was asked for */
+	unsigned reads, ends;
+	int rc;
+};
+
+static int
+read_elsewhere(void *arg, size_t at, void *p, size_t len, size_t *ret_len,
+    struct err *e)
+{
+	struct elsewhere *x = arg;
+
+	if (x->reads++ == 0)
+		x->from = at;
+	if (x->rc < 0)
+		return err_set(e, x->rc, "lost");
+	*ret_len = len < 10000 ? len : 10000;
+	memcpy(p, x->all + at, *ret_len);
+	return 0;
+}
+
+static void
+end_elsewhere(void *arg)
+{
+	((struct elsewhere *)arg)->ends++;
+}
+
+/* The end of an answer from a file: all of it; cut off, the rest from elsewhere;
+ * from nowhere, which breaks the connection and not the answer's promise; and
+ * nothing of it with an error. */
+static void
+test_span(void **state)
+{
+	enum {
+		SIZE = 3000000,
+		CUT = 1234567
+	};
+	char name[] = "/tmp/creel-span-XXXXXX", *all = malloc(SIZE);
+	struct elsewhere x = { .all = all };
+	struct rpc_request q = { .op = RPC_READ_STORED };
+	struct rpc_client *c = client_of(RPC_GATE, "", SECRET);
+	struct err e = ERR_INIT;
+	struct rpc_reply r;
+	struct rpc_test t;
+	int fd = mkstemp(name);
+
+	(void)state;
+	unlink(name);
+	for (size_t i = 0; i < SIZE; i++)
+		all[i] = (char)(i * 11 + i / 254);
+	assert_int_equal(write(fd, all, SIZE), SIZE);
+	rpc_test_open(&t, handle, 0, NULL);
+	the_span = (struct rpc_span){ fd, 100, SIZE - 100, read_elsewhere,
+		end_elsewhere, &x };
+	x.all += 100;
+	for (int turn = 0; turn < 2; turn++) {
+		if (turn == 1)
+			assert_int_equal(ftruncate(fd, CUT), 0);
+		rpc_reply_init(&r);
+		OK(rpc_call(c, &t.addr, &q, 0, &r, &e));
+		assert_true(str_eqz(buf_str(&r.args), "file"));
+		assert_int_equal(r.body.len, 5 + SIZE - 100);
+		assert_memory_equal(r.body.p, "body,", 5);
+		assert_memory_equal(r.body.p + 5, all + 100, SIZE - 100);
+		assert_true((x.reads > 0) == (turn == 1));
+		rpc_reply_fini(&r);
+	}
+	assert_int_equal(x.from, CUT - 100);
+	x.rc = ERR_CORRUPT;
+	rpc_reply_init(&r);
+	assert_int_equal(rpc_call(c, &t.addr, &q, 0, &r, &e), ERR_DISCONNECTED);
+	rpc_reply_fini(&r);
+	q.args = STR_LIT("fails");
+	rpc_reply_init(&r);
+	assert_int_equal(rpc_call(c, &t.addr, &q, 0, &r, &e), ERR_BUSY);
+	assert_int_equal(r.body.len, 0);
+	rpc_reply_fini(&r);
+	rpc_client_close(&c);
+	rpc_test_close(&t); /* joins: each was ended */
+	assert_int_equal(x.ends, 4);
+	the_span = (struct rpc_span){ .len = 0 };
+	close(fd);
+	free(all);
 }
 
 /* Every error of the table arrives as itself, with its text. */
@@ -562,6 +655,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_echo),
+		cmocka_unit_test(test_span),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_kinds),
 		cmocka_unit_test(test_too_big),

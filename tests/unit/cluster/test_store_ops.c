@@ -3,6 +3,8 @@
 #include "cluster/rpc.h"
 #include "cluster/store_ops.h"
 
+#include "lib/hash.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -327,6 +329,16 @@ test_seal(void **state)
 	s = buf_str(&args);
 	assert_int_equal(unpack_seal(&s, NULL, 0, &e), 0);
 	assert_int_equal(s.len, 0);
+	for (size_t n = 0; n <= strlen(body); n++) { /* of its sum alone */
+		buf_reset(&args);
+		assert_int_equal(pack_u32(&args, 78), 0);
+		assert_int_equal(pack_seal_sum(&args, hash_crc32c(0, body, n),
+				     n),
+		    0);
+		s = buf_str(&args);
+		assert_int_equal(unpack_seal(&s, body, n, &e), 0);
+		assert_int_equal(s.len, 4);
+	}
 	buf_fini(&args);
 }
 

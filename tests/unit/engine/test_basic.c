@@ -5,6 +5,8 @@
 
 #include "fdfs/file_id.h"
 
+#include "lib/hash.h"
+
 #include <errno.h>
 
 static const size_t sizes[] = { 0, 1, 7, 4095, 4096, 30000, 32768 - 250, 32768,
@@ -97,6 +99,65 @@ test_ranges(void **state)
 				assert_int_equal(n, expect);
 				assert_memory_equal(got, want, n);
 			}
+		}
+		engine_file_close(&f);
+	}
+	free(got);
+	free(want);
+	engine_close(&g);
+}
+
+/* Where whole blocks lie, and what they have to be: of volumes' files and large
+ * ones. */
+static void
+test_spans(void **state)
+{
+	static const size_t lens[] = { 1, 65536, 65537, 200000, 262144,
+		900000 };
+	struct engine_conf c = test_conf(1);
+	struct engine *g = test_open(&c);
+	char *got = malloc(900000), *want = malloc(900000);
+	struct engine_span span;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	for (size_t s = 0; s < sizeof(lens) / sizeof(*lens); s++) {
+		struct engine_file_info i = test_put(g, 70 + s, lens[s]);
+		struct engine_file *f;
+		size_t from, to;
+
+		assert_int_equal(engine_file_open(g, str_of(i.id), &f, &e), 0);
+		for (from = 0; from < lens[s]; from += ENGINE_BLOCK) {
+			for (to = from; to < lens[s];) {
+				size_t n;
+
+				to += ENGINE_BLOCK;
+				if (to > lens[s])
+					to = lens[s];
+				n = to - from;
+				assert_int_equal(engine_file_span(f, from, n,
+						     &span, &e),
+				    0);
+				assert_int_equal(fs_pread_all(span.fd, got, n,
+						     span.off, &e),
+				    0);
+				test_fill(want, 70 + s, from, n);
+				assert_memory_equal(got, want, n);
+				assert_int_equal(span.crc32c,
+				    hash_crc32c(0, want, n));
+			}
+		}
+		assert_int_equal(engine_file_span(f, 0, 0, &span, &e),
+		    ERR_RETRY);
+		assert_int_equal(engine_file_span(f, 0, lens[s] + 1, &span, &e),
+		    ERR_RETRY);
+		if (lens[s] > 1) {
+			assert_int_equal(engine_file_span(f, 1, lens[s] - 1,
+					     &span, &e),
+			    ERR_RETRY);
+			assert_int_equal(engine_file_span(f, 0, lens[s] - 1,
+					     &span, &e),
+			    (lens[s] - 1) % ENGINE_BLOCK == 0 ? 0 : ERR_RETRY);
 		}
 		engine_file_close(&f);
 	}
@@ -502,9 +563,10 @@ main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, test_setup, test_teardown)
 	const struct CMUnitTest tests[] = { T(test_put_read_reopen),
-		T(test_ranges), T(test_read_now), T(test_deleting),
-		T(test_write_id), T(test_streams), T(test_direct), T(test_lent),
-		T(test_lent_odd), T(test_lent_no_memory), T(test_each) };
+		T(test_ranges), T(test_spans), T(test_read_now),
+		T(test_deleting), T(test_write_id), T(test_streams),
+		T(test_direct), T(test_lent), T(test_lent_odd),
+		T(test_lent_no_memory), T(test_each) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
