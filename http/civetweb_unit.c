@@ -14,8 +14,14 @@
  *     their threads, so that 1,000 idle ones do not wake up all the time.
  * U5  A worker's request buffer is a mapping: not one page of it is touched
  *     before the first connection.
- * U6  pthread_create() tells us before the acceptor is started, which comes
- *     last and whose failure civetweb ignores.
+ * U6  pthread_create() starts the first few workers only; consume_socket(), in
+ *     which a worker waits for a connection, is ours around theirs. The acceptor
+ *     starts a worker when there are more connections than workers; one that
+ *     has served ends where many have nothing to do. Each connection that
+ *     the acceptor hands over is taken by one worker, which comes back: so
+ *     `busy` is exact. All of it under thread_mutex, which the acceptor
+ *     takes at its end before it joins them: none of them ends by itself
+ *     behind that, and no thread is joined twice.
  * U7  The scan of a header block asks isprint() and tolower() for each byte:
  *     ASCII's, inline, instead of the locale's by a call. (We never leave the
  *     C locale, where they are the same.)
@@ -101,7 +107,14 @@ static int unit_uri_type(const char *uri);
 #define HL_const unit_header_len_plain(const
 #define HL_buf unit_header_len(buf
 
-static __thread void *accept_arg;
+#define consume_socket(a, b, i) CS_##a, b, i)
+#define CS_struct unit_consume_plain(struct
+#define CS_ctx unit_consume(ctx
+struct mg_context;
+struct socket;
+static int unit_consume(struct mg_context *ctx, struct socket *sp, int no);
+
+static __thread struct mg_context *accept_ctx;
 static int unit_accept(int fd, struct sockaddr *sa, socklen_t *len);
 static ssize_t unit_recv(int fd, void *p, size_t len, int flags);
 static int unit_poll(struct pollfd *p, nfds_t n, int ms);
@@ -132,6 +145,7 @@ static int unit_ssl_accept(SSL *ssl);
 #undef strtod
 #undef get_http_header_len
 #undef get_uri_type
+#undef consume_socket
 #undef clock_gettime
 
 int
@@ -434,13 +448,150 @@ unit_ssl_accept(SSL *ssl)
 	}
 }
 
+/* --- workers (U6) --- */
+
+enum {
+	WORKERS_FIRST = 4,
+	WORKERS_IDLE = 64, /* that stay */
+	/* Threads that the machine has to have left for the rest of the process. */
+	WORKERS_LEFT = 16,
+	RETRY_S = 60
+};
+
+static __thread bool worker_has_served, worker_ends;
+
+/* Under thread_mutex, as the next ones. This thread is about to end: joined by the
+ * next that is, by the acceptor when it needs its place, or at the end. */
+static void
+leave(struct mg_context *ctx, struct unit_workers *w, int no)
+{
+	if (w->leaving > 0) {
+		mg_join_thread(ctx->worker_threadids[w->leaving - 1]);
+		ctx->worker_threadids[w->leaving - 1] = 0;
+	}
+	w->leaving = no + 1;
+	w->started--;
+	worker_ends = true;
+}
+
+static void *
+run_worker(void *arg)
+{
+	struct mg_connection *conn = arg;
+	struct mg_context *ctx = conn->phys_ctx;
+
+	worker_thread(arg);
+	if (!worker_ends) { /* it could not even begin */
+		pthread_mutex_lock(&ctx->thread_mutex);
+		if (STOP_FLAG_IS_ZERO(&ctx->stop_flag))
+			leave(ctx, unit_workers_of(ctx->user_data),
+			    (int)(conn - ctx->worker_connections));
+		pthread_mutex_unlock(&ctx->thread_mutex);
+	}
+	return NULL;
+}
+
+static int
+unit_consume(struct mg_context *ctx, struct socket *sp, int no)
+{
+	struct unit_workers *w = unit_workers_of(ctx->user_data);
+
+	pthread_mutex_lock(&ctx->thread_mutex);
+	if (worker_has_served) {
+		w->busy--;
+		/* A connection that another one was just shut for is not among
+		 * the busy before it has been accepted. */
+		if (STOP_FLAG_IS_ZERO(&ctx->stop_flag) &&
+		    ((w->started > w->most && w->started > w->busy + 2) ||
+			w->started > w->busy + WORKERS_IDLE))
+			leave(ctx, w, no);
+	}
+	pthread_mutex_unlock(&ctx->thread_mutex);
+	if (!worker_ends)
+		worker_has_served = unit_consume_plain(ctx, sp, no) != 0;
+	worker_ends = worker_ends || !worker_has_served;
+	return !worker_ends;
+}
+
+/* Under thread_mutex, which a new worker takes first of all. */
+static int
+count_worker(struct unit_workers *w, pthread_t *t, const pthread_attr_t *attr,
+    void *arg)
+{
+	int err = pthread_create(t, attr, run_worker, arg);
+
+	if (err == 0)
+		w->started++;
+	return err;
+}
+
 static int
 unit_thread(pthread_t *t, const pthread_attr_t *attr, void *(*fn)(void *),
     void *arg)
 {
-	if (fn == master_thread)
-		unit_on_workers_started(((struct mg_context *)arg)->user_data);
-	return pthread_create(t, attr, fn, arg);
+	struct mg_connection *conn = arg;
+	struct mg_context *ctx;
+	struct unit_workers *w;
+	int err = 0;
+
+	if (fn != worker_thread)
+		return pthread_create(t, attr, fn, arg);
+	ctx = conn->phys_ctx;
+	w = unit_workers_of(ctx->user_data);
+	if (accept_ctx != NULL) /* start_worker() */
+		return count_worker(w, t, attr, arg);
+	/* While civetweb starts: of the others there is no thread, and no error. */
+	*t = 0;
+	pthread_mutex_lock(&ctx->thread_mutex);
+	w->most = ctx->cfg_worker_threads;
+	if (w->started < WORKERS_FIRST)
+		err = count_worker(w, t, attr, arg);
+	pthread_mutex_unlock(&ctx->thread_mutex);
+	return err;
+}
+
+/* On the acceptor's thread, under thread_mutex. False: the machine has no more. */
+static bool
+start_worker(struct mg_context *ctx, struct unit_workers *w)
+{
+	unsigned i = 0;
+
+	if (w->leaving > 0) {
+		i = (unsigned)w->leaving - 1;
+		w->leaving = 0;
+		mg_join_thread(ctx->worker_threadids[i]);
+		ctx->worker_threadids[i] = 0;
+	}
+	while (ctx->worker_threadids[i] != 0)
+		i++;
+	MUST(i < ctx->cfg_worker_threads);
+	return mg_start_thread_with_id(worker_thread,
+		   &ctx->worker_connections[i], &ctx->worker_threadids[i]) == 0;
+}
+
+/* One more connection: there is a worker for it. */
+static void
+have_worker(struct mg_context *ctx)
+{
+	struct unit_workers *w = unit_workers_of(ctx->user_data);
+	unsigned most;
+
+	pthread_mutex_lock(&ctx->thread_mutex);
+	most = w->most;
+	w->busy++;
+	if (most < ctx->cfg_worker_threads && clock_mono_ns() >= w->retry_ns)
+		w->most = ctx->cfg_worker_threads;
+	if (w->busy > w->started && w->started < w->most &&
+	    !start_worker(ctx, w)) {
+		w->most = w->started > 2 * WORKERS_LEFT
+		              ? w->started - WORKERS_LEFT
+		              : w->started;
+		w->retry_ns = clock_mono_ns() + RETRY_S * INT64_C(1000000000);
+	}
+	most = most == w->most ? 0 : w->most;
+	pthread_mutex_unlock(&ctx->thread_mutex);
+	if (most > 0)
+		unit_on_most_workers(ctx->user_data, most);
 }
 
 bool
@@ -480,15 +631,20 @@ unit_free(void *p)
 }
 
 static int
-unit_accept(int fd, struct sockaddr *sa, socklen_t *len)
+unit_accept(int listener, struct sockaddr *sa, socklen_t *len)
 {
-	return unit_on_accept(accept_arg, fd, sa, len);
+	int fd = unit_on_accept(accept_ctx->user_data, listener, sa, len);
+
+	if (fd >= 0)
+		have_worker(accept_ctx);
+	return fd;
 }
 
 void
-unit_set_accept_arg(void *arg)
+unit_set_acceptor(const struct mg_context *ctx)
 {
-	accept_arg = arg;
+	/* The callback's const, as in on_close(). */
+	accept_ctx = (struct mg_context *)(uintptr_t)ctx;
 }
 
 static void
@@ -629,16 +785,6 @@ bool
 unit_is_open(const struct mg_connection *conn)
 {
 	return !conn->client.is_ssl || conn->ssl != NULL;
-}
-
-unsigned
-unit_n_workers(const struct mg_context *ctx)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < ctx->cfg_worker_threads; i++)
-		n += ctx->worker_threadids[i] != 0;
-	return n;
 }
 
 void

@@ -19,15 +19,25 @@ struct ssl_st;
 /* Once per process; false when civetweb can't. */
 bool unit_init(void);
 
-/* Called for accept(2) on the acceptor's thread, with that thread's argument:
- * a socket, or -1 for "nothing to serve". Implemented in server.c. */
-int unit_on_accept(void *arg, int listener, struct sockaddr *sa,
+/* Called for accept(2) on the acceptor's thread: a socket, or -1 for "nothing to
+ * serve". Implemented in server.c. */
+int unit_on_accept(void *user_data, int listener, struct sockaddr *sa,
     socklen_t *len);
-void unit_set_accept_arg(void *arg);
+void unit_set_acceptor(const struct mg_context *ctx); /* this thread is */
 
-/* Called on the thread that starts civetweb, between its last worker and its
- * acceptor. Implemented in server.c. */
-void unit_on_workers_started(void *user_data);
+/* A server's workers: as many as it has connections, and some that wait for the
+ * next ones. All zero at first. */
+struct unit_workers {
+	unsigned started, busy;
+	unsigned most; /* that may be started */
+	int leaving; /* 1 + which, of the last one that ended, unless joined */
+	int64_t retry_ns; /* when @most is as many as were asked for again */
+};
+/* Both implemented in server.c. */
+struct unit_workers *unit_workers_of(void *user_data);
+/* On the acceptor's thread: the machine gives no more threads than that, or, for
+ * all that is known, does again. */
+void unit_on_most_workers(void *user_data, unsigned most);
 /* False when the acceptor could not be started: such a context accepts nothing
  * and mg_stop() does nothing; unit_abandon() takes it down. */
 bool unit_has_acceptor(const struct mg_context *ctx);
@@ -55,7 +65,6 @@ void unit_request_line(const struct mg_connection *conn, struct str *ret_method,
     struct str *ret_target);
 /* False for a TLS connection whose handshake failed. */
 bool unit_is_open(const struct mg_connection *conn);
-unsigned unit_n_workers(const struct mg_context *ctx);  /* really started */
 void unit_wake_listeners(const struct mg_context *ctx); /* and refuse */
 
 /* Called where @conn, a plain connection that has had a request, would wait for

@@ -86,8 +86,6 @@ struct slot {
 	char remote[46];
 };
 
-#define HELD 16
-
 /* What takes the place of deferred requests at their workers (later.c). */
 struct spares {
 	pthread_mutex_t m; /* outside of all ranks: nothing is called inside */
@@ -108,7 +106,8 @@ struct http_server {
 	size_t n_addresses;
 	char start_message[256]; /* civetweb's first one while it starts */
 
-	_Atomic unsigned max_connections; /* no more than there are workers */
+	_Atomic unsigned max_connections; /* fewer with too few workers */
+	struct unit_workers workers;      /* civetweb_unit.c */
 	_Atomic unsigned connections, busy;
 	_Atomic bool is_up, draining, cutting;
 
@@ -121,9 +120,6 @@ struct http_server {
 	struct pool *pool;
 	struct spares spares;
 	unsigned free_hint;
-	pthread_t held[HELD]; /* while it starts: see held_thread() */
-	unsigned n_held;
-	bool is_released;
 	pthread_t ticker;
 	bool has_ticker, is_stopping, is_stopped, drained;
 	int64_t stop_at_ns;

@@ -1,6 +1,7 @@
 /* http/server.c - listeners, connections and their limits, start and stop.
  *
- * Workers: max_connections and RESERVE more. Requests under way beyond
+ * Workers: max_connections and RESERVE more, of which there are as many as
+ * connections ask for (civetweb_unit.c, U6). Requests under way beyond
  * max_connections are answered by the reserve: health checks are served, all
  * else is 503. Connections without a request under way never stand in the way:
  * above three quarters the longest idle one is shut for each new one. So the
@@ -295,7 +296,7 @@ static void *
 on_thread_start(const struct mg_context *ctx, int type)
 {
 	if (type == 0)
-		unit_set_accept_arg(mg_get_user_data(ctx));
+		unit_set_acceptor(ctx);
 	return NULL;
 }
 
@@ -306,6 +307,9 @@ on_thread_end(const struct mg_context *ctx, int type, void *thread_arg)
 	(void)thread_arg;
 	if (type == 1)
 		http_req_free(&worker_req);
+	else if (type == 0)
+		unit_set_acceptor(
+		    NULL); /* it may be another's (unit_abandon()) */
 }
 
 static int
@@ -549,44 +553,29 @@ note_addresses(struct http_server *s, struct err *e)
 	return 0;
 }
 
-/* Workers take all the threads that the machine gives; these are held back for
- * the acceptor and the rest of the process until the workers have started. */
-static void *
-held_thread(void *arg)
+struct unit_workers *
+unit_workers_of(void *user_data)
 {
-	struct http_server *s = arg;
+	struct http_server *s = user_data;
 
-	lock_take(&s->lock);
-	while (!s->is_released)
-		cond_wait(&s->wake, &s->lock);
-	lock_drop(&s->lock);
-	return NULL;
-}
-
-static void
-hold_threads(struct http_server *s)
-{
-	while (s->n_held < HELD && thread_start(&s->held[s->n_held],
-				       "http-held", held_thread, s, NULL) == 0)
-		s->n_held++;
-}
-
-static void
-release_threads(struct http_server *s)
-{
-	lock_take(&s->lock);
-	s->is_released = true;
-	cond_broadcast(&s->wake);
-	lock_drop(&s->lock);
-	for (unsigned i = 0; i < s->n_held; i++)
-		thread_join(s->held[i]);
-	s->n_held = 0;
+	return &s->workers;
 }
 
 void
-unit_on_workers_started(void *user_data)
+unit_on_most_workers(void *user_data, unsigned most)
 {
-	release_threads(user_data);
+	struct http_server *s = user_data;
+
+	if (most >= s->c.max_connections + RESERVE)
+		s->max_connections = s->c.max_connections;
+	else
+		s->max_connections =
+		    most > 2 * RESERVE ? most - RESERVE : most / 2 + 1;
+	/* There is one more than workers, and fewer of these are to stay. */
+	lock_take(&s->lock);
+	for (unsigned n = atomic_load(&s->connections); n > most; n--)
+		make_room(s, n);
+	lock_drop(&s->lock);
 }
 
 /* Why civetweb did not start; its text on an address holds its own spelling of
@@ -635,7 +624,6 @@ start_civetweb(struct http_server *s, const char *ports, struct err *e)
 		.configuration_options = options,
 	};
 	sigset_t all, before;
-	unsigned workers;
 
 	if (s->tls != NULL)
 		cb.external_ssl_ctx = on_ssl_ctx;
@@ -648,12 +636,10 @@ start_civetweb(struct http_server *s, const char *ports, struct err *e)
 	snprintf(size, sizeof(size), "%zu", s->c.max_header_bytes + 16384);
 	if (!unit_init())
 		return err_set(e, ERR_NO_MEMORY, "civetweb");
-	hold_threads(s);
 	thread_signal_mask(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	s->ctx = mg_start2(&init, &error);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	release_threads(s); /* when it failed before it came to that */
 	if (s->ctx == NULL)
 		return start_error(s, text, e);
 	atomic_store(&s->is_up, true);
@@ -663,10 +649,6 @@ start_civetweb(struct http_server *s, const char *ports, struct err *e)
 		return err_set(e, ERR_CONFIG,
 		    "the machine lets no more threads start");
 	}
-	workers = unit_n_workers(s->ctx);
-	if (workers < s->max_connections + RESERVE)
-		s->max_connections =
-		    workers > 2 * RESERVE ? workers - RESERVE : workers / 2 + 1;
 	return 0;
 }
 
@@ -746,7 +728,6 @@ start(struct http_server *s, const struct http_conf *c, struct err *e)
 		    e);
 	if (rc == 0)
 		rc = buf_addc(&ports, '\0');
-	/* Ours first: workers could take all threads that there are. */
 	if (rc == 0)
 		rc = pool_start(&s->pool, e);
 	if (rc == 0)
