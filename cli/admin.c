@@ -465,7 +465,7 @@ static const struct option long_options[] = {
 	{ NULL, 0, NULL, 0 },
 };
 
-/* 0, 1 for --help, -1 for a bad option (getopt has said which). */
+/* 0, 1 for --help, -1 for a bad option (said). */
 static int
 parse(int argc, char **argv, struct admin_options *o)
 {
@@ -479,7 +479,8 @@ parse(int argc, char **argv, struct admin_options *o)
 	o->dir = s != NULL && s[0] != '\0' ? s : "data";
 	s = getenv("CREEL_CA_FILE");
 	o->client.ca = s != NULL && s[0] != '\0' ? s : NULL;
-	while ((c = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
 		switch (c) {
 		case OPT_ENDPOINT:
 			o->client.endpoint = optarg;
@@ -535,6 +536,9 @@ parse(int argc, char **argv, struct admin_options *o)
 		case 'h':
 			return 1;
 		default:
+			cli_usage("admin",
+			    c == ':' ? "%s needs a value" : "bad option %s",
+			    cli_bad_option(argv, optind));
 			return -1;
 		}
 	}
@@ -581,6 +585,8 @@ admin_main(int argc, char **argv)
 	if (argc > 1 && strcmp(argv[1], "presign") == 0)
 		return presign_main(argc - 1, argv + 1);
 	rc = parse(argc, argv, &o);
+	if (rc < 0)
+		return EXIT_USAGE;
 	if (rc != 0 || optind >= argc) {
 		fputs(help, rc == 1 ? stdout : stderr);
 		return rc == 1 ? EXIT_OK : EXIT_USAGE;

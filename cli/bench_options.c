@@ -553,14 +553,18 @@ bench_options(int argc, char **argv, struct bench_conf *ret, int *ret_status)
 	defaults(c);
 	*ret_status = EXIT_USAGE;
 	optind = 0; /* tests call this several times */
-	while ((opt = getopt_long(argc, argv, "h", options, &index)) != -1) {
+	opterr = 0;
+	while ((opt = getopt_long(argc, argv, ":h", options, &index)) != -1) {
 		if (opt == 'h') {
 			fputs(help, stdout);
 			*ret_status = EXIT_OK;
 			return false;
 		}
-		if (opt == '?' || opt == ':')
+		if (opt == '?' || opt == ':') {
+			usage(opt == ':' ? "%s needs a value" : "bad option %s",
+			    cli_bad_option(argv, optind));
 			return false;
+		}
 		if (take_flag(c, opt) || take_value(c, &g, opt, optarg))
 			continue;
 		usage("--%s cannot be `%s`", options[index].name, optarg);

@@ -28,5 +28,15 @@ int cli_fail(const char *what, const struct err *e);
 /* "creel: text" on stderr and a hint at --help; returns EXIT_USAGE. */
 int cli_usage(const char *command, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* The argument that getopt_long() has just refused, with opterr 0. */
+static inline const char *
+cli_bad_option(char **argv, int optind_now)
+{
+	const char *last = argv[optind_now - 1];
+
+	/* it stays on "-xy" until it has seen the y */
+	return last[0] == '-' || argv[optind_now] == NULL ? last
+	                                                  : argv[optind_now];
+}
 
 #endif

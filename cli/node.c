@@ -23,14 +23,15 @@ static int
 check_dir(const char *dir, struct err *e)
 {
 	char minio[NODE_PATH_MAX];
-	int rc = fs_mkdir_p(dir, e);
+	int rc;
 
+	if (fs_exists(dir) && !fs_is_dir(dir))
+		return err_set(e, ERR_CONFIG, "%s is not a directory", dir);
+	rc = fs_mkdir_p(dir, e);
 	if (rc < 0)
 		return err_set(e, ERR_CONFIG,
 		    "%s cannot be created by user id %ju: %m", dir,
 		    (uintmax_t)geteuid());
-	if (!fs_is_dir(dir))
-		return err_set(e, ERR_CONFIG, "%s is not a directory", dir);
 	if (access(dir, R_OK | W_OK | X_OK) != 0)
 		return err_set(e, ERR_CONFIG,
 		    "user id %ju may not write to %s (chown it, or run as its "

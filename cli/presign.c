@@ -53,6 +53,18 @@ find_creds(const struct presign_options *o, struct creds *ret, struct err *e)
 	return creds_find(o->dir, ret, e);
 }
 
+static const char *
+method_of(const char *s)
+{
+	static const char *const methods[] = { "GET", "PUT", "HEAD", "DELETE" };
+
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+		if (str_ieq(str_of(s), str_of(methods[i])))
+			return methods[i];
+	}
+	return NULL;
+}
+
 /* 0, or the exit status plus 1 to stop with. */
 static int
 parse(int argc, char **argv, struct presign_options *o)
@@ -70,10 +82,15 @@ parse(int argc, char **argv, struct presign_options *o)
 	struct str rest;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+	opterr = 0;
+	while ((c = getopt_long(argc, argv, ":h", longs, NULL)) != -1) {
 		switch (c) {
 		case 'm':
-			o->method = optarg;
+			o->method = method_of(optarg);
+			if (o->method == NULL)
+				return 1 + cli_usage("presign",
+					       "--method is GET, PUT, HEAD or "
+					       "DELETE");
 			break;
 		case 'e':
 			if (!str_to_u64(str_of(optarg), MAX_EXPIRES,
@@ -99,6 +116,10 @@ parse(int argc, char **argv, struct presign_options *o)
 			break;
 		case 'r':
 			o->region = optarg;
+			if (optarg[0] == '\0' || strchr(optarg, '/') != NULL)
+				return 1 + cli_usage("presign",
+					       "--region is a name such as "
+					       "us-east-1");
 			break;
 		case 'd':
 			o->dir = optarg;
@@ -107,13 +128,18 @@ parse(int argc, char **argv, struct presign_options *o)
 			fputs(help, stdout);
 			return 1 + EXIT_OK;
 		default:
-			return 1 + EXIT_USAGE;
+			return 1 + cli_usage("presign",
+				       c == ':' ? "%s needs a value"
+						: "bad option %s",
+				       cli_bad_option(argv, optind));
 		}
 	}
-	if (argc - optind != 1) {
+	if (argc == optind) {
 		fputs(help, stderr);
 		return 1 + EXIT_USAGE;
 	}
+	if (argc - optind > 1)
+		return 1 + cli_usage("presign", "one BUCKET/KEY at a time");
 	return 0;
 }
 
@@ -146,6 +172,8 @@ presign_main(int argc, char **argv)
 	target = str_of(argv[optind]);
 	if (str_has_prefix(target, STR_LIT("s3://")))
 		target = str_skip(target, 5);
+	if (target.len == 0 || target.p[0] == '/')
+		return cli_usage("presign", "a target begins with its bucket");
 	base = str_of(o.endpoint);
 	if (base.len > 0 && base.p[base.len - 1] == '/')
 		base.len--;

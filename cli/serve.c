@@ -472,6 +472,12 @@ serve_main(const struct serve_kind *k, int argc, char **argv)
 		conf_fini(&s.conf);
 		return cli_usage(k->command, "name a data directory");
 	}
+	/* Half a pair: said before anything is made. */
+	rc = creds_from_conf(&s.conf, &s.creds, &e);
+	if (rc < 0 && rc != ERR_NOT_FOUND) {
+		conf_fini(&s.conf);
+		return cli_usage(k->command, "%s", e.msg);
+	}
 	lock_init(&s.lock, LOCK_RANK_LEAF);
 	daemon_begin(&s.conf, FILES_BESIDE_CONNECTIONS, &s.signals);
 	rc = start(&s, &e);

@@ -234,6 +234,42 @@ set_list(struct conf *c, struct conf_list *l, struct str s, const char *where,
 	return 0;
 }
 
+/* The form alone, so that a slip of the pen is told before anything is made;
+ * whether the machine has that address shows when it listens. */
+static int
+check_listen(const struct conf_def *d, struct str s, const char *where,
+    struct err *e)
+{
+	ptrdiff_t colon = str_rchr(s, ':');
+	struct str host = str_sub(s, 0, colon < 0 ? 0 : (size_t)colon);
+	bool is_bracketed =
+	    host.len >= 2 && host.p[0] == '[' && host.p[host.len - 1] == ']';
+	uint64_t port;
+
+	if (colon < 0 ||
+	    !str_to_u64(str_skip(s, (size_t)colon + 1), UINT16_MAX, &port))
+		return err_set(e, ERR_CONFIG, "%s: %s must be [HOST]:PORT",
+		    where, d->name);
+	if (!is_bracketed && str_chr(host, ':') >= 0)
+		return err_set(e, ERR_CONFIG,
+		    "%s: %s: an IPv6 host stands in brackets, [::1]:PORT",
+		    where, d->name);
+	return 0;
+}
+
+static int
+check_listens(const struct conf_def *d, const struct conf_list *l,
+    const char *where, struct err *e)
+{
+	int rc = 0;
+
+	if (l->n == 0 && *d->def != '\0')
+		rc = check_listen(d, STR_LIT(""), where, e);
+	for (size_t i = 0; rc == 0 && i < l->n; i++)
+		rc = check_listen(d, str_of(l->v[i]), where, e);
+	return rc;
+}
+
 /* @where: "--flag", "CREEL_X" or "file:12". */
 static int
 set(struct conf *c, const struct conf_def *d, struct str s,
@@ -279,7 +315,12 @@ set(struct conf *c, const struct conf_def *d, struct str s,
 		*(int64_t *)at = i;
 		break;
 	case CONF_STRING:
-		rc = s.len == 0 ? 0 : check_bounds(d, s.len, where, e);
+		rc = 0;
+		if (s.len > 0 || *d->def != '\0')
+			rc = check_bounds(d, s.len, where, e);
+		if (rc == 0 && d->attrs & CONF_LISTEN &&
+		    (s.len > 0 || *d->def != '\0'))
+			rc = check_listen(d, s, where, e);
 		if (rc < 0)
 			return rc;
 		copy = arena_str(c->arena, s);
@@ -295,6 +336,8 @@ set(struct conf *c, const struct conf_def *d, struct str s,
 		if (source != c->source[d->index])
 			*(struct conf_list *)at = (struct conf_list){ 0 };
 		rc = set_list(c, at, s, where, e);
+		if (rc == 0 && d->attrs & CONF_LISTEN)
+			rc = check_listens(d, at, where, e);
 		if (rc < 0)
 			return rc;
 		break;

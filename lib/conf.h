@@ -37,6 +37,7 @@ enum {                   /* attributes */
 	CONF_RELOAD = 1, /* SIGHUP applies it; the others need a restart */
 	CONF_SECRET =
 	    2, /* no flag; NAME_FILE in the environment; never shown */
+	CONF_LISTEN = 4, /* text or list: of the form [HOST]:PORT */
 };
 
 struct conf_list {

@@ -10,7 +10,7 @@
 /* clang-format off */
 
 GROUP("Network")
-X(LIST, address, ":9000", SRV | GW, .aliases = "MINIO_ADDRESS",
+X(LIST, address, ":9000", SRV | GW, .attrs = CONF_LISTEN, .aliases = "MINIO_ADDRESS",
   .doc = "Where S3 is served: [HOST]:PORT, several of them if repeated. Without HOST all addresses, IPv6 and IPv4; an IPv6 host stands in brackets.")
 X(STRING, tls_cert, "", SRV | GW | STO, .attrs = CONF_RELOAD,
   .doc = "Certificate chain (PEM); every listener is then HTTPS. A directory holds NAME.crt and NAME.key per host name. Read again on SIGHUP.")
@@ -100,15 +100,15 @@ X(STRING, cluster_secret, "", GW | STO | TRK, .attrs = CONF_SECRET, .max = 256,
   .doc = "What the processes of a cluster prove to each other; also CREEL_CLUSTER_SECRET_FILE. `creel admin secret new FILE` makes one.")
 X(STRING, cluster_id, "", GW | STO | TRK, .max = 32,
   .doc = "32 hex digits; empty = made from the secret. Needed only where the secret was changed after the first start.")
-X(LIST, tracker_address, ":22122", TRK,
+X(LIST, tracker_address, ":22122", TRK, .attrs = CONF_LISTEN,
   .doc = "Where the tracker listens: [HOST]:PORT.")
-X(LIST, tracker_wide_address, "", TRK,
+X(LIST, tracker_wide_address, "", TRK, .attrs = CONF_LISTEN,
   .doc = "A second port whose answers hold IPv6 addresses (FastDFS clients 6.11 to 6.14 need that form); empty = none.")
 X(STRING, tracker_dir, "", TRK,
   .doc = "Directory where the tracker keeps which groups there are; empty = the directory given as argument, or ./tracker.")
-X(STRING, storage_address, ":23000", STO,
+X(STRING, storage_address, ":23000", STO, .attrs = CONF_LISTEN,
   .doc = "Where the storage node listens: [HOST]:PORT.")
-X(STRING, http_address, "", STO,
+X(STRING, http_address, "", STO, .attrs = CONF_LISTEN,
   .doc = "Where file URLs (GET /group1/M00/...) are served: [HOST]:PORT; empty = not at all.")
 X(STRING, inner_address, "", STO | GW,
   .doc = "HOST or HOST:PORT under which the other processes of the cluster reach this one; empty = the address from which it reaches the first tracker.")

@@ -86,6 +86,7 @@ admin_key_list(struct admin_call *c, json_t **ret, struct err *e)
 {
 	struct str query = c->query, value, param;
 	char *user = NULL;
+	struct user u;
 	json_t *list;
 	size_t n;
 	int rc;
@@ -102,6 +103,9 @@ admin_key_list(struct admin_call *c, json_t **ret, struct err *e)
 			return err_set(e, ERR_INVALID_URI, NULL);
 		user[n] = '\0';
 	}
+	rc = user == NULL ? 0 : user_get(c->admin->store, user, &u, e);
+	if (rc < 0)
+		return rc;
 	list = json_array();
 	rc = key_list(c->admin->store, user, add_key, list, e);
 	return give_list("keys", list, rc, ret, e);

@@ -94,6 +94,7 @@ def test_errors_are_told(server):
     for words in (
         ("user", "remove", "nobody"),
         ("key", "add", "nobody"),
+        ("key", "list", "nobody"),
         ("key", "remove", "NOSUCHKEY"),
         ("user", "add", "bad/name\n"),
     ):

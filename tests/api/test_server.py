@@ -181,6 +181,77 @@ def test_credentials_that_are_refused(tmp_path):
     assert not os.path.exists(tmp_path / "d" / "credentials.env")
 
 
+@pytest.mark.parametrize(
+    "args, env",
+    [
+        (["--address", "127.0.0.1"], {}),
+        (["--address", ":http"], {}),
+        (["--address", ""], {}),
+        (["--address", "127.0.0.1:1,::1:9000"], {}),
+        (["--region", ""], {}),
+        (["--max-connections", "many"], {}),
+        ([], {"CREEL_ADDRESS": "9000"}),
+        ([], {"CREEL_ROOT_USER": "user"}),
+        ([], {"MINIO_ROOT_PASSWORD": "12345678"}),
+    ],
+)
+@pytest.mark.parametrize("part", ["server", "gateway"])
+def test_what_is_wrong_at_sight_makes_no_directory(tmp_path, part, args, env):
+    code, text = creel(part, tmp_path / "d", *args, env=env, check=False)
+    assert code == 2 and len(text.strip().split("\n")) == 1, (code, text)
+    assert not (tmp_path / "d").exists()
+
+
+def test_storage_and_tracker_addresses_at_sight(tmp_path):
+    for part, flag in (
+        ("storage", "--storage-address"),
+        ("storage", "--http-address"),
+        ("tracker", "--tracker-address"),
+        ("tracker", "--tracker-wide-address"),
+    ):
+        code, text = creel(part, tmp_path / "d", flag, "127.0.0.1", check=False)
+        assert code == 2 and flag in text and "[HOST]:PORT" in text, text
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize(
+    "args, said",
+    [
+        (["presign", "--method", "FOO", "b/k"], "--method"),
+        (["presign", "--region", "", "b/k"], "--region"),
+        (["presign", "--region", "a/b", "b/k"], "--region"),
+        (["presign", "--expires", "1h", "b/k"], "--expires"),
+        (["presign", "/b/k"], "bucket"),
+        (["presign", "s3://"], "bucket"),
+        (["presign", "b/k", "b/l"], "one"),
+        (["presign", "--bogus", "b/k"], "--bogus"),
+        (["presign", "-x", "b/k"], "-x"),
+        (["presign", "b/k", "--method"], "--method"),
+        (["admin", "--bogus", "status"], "--bogus"),
+        (["admin", "status", "--endpoint"], "--endpoint"),
+        (["admin", "status", "--json=x"], "--json"),
+        (["admin", "presign", "--bogus", "b/k"], "--bogus"),
+        (["bench", "put", "--bogus"], "--bogus"),
+        (["bench", "put", "--size"], "--size"),
+    ],
+)
+def test_options_that_are_refused(args, said):
+    code, text = creel(*args, env={"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}, check=False)  # fmt: skip
+    assert code == 2 and said in text, text
+    assert len(text.strip().split("\n")) == 1, text
+    assert text.startswith("creel: ") and "--help`" in text
+
+
+def test_presign_takes_a_method_in_any_case():
+    with Server() as s:
+        env = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+        client(s).put("/upper")
+        args = ["presign", "--endpoint", s.endpoint, "--method", "put", "upper/k"]
+        url = creel(*args, env=env).strip()
+        target = url[len(s.endpoint) :]
+        assert client(s).request("PUT", target, b"x", auth="none").status == 200
+
+
 def test_command_lines_that_are_refused(tmp_path):
     assert "directory" in refused()
     assert "--nonsense" in refused(tmp_path, "--nonsense")
@@ -193,7 +264,7 @@ def test_command_lines_that_are_refused(tmp_path):
 def test_a_directory_that_cannot_be_used(tmp_path):
     file = tmp_path / "file"
     file.write_text("x")
-    assert str(file) in refused(file)
+    assert refused(file) == "creel: server: %s is not a directory\n" % file
     if os.geteuid() != 0:
         return
     os.chmod(tmp_path, 0o755)

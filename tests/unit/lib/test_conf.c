@@ -260,6 +260,13 @@ test_errors(void **state)
 	expect_flags(ARGS("--metrics-public=maybe"), "yes or no");
 	expect_flags(ARGS("--log-level=loud"), "one of error|warn|info|debug");
 	expect_flags(ARGS("--config", "/nonexistent/x"), "/nonexistent/x");
+	expect_flags(ARGS("--region="), "region must be 1 to 63 characters");
+	expect_flags(ARGS("--address=127.0.0.1"),
+	    "--address: address must be [HOST]:PORT");
+	expect_flags(ARGS("--address=:1,:http"), "must be [HOST]:PORT");
+	expect_flags(ARGS("--address=:65536"), "must be [HOST]:PORT");
+	expect_flags(ARGS("--address="), "must be [HOST]:PORT");
+	expect_flags(ARGS("--address=::1:9000"), "stands in brackets");
 	setenv("CREEL_TRASH_DAYS", "soon", 1);
 	expect_flags(ARGS("/d"), "CREEL_TRASH_DAYS: trash_days must be");
 	unsetenv("CREEL_TRASH_DAYS");
