@@ -72,15 +72,32 @@ destroy(struct hasher *x)
 	atomic_fetch_sub(&n_running, 1);
 }
 
+/* The processors of this process: how many, and, where that is known, which.
+ * The main thread has what the process has been given by now; who keeps off one
+ * of them (A2) remembers all. */
+static long
+processors(cpu_set_t *ret)
+{
+	if (thread_cpus != NULL) {
+		*ret = *thread_cpus;
+		return CPU_COUNT(ret);
+	}
+	if (sched_getaffinity(getpid(), sizeof(*ret), ret) == 0)
+		return CPU_COUNT(ret);
+	CPU_ZERO(ret);
+	return sysconf(_SC_NPROCESSORS_ONLN);
+}
+
 struct hasher *
 hasher_start(struct hashes *h)
 {
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	struct hasher *x;
+	cpu_set_t cpus;
+	long n = processors(&cpus);
 
-	if (cpus < 2)
+	if (n < 2)
 		return NULL;
-	if (atomic_fetch_add(&n_running, 1) >= cpus) {
+	if (atomic_fetch_add(&n_running, 1) >= n) {
 		atomic_fetch_sub(&n_running, 1);
 		return NULL;
 	}
@@ -93,9 +110,7 @@ hasher_start(struct hashes *h)
 	x->h = h;
 	atomic_store(&x->cpu, -1);
 	x->shunned = -1;
-	/* Of the main thread: it has what the process has been given by now. */
-	if (sched_getaffinity(getpid(), sizeof(x->cpus), &x->cpus) != 0)
-		CPU_ZERO(&x->cpus);
+	x->cpus = cpus;
 	lock_init(&x->lock, LOCK_RANK_LEAF);
 	cond_init(&x->more);
 	cond_init(&x->less);

@@ -1,9 +1,9 @@
 /* gateway/s3/hasher.h - digests of one long body on a thread beside its worker.
  *
  * MD5 is what limits a single upload: while this thread digests one buffer, the
- * worker receives and stores the next. There are at most as many of them as
- * processors: beyond that nothing would be gained, and the worker digests by
- * itself.
+ * worker receives and stores the next. There are at most as many of them as the
+ * process has processors, and none with a single one: nothing would be gained,
+ * and the worker digests by itself.
  *
  * A1  Bytes that were added are not changed before a wait has passed them; the
  *     digests belong to the hasher until hasher_wait() for all.

@@ -183,6 +183,33 @@ test_keeps_off(void **state)
 	assert_int_equal(n_cpus(), all);
 }
 
+/* A process that was given one processor of many has no use for a thread. */
+static void
+test_one_of_many(void **state)
+{
+	cpu_set_t all, one;
+	struct hasher *x;
+	struct hashes h;
+	int cpu = 0;
+
+	(void)state;
+	if (!may_choose_cpus())
+		skip();
+	assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+	while (!CPU_ISSET((unsigned)cpu, &all))
+		cpu++;
+	CPU_ZERO(&one);
+	CPU_SET((unsigned)cpu, &one);
+	hashes_init(&h, MASK);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	x = hasher_start(&h);
+	assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+	assert_null(x);
+	x = hasher_start(&h);
+	assert_non_null(x);
+	hasher_stop(&x);
+}
+
 static void *
 nothing(void *arg)
 {
@@ -241,6 +268,7 @@ main(void)
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_limit),
 		cmocka_unit_test(test_keeps_off),
+		cmocka_unit_test(test_one_of_many),
 		cmocka_unit_test(test_others_do_not),
 	};
 
