@@ -14,8 +14,6 @@
 
 #define FDFS_HEADER 10
 #define FDFS_RESPONSE 100 /* the command of every response */
-#define FDFS_TRACKER_PORT 22122
-#define FDFS_STORAGE_PORT 23000
 
 #define FDFS_GROUP_LEN 16 /* a group's field in requests and answers */
 #define FDFS_PREFIX_MAX 16

@@ -481,17 +481,6 @@ fdfs_group_answer_encode(struct str group, struct buf *b, struct err *e)
 }
 
 int
-fdfs_group_answer_decode(struct str body, struct str *ret, struct err *e)
-{
-	struct str group = fdfs_field(body.p, body.len);
-
-	if (body.len != FDFS_GROUP_LEN || !fdfs_group_is_valid(group))
-		return err_set(e, ERR_INVALID, "answer: invalid group");
-	*ret = group;
-	return 0;
-}
-
-int
 fdfs_id_answer_encode(struct str id, bool nul, struct buf *b, struct err *e)
 {
 	int rc;

@@ -192,7 +192,6 @@ int fdfs_ids_decode(struct str body, uint32_t *ret_total, uint32_t *ret_n,
 
 /* GROUP_BY_PORT */
 int fdfs_group_answer_encode(struct str group, struct buf *b, struct err *e);
-int fdfs_group_answer_decode(struct str body, struct str *ret, struct err *e);
 /* SERVER_ID (no terminator), SET_TRUNK (@nul: one). */
 int fdfs_id_answer_encode(struct str id, bool nul, struct buf *b,
     struct err *e);

@@ -13,7 +13,6 @@
 enum lock_rank {
 	LOCK_RANK_TRACKER = 8,   /* tracker: what it knows */
 	LOCK_RANK_SERVER = 10,   /* http: connections and listeners */
-	LOCK_RANK_USERS = 20,    /* s3: cached credentials */
 	LOCK_RANK_OBJECT = 30,   /* object: epochs, collector */
 	LOCK_RANK_KV_TREE = 38,  /* index: who writes to LMDB */
 	LOCK_RANK_KV_QUEUE = 40, /* index: waiting transactions */

@@ -77,13 +77,6 @@ tcore_tune(struct tcore *t, const struct tcore_opts *o)
 	t->seq++;
 }
 
-const struct tcore_opts *
-tcore_options(const struct tcore *t)
-{
-	OBJ_CHECK(t, TCORE_MAGIC);
-	return &t->c.o;
-}
-
 uint64_t
 tcore_changes(const struct tcore *t)
 {

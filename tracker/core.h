@@ -75,7 +75,6 @@ int tcore_new(const struct tcore_conf *c, struct tcore_now now,
     struct tcore **ret, struct err *e);
 void tcore_free(struct tcore **tp);
 void tcore_tune(struct tcore *t, const struct tcore_opts *o);
-const struct tcore_opts *tcore_options(const struct tcore *t);
 
 /* --- events --- */
 

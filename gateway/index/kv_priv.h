@@ -119,8 +119,7 @@ struct kv {
 
 	pthread_t committer, flusher;
 	bool has_committer, has_flusher;
-	struct buf frame;        /* committer */
-	struct kv_view *tx_view; /* committer */
+	struct buf frame; /* committer */
 
 	uint64_t pins[4]; /* view_lock: log kept above; UINT64_MAX: free */
 	struct archive *archive;

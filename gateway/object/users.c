@@ -7,8 +7,6 @@
 
 #include <stdio.h>
 
-#define KEYS_PER_SCAN 100000 /* a bound, not a promise */
-
 struct cached_key {
 	struct access_key key;
 	struct user user;

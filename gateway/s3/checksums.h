@@ -10,17 +10,12 @@
 
 #define CHECKSUM_TEXT_MAX 104 /* base64 of 64 bytes, "-10000", NUL */
 
-/* CHECKSUM_x of lib/hash.h's HASH_x and back. */
+/* HASH_x of lib/hash.h for CHECKSUM_x. */
 static inline enum hash_alg
 checksum_hash(uint8_t alg)
 {
 	MUST(alg != CHECKSUM_NONE && alg <= HASH_ALGS);
 	return (enum hash_alg)(alg - 1);
-}
-static inline uint8_t
-checksum_of_hash(enum hash_alg h)
-{
-	return (uint8_t)(h + 1);
 }
 
 const char *checksum_name(uint8_t alg);    /* "CRC32" */

@@ -248,12 +248,3 @@ s3_admin_request(struct s3 *s, struct http_req *h, size_t max,
 		*ret_user = r.user;
 	return rc;
 }
-
-void
-s3_admin_error(struct s3 *s, struct http_req *h, const struct err *e)
-{
-	struct s3_req r;
-
-	init_req(s, h, &r);
-	s3_reply_error(&r, e);
-}

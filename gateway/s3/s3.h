@@ -32,7 +32,7 @@ struct s3_conf {
 	 * NULL. */
 	bool (*ready)(void *arg, struct buf *why);
 	/* Everything below /-/ but health. False: not found. Use
-	 * s3_admin_request() to authenticate and s3_admin_error() to refuse. */
+	 * s3_admin_request() to authenticate. */
 	bool (*admin)(void *arg, struct s3 *s, struct http_req *r,
 	    struct str path);
 	void (*event)(void *arg, int level, const char *text); /* may be NULL */
@@ -54,6 +54,5 @@ void s3_done(void *arg, struct http_req *h); /* counts the request */
  * verified against the signed payload hash; anonymous requests are refused. */
 int s3_admin_request(struct s3 *s, struct http_req *h, size_t max,
     struct user *ret_user, struct buf *body, struct err *e);
-void s3_admin_error(struct s3 *s, struct http_req *h, const struct err *e);
 
 #endif

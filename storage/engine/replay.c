@@ -23,7 +23,6 @@ struct replay {
 	struct vol *v;
 	uint64_t durable; /* greatest of the needles seen */
 	/* of the doubtful needles: */
-	bool is_checking;
 	uint64_t good_end; /* end of the last good one */
 	unsigned bad, bad_at_good;
 	uint64_t stop; /* R3: needles from here on do not count */

@@ -26,7 +26,6 @@
 #define LIST_MERGE_MAX (UINT64_C(64) * 1024 * 1024) /* or 1/256 of the size */
 #define LIST_ENTRY                                                             \
 	180 /* at most one extent with its segment takes in the record */
-#define LIST_HEAD 256
 
 enum list_kind {
 	LIST_BYTES = 1,

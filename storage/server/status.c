@@ -199,19 +199,6 @@ storage_status_of(struct storage *s, struct sop_status *ret, struct err *e)
 	return 0;
 }
 
-void
-storage_state(struct storage *s, struct buf *ret)
-{
-	struct err e = ERR_INIT;
-	struct cmap_node n;
-
-	if (storage_node_of(s, &n, &e) < 0)
-		return;
-	(void)buf_addf(ret, "%s%s%s", fdfs_state_name(n.state),
-	    n.reason[0] != '\0' ? ": " : "", n.reason);
-	cmap_node_fini(&n);
-}
-
 /* --- announcing --- */
 
 static int

@@ -67,7 +67,5 @@ void storage_reopen_log(struct storage *s);
 /* Where it listens: "host:port" of the storage port, and of the file URLs ("" if
  * none). */
 void storage_listens(struct storage *s, char dst[300], char http[300]);
-/* State as text, and why. */
-void storage_state(struct storage *s, struct buf *ret);
 
 #endif

@@ -128,7 +128,6 @@ small(struct str body)
 	if (fdfs_brief_decode(body, &brief, NULL) == 0)
 		MUST(fdfs_brief_encode(&brief, &b, NULL) == 0);
 	fdfs_ids_decode(body, &m, &n, &s, NULL);
-	fdfs_group_answer_decode(body, &s, NULL);
 	fdfs_id_answer_decode(body, &s, NULL);
 	fdfs_param_get(body, "use_storage_id");
 	buf_fini(&b);

@@ -525,11 +525,6 @@ test_room_while_deleting(void **state)
 }
 
 /* Nothing flushes: the table fills, writers wait, then they are told so. */
-struct holder {
-	struct kv *k;
-	_Atomic bool stop;
-};
-
 static void
 test_full_table(void **state)
 {

@@ -1,9 +1,7 @@
 /* tests/unit/object/kv_double.h - index/kv.h in memory, as a test double.
  *
  * A sorted array of counted records under one lock; a view is a copy of the
- * array. Every committed transaction is "durable": kv_double_again() gives a
- * second handle on the same records, as if the index was opened again after a
- * crash. A transaction function is run twice when kv_double_rerun is set, since
+ * array. A transaction function is run twice when kv_double_rerun is set, since
  * kv.h allows that. kv_double_fail makes the n-th commit fail: after it was
  * applied when kv_double_fail_applied, else before (an unknown outcome). */
 #ifndef TESTS_OBJECT_KV_DOUBLE_H
@@ -39,7 +37,6 @@ struct drecs {
 
 struct ddata {
 	struct lock lock;
-	unsigned handles;
 	struct drecs recs;
 	uint64_t seq;
 	struct id128 id;
@@ -174,21 +171,10 @@ kv_open(const struct kv_conf *c, struct kv **ret, struct err *e)
 	(void)e;
 	k->d = calloc(1, sizeof(*k->d));
 	lock_init(&k->d->lock, LOCK_RANK_KV_QUEUE);
-	k->d->handles = 1;
 	k->d->id = id128_new();
 	k->d->fresh = true;
 	*ret = k;
 	return 0;
-}
-
-static __attribute__((unused)) struct kv *
-kv_double_again(struct kv *k)
-{
-	struct kv *n = calloc(1, sizeof(*n));
-
-	n->d = k->d;
-	n->d->handles++;
-	return n;
 }
 
 void
@@ -199,11 +185,9 @@ kv_close(struct kv **kp)
 	if (k == NULL)
 		return;
 	*kp = NULL;
-	if (--k->d->handles == 0) {
-		dclear(&k->d->recs);
-		lock_fini(&k->d->lock);
-		free(k->d);
-	}
+	dclear(&k->d->recs);
+	lock_fini(&k->d->lock);
+	free(k->d);
 	free(k);
 }
 
