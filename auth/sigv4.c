@@ -29,7 +29,7 @@ static const uint8_t uri_class[256] = {
 	['~'] = 1,
 };
 
-void
+static void
 cat_pct(struct cat *c, struct str s, bool keep_slash)
 {
 	static const char hex[] = "0123456789ABCDEF";

@@ -15,7 +15,6 @@ struct cat {
 	bool full;
 };
 void cat_mem(struct cat *c, const void *p, size_t len);
-void cat_pct(struct cat *c, struct str s, bool keep_slash);
 static inline void
 cat_str(struct cat *c, struct str s)
 {

@@ -81,15 +81,17 @@ static const char help[] =
     "The root pair comes from CREEL_ROOT_USER and CREEL_ROOT_PASSWORD (or the\n"
     "MINIO_ names, or either as ..._FILE), else from DIR/credentials.env.\n";
 
-void
-admin_print_json(json_t *j)
+/* --json: prints @j as it is. */
+static void
+print_json(json_t *j)
 {
 	json_dumpf(j, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 	putchar('\n');
 }
 
-int
-admin_add_escaped(struct buf *b, const char *s)
+/* Appends @s percent-encoded. */
+static int
+add_escaped(struct buf *b, const char *s)
 {
 	return buf_add_pct(b, str_of(s), false);
 }
@@ -157,7 +159,7 @@ call_and_print(struct admin_options *o, const char *method, const char *path,
 	if (admin_call(o, method, path, query, body, &j, &e) < 0)
 		return cli_fail("admin", &e);
 	if (j != NULL && (o->json || print == NULL))
-		admin_print_json(j);
+		print_json(j);
 	else if (j != NULL)
 		print(j);
 	json_decref(j);
@@ -174,7 +176,7 @@ call_named(struct admin_options *o, const char *method, const char *what,
 
 	rc = buf_addf(&path, API "/%s/", what);
 	if (rc == 0)
-		rc = admin_add_escaped(&path, name);
+		rc = add_escaped(&path, name);
 	if (rc == 0)
 		rc = buf_addc(&path, '\0');
 	if (rc < 0)
@@ -276,7 +278,7 @@ cmd_key_list(struct admin_options *o, int argc, char **argv)
 	if (argc > 0) {
 		rc = buf_addz(&query, "user=");
 		if (rc == 0)
-			rc = admin_add_escaped(&query, argv[0]);
+			rc = add_escaped(&query, argv[0]);
 	}
 	if (rc == 0)
 		rc = buf_addc(&query, '\0');
@@ -350,7 +352,7 @@ cmd_verify(struct admin_options *o, int argc, char **argv)
 	if (admin_call(o, "POST", API "/verify", "",
 		json_pack("{s:b}", "deep", (int)o->deep), &j, &e) < 0)
 		return cli_fail("verify", &e);
-	admin_print_json(j);
+	print_json(j);
 	bad = json_integer_value(json_object_get(j, "bad"));
 	json_decref(j);
 	return bad == 0 ? EXIT_OK : EXIT_FAILED;

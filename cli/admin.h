@@ -24,10 +24,6 @@ typedef int (*admin_fn)(struct admin_options *o, int argc, char **argv);
  * in @e. *ret may be NULL for an empty answer. */
 int admin_call(struct admin_options *o, const char *method, const char *path,
     const char *query, json_t *body, json_t **ret, struct err *e);
-/* --json: prints @j as it is. */
-void admin_print_json(json_t *j);
-/* Appends @s percent-encoded. */
-int admin_add_escaped(struct buf *b, const char *s);
 
 /* admin_print.c */
 void admin_print_status(json_t *j);

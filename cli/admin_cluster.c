@@ -67,7 +67,7 @@ link_ask_map(struct link *l, const struct fdfs_addr *tracker, struct err *e)
 	return rc;
 }
 
-int
+static int
 link_tracker(const struct link *l, size_t i, struct fdfs_addr *ret,
     struct err *e)
 {

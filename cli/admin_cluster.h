@@ -18,8 +18,6 @@ struct link {
 /* Says on stderr which trackers do not answer; fails when none does. */
 int link_open(struct link *l, const struct admin_options *o, struct err *e);
 void link_close(struct link *l);
-int link_tracker(const struct link *l, size_t i, struct fdfs_addr *ret,
-    struct err *e);
 /* At its inner address, or else its outer one. */
 int link_call(struct link *l, const struct cmap_node *n, unsigned op,
     struct str args, int timeout_ms, struct rpc_reply *r, struct err *e);

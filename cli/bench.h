@@ -96,7 +96,6 @@ struct bench_rng {
 	uint64_t s;
 };
 uint64_t bench_random(struct bench_rng *r);
-double bench_random_unit(struct bench_rng *r); /* [0, 1) */
 
 /* Zipf over 1..n by rejection-inversion (W. Hörmann, G. Derflinger 1996). */
 struct bench_zipf {

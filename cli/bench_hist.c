@@ -78,8 +78,9 @@ bench_random(struct bench_rng *r)
 	return z ^ (z >> 31);
 }
 
-double
-bench_random_unit(struct bench_rng *r)
+/* [0, 1) */
+static double
+random_unit(struct bench_rng *r)
 {
 	return (double)(bench_random(r) >> 11) * 0x1.0p-53;
 }
@@ -111,7 +112,7 @@ uint64_t
 bench_zipf_next(const struct bench_zipf *z, struct bench_rng *r)
 {
 	for (;;) {
-		double u = z->h_n + bench_random_unit(r) * (z->h_x1 - z->h_n);
+		double u = z->h_n + random_unit(r) * (z->h_x1 - z->h_n);
 		double x = zipf_h_inverse(u, z->s), k = floor(x + 0.5);
 
 		if (k < 1)

@@ -18,7 +18,7 @@ enum {
 	MUX_MAGIC = 0x5270634d
 };
 
-void
+static void
 line_kick(struct line *l)
 {
 	uint64_t one = 1;

@@ -72,7 +72,6 @@ struct rpc_mux {
 void line_send(struct line *l);
 /* As the one who has is_sending. */
 void line_go_on_sending(struct line *l);
-void line_kick(struct line *l);
 
 /* mux_line.c */
 void *line_run(void *arg);

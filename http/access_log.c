@@ -159,8 +159,8 @@ access_log_flush(struct access_log *l)
 		flush(l, NULL);
 }
 
-void
-access_log_add(struct access_log *l, const char *p, size_t len)
+static void
+log_add(struct access_log *l, const char *p, size_t len)
 {
 	if (len > BUFFER_SIZE)
 		return;
@@ -408,5 +408,5 @@ access_log_request(struct access_log *l, struct http_req *r, int64_t now_ns)
 	add_escaped(&o, agent.len > 0 ? agent : STR_LIT("-"), AGENT_MAX, true);
 	add_c(&o, '"');
 	*o.p++ = '\n'; /* room was kept */
-	access_log_add(l, r->head.p, (size_t)(o.p - r->head.p));
+	log_add(l, r->head.p, (size_t)(o.p - r->head.p));
 }

@@ -41,7 +41,6 @@ int http_address_add(struct buf *list, const char *address, bool tls,
 struct access_log;
 int access_log_open(const char *path, struct access_log **ret, struct err *e);
 void access_log_close(struct access_log **lp);
-void access_log_add(struct access_log *l, const char *p, size_t len);
 void access_log_flush(struct access_log *l);  /* opens anew when asked to */
 void access_log_reopen(struct access_log *l); /* at the next flush */
 /* @now_ns: clock_mono_ns(), its end. */
@@ -217,6 +216,5 @@ bool http_later_run(struct http_req *r);
 
 /* response.c */
 void http_fail(struct http_req *r, const struct err *why);
-const char *http_reason(int status);
 
 #endif

@@ -6,11 +6,12 @@
 #include "http/internal.h"
 #include "lib/clock.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
-const char *
-http_reason(int status)
+static const char *
+reason_of(int status)
 {
 	static const struct {
 		int status;
@@ -175,7 +176,7 @@ make_first(struct http_req *r)
 	p = put(p, "HTTP/1.1 ");
 	p = put_u64(p, (uint64_t)r->status);
 	*p++ = ' ';
-	p = put(p, http_reason(r->status));
+	p = put(p, reason_of(r->status));
 	p = put(p, "\r\nDate: ");
 	p = put(p, r->date);
 	if (r->closes)

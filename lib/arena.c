@@ -8,6 +8,7 @@
 #include "lib/err.h"
 #include "lib/mem.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 
 #define ARENA_MAGIC 0xa2e4a000u

@@ -4,6 +4,7 @@
 #include "lib/err.h"
 #include "lib/mem.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 
 void
@@ -74,27 +75,15 @@ buf_addc(struct buf *b, char c)
 int
 buf_addf(struct buf *b, const char *fmt, ...)
 {
-	va_list ap;
-	int rc;
-
-	va_start(ap, fmt);
-	rc = buf_vaddf(b, fmt, ap);
-	va_end(ap);
-	return rc;
-}
-
-int
-buf_vaddf(struct buf *b, const char *fmt, va_list ap)
-{
 	char small[512], *big = NULL;
-	va_list again;
+	va_list ap;
 	int n, rc;
 
 	/* Through a local buffer, not in place: the NUL of vsnprintf needs a
 	 * byte that the cap may not have. */
-	va_copy(again, ap);
-	n = vsnprintf(small, sizeof(small), fmt, again);
-	va_end(again);
+	va_start(ap, fmt);
+	n = vsnprintf(small, sizeof(small), fmt, ap);
+	va_end(ap);
 	if (n < 0)
 		return ERR_INVALID;
 	if ((size_t)n < sizeof(small))
@@ -104,7 +93,9 @@ buf_vaddf(struct buf *b, const char *fmt, va_list ap)
 	big = mem_alloc((size_t)n + 1);
 	if (big == NULL)
 		return ERR_NO_MEMORY;
+	va_start(ap, fmt);
 	vsnprintf(big, (size_t)n + 1, fmt, ap);
+	va_end(ap);
 	rc = buf_add(b, big, (size_t)n);
 	mem_free(&big);
 	return rc;

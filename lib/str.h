@@ -6,7 +6,6 @@
 #ifndef LIB_STR_H
 #define LIB_STR_H
 
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -107,8 +106,6 @@ int buf_addz(struct buf *b, const char *z);
 int buf_addc(struct buf *b, char c);
 int buf_addf(struct buf *b, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
-int buf_vaddf(struct buf *b, const char *fmt, va_list ap)
-    __attribute__((format(printf, 2, 0)));
 
 /* Text forms. Destination sizes are the caller's proof. */
 int hex_value(char c);                                 /* of a digit; -1 */

@@ -5,10 +5,11 @@
 #include "lib/mem.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 
-void
-tcore_say(struct tcore *t, int level, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static void
+say(struct tcore *t, int level, const char *fmt, ...)
 {
 	char text[400];
 	va_list ap;
@@ -323,13 +324,13 @@ learn_membership(struct tcore *t, struct tgroup *g, const struct cmap_node *n,
 	    !is_better(g, n))
 		return 0;
 	if (g->n_members > 0 && !id128_eq(&g->id, &n->group_id))
-		tcore_say(t, LOG_ERROR,
+		say(t, LOG_ERROR,
 		    "%s: two groups of that name; going by the one of "
 		    "server %" PRIu32,
 		    g->name, n->server_id);
 	else
-		tcore_say(t, LOG_INFO, "%s: %zu members in epoch %" PRIu64,
-		    g->name, n->n_members, n->epoch);
+		say(t, LOG_INFO, "%s: %zu members in epoch %" PRIu64, g->name,
+		    n->n_members, n->epoch);
 	return tcore_adopt(t, g, &n->group_id, n->epoch, n->members,
 	    n->n_members, e);
 }
@@ -421,11 +422,11 @@ say_back(struct tcore *t, const struct tgroup *g, const struct tnode *old,
     const struct cmap_node *n)
 {
 	if (old->is_away)
-		tcore_say(t, LOG_INFO, "%s: server %" PRIu32 " is there (%s)",
+		say(t, LOG_INFO, "%s: server %" PRIu32 " is there (%s)",
 		    g->name, n->server_id, fdfs_state_name(n->state));
 	else if (old->n.state != n->state)
-		tcore_say(t, LOG_INFO, "%s: server %" PRIu32 " is %s%s%s",
-		    g->name, n->server_id, fdfs_state_name(n->state),
+		say(t, LOG_INFO, "%s: server %" PRIu32 " is %s%s%s", g->name,
+		    n->server_id, fdfs_state_name(n->state),
 		    n->reason[0] != '\0' ? ": " : "", n->reason);
 }
 
@@ -606,7 +607,7 @@ age_nodes(struct tcore *t, struct tcore_now now, struct tgroup *g)
 		if (is_away && !n->is_away) {
 			n->is_away = true;
 			t->seq++;
-			tcore_say(t, LOG_WARN,
+			say(t, LOG_WARN,
 			    "%s: server %" PRIu32 " (%s) is not heard any more",
 			    g->name, n->n.server_id, n->n.inner.ip);
 		}
@@ -739,8 +740,8 @@ tcore_found(struct tcore *t, struct tcore_now now, struct str group,
 		return err_set(e, ERR_BUSY,
 		    "a node with a lower server ID may found %s", g->name);
 	if (!is_his)
-		tcore_say(t, LOG_INFO, "%s: server %" PRIu32 " may found it",
-		    g->name, server_id);
+		say(t, LOG_INFO, "%s: server %" PRIu32 " may found it", g->name,
+		    server_id);
 	g->founder = *node;
 	g->founder_until_ms = now.mono_ms + TCORE_FOUND_MS;
 	return 0;
@@ -803,7 +804,7 @@ tcore_forget(struct tcore *t, struct tcore_now now, struct str group,
 	if (is_group_heard(t, now, g))
 		return err_set(e, ERR_BUSY, "%s has members that are there",
 		    g->name);
-	tcore_say(t, LOG_WARN, "%s: forgotten by an administrator", g->name);
+	say(t, LOG_WARN, "%s: forgotten by an administrator", g->name);
 	t->changes++;
 	group_drop(t, g);
 	return 0;

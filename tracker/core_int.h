@@ -84,8 +84,6 @@ bool tcore_is_away(const struct tcore *t, struct tcore_now now,
 /* Heard of late, ACTIVE, and a member (K3). */
 bool tcore_is_active(const struct tcore *t, struct tcore_now now,
     const struct tnode *n);
-void tcore_say(struct tcore *t, int level, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
 int tcore_no_group(const struct tcore *t, struct tcore_now now,
     struct str group, struct err *e);
 

@@ -93,7 +93,6 @@ int cluster_map_start(struct cluster *c, struct err *e);
 void cluster_map_stop(struct cluster *c);
 struct view *view_get(struct cluster *c);
 void view_put(struct view *v);
-const struct view_group *view_group(const struct view *v, struct str name);
 /* The map is asked for again at once. */
 void cluster_kick(struct cluster *c);
 

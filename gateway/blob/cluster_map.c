@@ -42,7 +42,7 @@ view_get(struct cluster *c)
 	return v;
 }
 
-const struct view_group *
+static const struct view_group *
 view_group(const struct view *v, struct str name)
 {
 	for (size_t i = 0; i < v->n_groups; i++)

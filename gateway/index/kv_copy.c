@@ -72,8 +72,10 @@ kv_stream(struct kv *k, record_fn fn, void *arg, const _Atomic bool *stop,
 	return rc;
 }
 
-int
-kv_stream_log(struct kv *k, uint64_t after, uint64_t up_to, ilog_replay_fn fn,
+/* Frames from the log with transactions above @after, to @up_to at least. The
+ * caller has them pinned. */
+static int
+stream_log(struct kv *k, uint64_t after, uint64_t up_to, ilog_replay_fn fn,
     void *arg, struct err *e)
 {
 	struct buf b = BUF_CAP(SIZE_MAX / 2);
@@ -140,7 +142,7 @@ kv_backup(struct kv *k, const char *to_dir, struct err *e)
 	if (rc == 0)
 		rc = kv_stream(k, backup_record, &b, NULL, &seq_end, e);
 	if (rc == 0)
-		rc = kv_stream_log(k, b.after, seq_end, backup_frame, &b, e);
+		rc = stream_log(k, b.after, seq_end, backup_frame, &b, e);
 	if (rc == 0)
 		rc = kv_build_finish(b.build, kv_id(k), ilog_epoch(k->log),
 		    b.last, k->created_ns, k->conf.log_segment, e);

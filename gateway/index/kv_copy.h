@@ -12,9 +12,4 @@ int kv_stream(struct kv *k,
     int (*fn)(void *arg, struct str key, struct str raw, struct err *e),
     void *arg, const _Atomic bool *stop, uint64_t *ret_seq_end, struct err *e);
 
-/* Frames from the log with transactions above @after, to @up_to at least. The
- * caller has them pinned. */
-int kv_stream_log(struct kv *k, uint64_t after, uint64_t up_to,
-    ilog_replay_fn fn, void *arg, struct err *e);
-
 #endif

@@ -188,7 +188,8 @@ object_close(struct object_reader **rp)
 
 /* --- finding the extent --- */
 
-int
+/* A short view of one part's row. */
+static int
 reader_part(struct object_reader *r, size_t i, struct arena *a,
     struct rec_part *ret, struct err *e)
 {

@@ -32,8 +32,5 @@ struct object_reader {
 /* Extents of [off, off + len), cut to it; views live in @a. */
 int reader_extents(struct object_reader *r, uint64_t off, uint64_t len,
     struct arena *a, struct extents *ret, struct err *e);
-/* A short view of one part's row. */
-int reader_part(struct object_reader *r, size_t i, struct arena *a,
-    struct rec_part *ret, struct err *e);
 
 #endif

@@ -427,7 +427,9 @@ give_up_fn(struct txn *t, void *arg, struct err *e)
 	return txn_garbage(t, t->now_ns, GARBAGE_EXTENTS, v, e);
 }
 
-void
+/* On the garbage list, due now; for what was never committed. Failing is no
+ * harm: the sweep finds it. */
+static void
 give_up_extents(struct store *s, const struct extents *x)
 {
 	struct extents copy = *x;

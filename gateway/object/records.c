@@ -622,15 +622,9 @@ rec_bucket_put(struct arena *a, const struct bucket *b, struct str *ret,
 	rc = pack(a, REC_BUCKET_HEAD, &r.base, &p, ret, e);
 	if (rc < 0)
 		return rc;
-	rec_bucket_set(p, b->incarnation, b->row_seq);
+	put_be64(p + 1, b->incarnation);
+	put_be64(p + 9, b->row_seq);
 	return 0;
-}
-
-void
-rec_bucket_set(char *value, uint64_t incarnation, uint64_t row_seq)
-{
-	put_be64(value + 1, incarnation);
-	put_be64(value + 9, row_seq);
 }
 
 int

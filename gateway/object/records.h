@@ -114,12 +114,11 @@ int rec_get(struct str value, const ProtobufCMessageDescriptor *d,
 	rec_get((value), &rec__##name##__descriptor, (a),                      \
 	    (ProtobufCMessage **)(ret), (e))
 
-/* Buckets: format, incarnation (8), row's sequence (8), message; the two numbers
- * are known in the transaction only and set there. */
+/* Buckets: format, incarnation (8), row's sequence (8), message. The head alone
+ * tells the incarnation. */
 #define REC_BUCKET_HEAD 17
 int rec_bucket_put(struct arena *a, const struct bucket *b, struct str *ret,
     struct err *e);
-void rec_bucket_set(char *value, uint64_t incarnation, uint64_t row_seq);
 int rec_bucket_head(struct str value, uint64_t *ret_incarnation, struct err *e);
 int rec_bucket_get(struct str value, struct str name, struct arena *a,
     struct bucket *ret, struct err *e);

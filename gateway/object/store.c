@@ -137,8 +137,9 @@ store_get_stat(struct store *s, struct store_stat *ret)
 
 /* --- readers (S1) --- */
 
-void
-store_saw(struct store *s, uint64_t seq)
+/* Raises the floor: @seq was committed or seen. */
+static void
+saw(struct store *s, uint64_t seq)
 {
 	uint64_t old = atomic_load(&s->floor);
 
@@ -214,7 +215,7 @@ view_open(struct store *s, struct kv_view **ret, struct err *e)
 	int rc = kv_view_open(s->kv, ret, e);
 
 	if (rc == 0)
-		store_saw(s, kv_view_seq(*ret));
+		saw(s, kv_view_seq(*ret));
 	return rc;
 }
 
@@ -263,7 +264,7 @@ settle(struct store_job *r, int rc, bool *ret_unknown)
 {
 	/* S1: one that wrote nothing leaves its sequence to the next. */
 	if (rc == 0)
-		store_saw(r->s, r->seq - 1);
+		saw(r->s, r->seq - 1);
 	else if (ret_unknown != NULL)
 		*ret_unknown = r->runs > 0 && r->rc == 0;
 }

@@ -60,8 +60,6 @@ struct store {
 void store_event(struct store *s, int level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Raises the floor: @seq was committed or seen. */
-void store_saw(struct store *s, uint64_t seq);
 void reader_begin(struct store *s, struct reader_link *r);
 void reader_end(struct store *s, struct reader_link *r);
 /* It has found what it reads: @held is the write ID of the first extent, which
@@ -114,11 +112,6 @@ int view_newest(struct kv_view *v, uint64_t incarnation, struct str name,
 
 /* ERR_KEY_TOO_LONG, ERR_INVALID_OBJECT_NAME. */
 int check_object_key(struct str key, struct err *e);
-int check_user_name(const char *name, struct err *e);
-
-/* On the garbage list, due now; for what was never committed. Failing is no
- * harm: the sweep finds it. */
-void give_up_extents(struct store *s, const struct extents *x);
 
 void *store_background(void *store); /* collect.c */
 

@@ -16,8 +16,8 @@ upload_id_parse(struct str text, struct upload_id *ret)
 	return text.len == 2 * sizeof(ret->raw) && hex_decode(text, ret->raw);
 }
 
-void
-upload_id_text(const struct upload_id *id, char ret[65])
+static void
+id_text(const struct upload_id *id, char ret[65])
 {
 	hex_encode(id->raw, sizeof(id->raw), ret);
 	ret[2 * sizeof(id->raw)] = '\0';
@@ -95,7 +95,7 @@ upload_create(struct store *s, const struct bucket *b, struct str key,
 			.headers = NULL,
 			.checksum_alg = checksum_alg,
 			.checksum_is_composite = is_composite };
-		upload_id_text(&id, ret->id);
+		id_text(&id, ret->id);
 		memcpy(ret->owner_id, owner->id, sizeof(ret->owner_id));
 		memcpy(ret->owner_name, owner->name, sizeof(ret->owner_name));
 	}
@@ -145,7 +145,7 @@ fill(struct kv_view *v, struct str key, const struct upload_id *id,
 	*ret = (struct upload){ .created_ns = r->created_ns,
 		.checksum_alg = (uint8_t)r->checksum_alg,
 		.checksum_is_composite = r->checksum_composite };
-	upload_id_text(id, ret->id);
+	id_text(id, ret->id);
 	ret->key = arena_str(a, key);
 	if (ret->key.p == NULL)
 		return no_memory(e);

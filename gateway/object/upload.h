@@ -15,7 +15,6 @@ struct upload_id {
 };
 
 bool upload_id_parse(struct str text, struct upload_id *ret);
-void upload_id_text(const struct upload_id *id, char ret[65]);
 struct id128 upload_manifest(const struct upload_id *id);
 
 /* The upload is there: ERR_NO_SUCH_UPLOAD. */

@@ -59,7 +59,7 @@ key_from(struct str id, struct str value, struct arena *a,
 	return 0;
 }
 
-int
+static int
 check_user_name(const char *name, struct err *e)
 {
 	struct str s = str_of(name);

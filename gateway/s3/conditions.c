@@ -12,8 +12,10 @@ cond_unquote(struct str t)
 	return t;
 }
 
-bool
-cond_etag_in(struct str list, struct str etag, bool weak)
+/* Is @etag in a list of entity tags, or the list "*"? Tags may lack their
+ * quotes. @weak: W/ tags match too. */
+static bool
+etag_in(struct str list, struct str etag, bool weak)
 {
 	struct str item;
 	bool is_weak;
@@ -35,14 +37,14 @@ enum cond_result
 cond_read(const struct read_cond *c, struct str etag, int64_t mtime_s)
 {
 	if (c->if_match.p != NULL) {
-		if (!cond_etag_in(c->if_match, etag, false))
+		if (!etag_in(c->if_match, etag, false))
 			return COND_FAILED;
 	} else if (c->if_unmodified_since >= 0 &&
 		   mtime_s > c->if_unmodified_since) {
 		return COND_FAILED;
 	}
 	if (c->if_none_match.p != NULL) {
-		if (cond_etag_in(c->if_none_match, etag, true))
+		if (etag_in(c->if_none_match, etag, true))
 			return COND_NOT_MODIFIED;
 	} else if (c->if_modified_since >= 0 &&
 		   mtime_s <= c->if_modified_since) {

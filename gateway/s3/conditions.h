@@ -19,9 +19,6 @@ enum cond_result {
 /* @etag without quotes; @mtime_s whole seconds. */
 enum cond_result cond_read(const struct read_cond *c, struct str etag,
     int64_t mtime_s);
-/* Is @etag in a list of entity tags, or the list "*"? Tags may lack their
- * quotes. @weak: W/ tags match too. */
-bool cond_etag_in(struct str list, struct str etag, bool weak);
 /* One entity tag without its quotes. */
 struct str cond_unquote(struct str tag);
 /* If-Range: may the range be served? */

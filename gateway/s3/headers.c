@@ -19,23 +19,9 @@ struct collect {
 	size_t user, system; /* bytes */
 };
 
-static int
-put(struct collect *c, struct str name, struct str value, struct err *e)
-{
-	MUST(c->n < c->max);
-	value = header_utf8(value, c->r->a);
-	if (value.p == NULL)
-		return s3_no_memory(e);
-	c->h[c->n++] = (struct header){ name, value };
-	if (str_has_prefix(name, STR_LIT("x-amz-meta-")))
-		c->user += name.len - strlen("x-amz-meta-") + value.len;
-	else
-		c->system += value.len;
-	return 0;
-}
-
-struct str
-header_utf8(struct str v, struct arena *a)
+/* Valid UTF-8 as it is; else taken as Latin-1. p NULL without memory. */
+static struct str
+utf8_of(struct str v, struct arena *a)
 {
 	char *p;
 	size_t i, n = 0;
@@ -58,6 +44,21 @@ header_utf8(struct str v, struct arena *a)
 		}
 	}
 	return str_mem(p, n);
+}
+
+static int
+put(struct collect *c, struct str name, struct str value, struct err *e)
+{
+	MUST(c->n < c->max);
+	value = utf8_of(value, c->r->a);
+	if (value.p == NULL)
+		return s3_no_memory(e);
+	c->h[c->n++] = (struct header){ name, value };
+	if (str_has_prefix(name, STR_LIT("x-amz-meta-")))
+		c->user += name.len - strlen("x-amz-meta-") + value.len;
+	else
+		c->system += value.len;
+	return 0;
 }
 
 struct str
@@ -83,8 +84,9 @@ header_encode(struct str v, struct arena *a)
 	return str_mem(p, n);
 }
 
-int
-header_strip_chunked(struct str v, struct arena *a, struct str *ret)
+/* Content-Encoding without aws-chunked, wherever it stands; may be empty. */
+static int
+strip_chunked(struct str v, struct arena *a, struct str *ret)
 {
 	char *p = arena_alloc(a, 2 * v.len + 1);
 	struct str item, whole = v;
@@ -112,8 +114,9 @@ header_strip_chunked(struct str v, struct arena *a, struct str *ret)
 	return 0;
 }
 
-bool
-header_storage_class(struct str v, struct str *ret)
+/* "" for STANDARD (nothing is stored); false for an unknown class. */
+static bool
+storage_class_of(struct str v, struct str *ret)
 {
 	static const char *const classes[] = { "STANDARD", "REDUCED_REDUNDANCY",
 		"STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER",
@@ -171,7 +174,7 @@ collect_system(struct collect *c, struct err *e)
 	rc = joined(r, "content-encoding", &v, e);
 	if (rc < 0 || v.p == NULL)
 		return rc;
-	if (header_strip_chunked(v, r->a, &v) < 0)
+	if (strip_chunked(v, r->a, &v) < 0)
 		return s3_no_memory(e);
 	return v.len == 0 ? 0 : put(c, STR_LIT("content-encoding"), v, e);
 }
@@ -183,7 +186,7 @@ collect_amz(struct collect *c, struct err *e)
 	int rc;
 
 	if (v.p != NULL) {
-		if (!header_storage_class(v, &v)) {
+		if (!storage_class_of(v, &v)) {
 			s3_extra(c->r, "StorageClassRequested", v);
 			return err_set(e, ERR_INVALID_STORAGE_CLASS, NULL);
 		}
@@ -243,7 +246,7 @@ collect_user(void *arg, struct str name, struct str value, struct err *e)
 	have = (struct header *)(uintptr_t)header_find(c->h, c->n,
 	    arena_str(c->r->a, name).p);
 	if (have != NULL) { /* sent twice: one list, as HTTP has it */
-		value = header_utf8(value, c->r->a);
+		value = utf8_of(value, c->r->a);
 		value = arena_fmt(c->r->a, STR_FMT "," STR_FMT,
 		    STR_ARG(have->value), STR_ARG(value));
 		if (value.p == NULL)
@@ -259,7 +262,7 @@ collect_user(void *arg, struct str name, struct str value, struct err *e)
 	for (i = 0; i < lower.len; i++)
 		if (p[i] >= 'A' && p[i] <= 'Z')
 			p[i] = (char)(p[i] - 'A' + 'a');
-	return put(c, header_utf8(lower, c->r->a), value, e);
+	return put(c, utf8_of(lower, c->r->a), value, e);
 }
 
 int

@@ -12,14 +12,8 @@
  * case, in the arena. ERR_METADATA_TOO_LARGE, ERR_INVALID_STORAGE_CLASS. */
 int s3_object_headers(struct s3_req *r, struct header **ret, size_t *ret_n,
     struct err *e);
-/* Content-Encoding without aws-chunked, wherever it stands; may be empty. */
-int header_strip_chunked(struct str v, struct arena *a, struct str *ret);
 /* ASCII as it is; else one RFC 2047 encoded word. p NULL without memory. */
 struct str header_encode(struct str v, struct arena *a);
-/* Valid UTF-8 as it is; else taken as Latin-1. p NULL without memory. */
-struct str header_utf8(struct str v, struct arena *a);
-/* "" for STANDARD (nothing is stored); false for an unknown class. */
-bool header_storage_class(struct str v, struct str *ret);
 
 /* ETag, Last-Modified, Accept-Ranges, Content-Type and the stored ones, with
  * response-* overrides. */

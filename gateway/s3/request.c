@@ -121,8 +121,9 @@ parse_query(struct s3_req *r, struct err *e)
 	return 0;
 }
 
-struct str
-s3_vhost_bucket(const struct s3 *s, struct str host, struct arena *a)
+/* Bucket named by a virtual host, lower case, in the arena; empty if none. */
+static struct str
+vhost_bucket(const struct s3 *s, struct str host, struct arena *a)
 {
 	struct str domain, ret;
 	ptrdiff_t colon = str_rchr(host, ':');
@@ -170,7 +171,7 @@ s3_parse_target(struct s3_req *r, struct err *e)
 	};
 	if (path.len == 0 || path.p[0] != '/')
 		return err_set(e, ERR_INVALID_URI, NULL);
-	bucket = s3_vhost_bucket(r->s3, i->host, r->a);
+	bucket = vhost_bucket(r->s3, i->host, r->a);
 	if (bucket.p == NULL)
 		return s3_no_memory(e);
 	path = str_skip(path, 1);

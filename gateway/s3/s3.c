@@ -4,6 +4,7 @@
 #include "lib/clock.h"
 #include "lib/mem.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 
 int

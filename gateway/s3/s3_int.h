@@ -117,9 +117,6 @@ void s3_event(struct s3 *s, int level, const char *fmt, ...)
 /* --- request.c --- */
 
 int s3_parse_target(struct s3_req *r, struct err *e);
-/* Bucket named by a virtual host, lower case, in the arena; empty if none. */
-struct str s3_vhost_bucket(const struct s3 *s, struct str host,
-    struct arena *a);
 /* First value of a query parameter, or STR_NULL. */
 struct str s3_param(const struct s3_req *r, const char *name);
 bool s3_has_param(const struct s3_req *r, const char *name);

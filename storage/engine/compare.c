@@ -123,7 +123,8 @@ walk_next(struct walk *w, struct err *e)
 	}
 }
 
-bool
+/* Whether a tombstone is young enough for all members to have it. */
+static bool
 tomb_counts(const struct engine *g, const struct loc *l, int64_t now_s)
 {
 	int64_t keep = g->c.tombstone_keep_s;

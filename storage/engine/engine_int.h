@@ -99,7 +99,6 @@ struct vol {
 	int64_t used_ns;    /* VOLUMES: last use of fd */
 };
 
-void vol_name(uint64_t no, char dst[24]);
 int vol_path(const struct path *p, uint64_t no, char dst[PATH_MAX],
     struct err *e);
 /* A new one, durable, put into the path's table. */
@@ -354,7 +353,6 @@ void path_close(struct path **pp);
 int path_replay(struct path *p, struct err *e);
 int path_flush(struct path *p, struct err *e);
 int path_start_threads(struct path *p, struct err *e);
-void path_stop_threads(struct path *p);
 void path_space(struct path *p);
 void path_want_flush(struct path *p);
 /* Bytes kept at the end of a volume for what frees space. */
@@ -401,8 +399,6 @@ int large_finish(struct large_writer *w, struct needle *n, enum large_how how,
     struct err *e);
 /* @keep: the log record is durable. Else all names go. Frees. */
 void large_end(struct large_writer **wp, bool keep);
-int large_file_path(const struct path *p, struct str id, uint64_t version,
-    char dst[PATH_MAX], struct err *e);
 int large_unlink(struct path *p, struct str id, uint64_t version,
     struct err *e);
 /* Of all versions. */
@@ -624,9 +620,6 @@ version_of(const struct loc *l)
 /* record.c: the note is appended to @note. */
 int record_of_needle(const struct needle *n, struct engine_record *ret,
     struct buf *note, struct err *e);
-
-/* compare.c: whether a tombstone is young enough for all members to have it. */
-bool tomb_counts(const struct engine *g, const struct loc *l, int64_t now_s);
 
 /* logread.c: a batch is durable. */
 void log_bump(struct engine *g);

@@ -62,8 +62,8 @@ struct large_writer {
 /* '~' is in no file ID. */
 #define VERSION_MARK '~'
 
-int
-large_file_path(const struct path *p, struct str id, uint64_t version,
+static int
+file_path(const struct path *p, struct str id, uint64_t version,
     char dst[PATH_MAX], struct err *e)
 {
 	struct fdfs_file_id f;
@@ -89,7 +89,7 @@ int
 large_unlink(struct path *p, struct str id, uint64_t version, struct err *e)
 {
 	char name[PATH_MAX];
-	int rc = large_file_path(p, id, version, name, e);
+	int rc = file_path(p, id, version, name, e);
 
 	if (rc == 0)
 		rc = fs_unlink(name, e);
@@ -126,7 +126,7 @@ large_unlink_all(struct path *p, struct str id)
 	if (fdfs_id_parse(id, &f, NULL) < 0 ||
 	    (fdfs_id_kind(&f) == FDFS_NORMAL &&
 		fdfs_id_size(&f) <= p->g->c.small_limit) ||
-	    large_file_path(p, id, 1, name, NULL) < 0)
+	    file_path(p, id, 1, name, NULL) < 0)
 		return;
 	fs_unlink(name, NULL);
 	v.dir_len = (size_t)(strrchr(name, '/') - name);
@@ -542,7 +542,7 @@ large_finish(struct large_writer *w, struct needle *n, enum large_how how,
 	n->blocks = NULL;
 	rc = fdfs_id_parse(n->id, &f, e);
 	if (rc == 0)
-		rc = large_file_path(w->p, n->id, n->version, name, e);
+		rc = file_path(w->p, n->id, n->version, name, e);
 	if (rc == 0)
 		rc = write_end(w, n, e);
 	if (rc == 0)
@@ -587,7 +587,7 @@ large_open(struct path *p, const struct needle *n, int *ret_fd, struct err *e)
 {
 	char name[PATH_MAX];
 	uint64_t size;
-	int fd, rc = large_file_path(p, n->id, n->version, name, e);
+	int fd, rc = file_path(p, n->id, n->version, name, e);
 
 	if (rc == 0)
 		rc = fs_open(name, O_RDONLY, &fd, e);
@@ -680,7 +680,7 @@ recover_file(struct path *p, const char *tmp, struct err *e)
 		return rc;
 	rc = read_id(p, fd, hdr, &n, e);
 	if (rc == 0)
-		rc = large_file_path(p, n.id, n.version, name, e);
+		rc = file_path(p, n.id, n.version, name, e);
 	if (rc == 0)
 		rc = is_logged(p, &n, &logged, e);
 	if (fstat(fd, &st) != 0)

@@ -347,8 +347,8 @@ path_start_threads(struct path *p, struct err *e)
 	return large_io_start(p, e);
 }
 
-void
-path_stop_threads(struct path *p)
+static void
+stop_threads(struct path *p)
 {
 	if (p->has_writer) {
 		lock_take(&p->qlock);
@@ -377,7 +377,7 @@ path_close(struct path **pp)
 	if (p == NULL)
 		return;
 	OBJ_CHECK(p, PATH_MAGIC);
-	path_stop_threads(p);
+	stop_threads(p);
 	zero_stop(p);
 	large_io_stop(p);
 	for (size_t i = 0; i < p->n_vols; i++) {

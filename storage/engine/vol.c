@@ -13,7 +13,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-void
+static void
 vol_name(uint64_t no, char dst[24])
 {
 	snprintf(dst, 24, "%016" PRIx64 ".vol", no);

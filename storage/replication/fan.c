@@ -75,7 +75,7 @@ fan_add_item(struct fan *f, const struct engine_record *rec, struct str body)
 }
 
 /* The answer of @slot has come, or will not. */
-void
+static void
 fan_done(struct fan *f, size_t slot, int rc)
 {
 	struct rep *r = f->r;

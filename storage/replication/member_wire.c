@@ -23,6 +23,7 @@
  *             says it: 0 is leave. */
 #include "storage/replication/member_int.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 
 enum {

@@ -226,7 +226,6 @@ void fan_want(struct fan *f, size_t want);
 /* True when @want were good. */
 bool fan_wait(struct fan *f, int64_t ms);
 void fan_wait_all(struct fan *f, int64_t ms);
-void fan_done(struct fan *f, size_t slot, int rc);
 void fan_run(struct job *j); /* on a worker */
 void fan_run_batch(struct rep_peer *p, struct job *jobs);
 /* For an INSTALL of term 0. */
@@ -240,12 +239,6 @@ int rep_install(struct rep *r, struct engine_install *v, size_t n,
     struct err *e);
 
 /* write.c */
-/* Tombstones as they are in @v: here, and at @want members in all (0: nobody
- * is waited for). */
-int tombs_install(struct rep *r, const struct engine_record *v, size_t n,
-    size_t want, struct err *e);
-void tomb_of(struct rep *r, const char *id, uint8_t class, uint64_t version,
-    struct engine_record *ret);
 /* Is an INSTALL's outcome a copy of @rec? */
 struct outcome {
 	int code;
@@ -312,13 +305,12 @@ struct fan *lookup_start(struct rep *r, const struct rep_group *g,
 /* Fetches in the background; nothing happens when too many are under way. */
 void repair_later(struct rep *r, struct str id, unsigned flags);
 
-/* serve.c and others: one operation each */
+/* One operation each, for the table of serve.c. */
 typedef int serve_fn(struct rep *r, const struct rpc_from *from,
     const struct rpc_request *q, struct rpc_answer *a, struct err *e);
 serve_fn rep_serve_install, rep_serve_change, rep_serve_begin, rep_serve_data,
-    rep_serve_commit, rep_serve_abort, rep_serve_log_read, rep_serve_fetch,
-    rep_serve_read, rep_serve_stat, rep_serve_lookup, rep_serve_digest,
-    rep_serve_range, rep_serve_step, rep_serve_remove;
+    rep_serve_commit, rep_serve_abort, rep_serve_digest, rep_serve_range,
+    rep_serve_step, rep_serve_remove;
 /* Sessions that were left; all of them when closing. */
 void sessions_expire(struct rep *r, bool all);
 

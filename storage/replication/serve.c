@@ -153,8 +153,8 @@ answer_log(struct rep *r, const struct log_query *q, const struct log_arg *l,
 	return rc == 0 ? pack_u64(b, away_age(r)) : rc;
 }
 
-int
-rep_serve_log_read(struct rep *r, const struct rpc_from *from,
+static int
+serve_log_read(struct rep *r, const struct rpc_from *from,
     const struct rpc_request *q, struct rpc_answer *a, struct err *e)
 {
 	struct unpack u = unpack_of(q->args);
@@ -199,8 +199,8 @@ rep_serve_log_read(struct rep *r, const struct rpc_from *from,
 
 /* --- versions of names --- */
 
-int
-rep_serve_lookup(struct rep *r, const struct rpc_from *from,
+static int
+serve_lookup(struct rep *r, const struct rpc_from *from,
     const struct rpc_request *q, struct rpc_answer *a, struct err *e)
 {
 	struct unpack u = unpack_of(q->args);
@@ -329,8 +329,8 @@ fetch_item(struct rep *r, struct str id, struct rpc_answer *a, struct err *e)
 	return wire_pack_code(&a->args, rc);
 }
 
-int
-rep_serve_fetch(struct rep *r, const struct rpc_from *from,
+static int
+serve_fetch(struct rep *r, const struct rpc_from *from,
     const struct rpc_request *q, struct rpc_answer *a, struct err *e)
 {
 	struct unpack u = unpack_of(q->args);
@@ -372,8 +372,8 @@ read_part(struct rep *r, void *f, uint64_t version, uint64_t off, uint32_t len,
 	return rc;
 }
 
-int
-rep_serve_read(struct rep *r, const struct rpc_from *from,
+static int
+serve_read(struct rep *r, const struct rpc_from *from,
     const struct rpc_request *q, struct rpc_answer *a, struct err *e)
 {
 	struct unpack u = unpack_of(q->args);
@@ -394,8 +394,8 @@ rep_serve_read(struct rep *r, const struct rpc_from *from,
 	return rc;
 }
 
-int
-rep_serve_stat(struct rep *r, const struct rpc_from *from,
+static int
+serve_stat(struct rep *r, const struct rpc_from *from,
     const struct rpc_request *q, struct rpc_answer *a, struct err *e)
 {
 	struct unpack u = unpack_of(q->args);
@@ -433,11 +433,11 @@ rep_serve(struct rep *r, const struct rpc_from *from,
 		{ RPC_INSTALL_DATA, rep_serve_data, SINK },
 		{ RPC_INSTALL_COMMIT, rep_serve_commit, SINK },
 		{ RPC_INSTALL_ABORT, rep_serve_abort, SINK },
-		{ RPC_LOG_READ, rep_serve_log_read, ANY }, /* hears first */
-		{ RPC_FETCH, rep_serve_fetch, SOURCE },
-		{ RPC_READ, rep_serve_read, SOURCE },
-		{ RPC_STAT, rep_serve_stat, SOURCE },
-		{ RPC_LOOKUP, rep_serve_lookup, SOURCE },
+		{ RPC_LOG_READ, serve_log_read, ANY }, /* hears first */
+		{ RPC_FETCH, serve_fetch, SOURCE },
+		{ RPC_READ, serve_read, SOURCE },
+		{ RPC_STAT, serve_stat, SOURCE },
+		{ RPC_LOOKUP, serve_lookup, SOURCE },
 		{ RPC_DIGEST, rep_serve_digest, SOURCE },
 		{ RPC_RANGE, rep_serve_range, SOURCE },
 		{ RPC_STEP, rep_serve_step, SOURCE },

@@ -96,7 +96,7 @@ install_fan(struct rep *r, const struct rep_group *g,
 
 /* --- tombstones --- */
 
-void
+static void
 tomb_of(struct rep *r, const char *id, uint8_t class, uint64_t version,
     struct engine_record *ret)
 {
@@ -125,7 +125,9 @@ install_here(struct rep *r, const struct engine_record *v, size_t n,
 	return rc;
 }
 
-int
+/* Tombstones as they are in @v: here, and at @want members in all (0: nobody
+ * is waited for). */
+static int
 tombs_install(struct rep *r, const struct engine_record *v, size_t n,
     size_t want, struct err *e)
 {

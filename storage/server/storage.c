@@ -28,8 +28,9 @@ storage_say(struct storage *s, int level, const char *what, const struct err *e)
 	s->c.event(s->c.arg, level, text);
 }
 
-bool
-storage_rest(struct storage *s, int ms)
+/* False when it is time to stop. */
+static bool
+rest(struct storage *s, int ms)
 {
 	int64_t until = clock_mono_ns() / 1000000 + ms, left = ms;
 	bool stopping;
@@ -419,7 +420,7 @@ keeper_run(void *arg)
 {
 	struct storage *s = arg;
 
-	while (storage_rest(s, KEEP_MS)) {
+	while (rest(s, KEEP_MS)) {
 		streams_expire(s, false);
 		fence_tell(s);
 	}

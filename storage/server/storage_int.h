@@ -119,8 +119,6 @@ struct storage {
 
 void storage_say(struct storage *s, int level, const char *what,
     const struct err *e);
-/* False when it is time to stop. */
-bool storage_rest(struct storage *s, int ms);
 static inline void
 storage_count(struct storage *s, enum count c, int64_t total, bool ok)
 {

@@ -18,6 +18,7 @@
 #include "lib/metrics.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #define CHUNK (256 * 1024)

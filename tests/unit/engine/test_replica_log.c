@@ -6,6 +6,7 @@
 #include "lib/clock.h"
 
 #include <pthread.h>
+#include <stdarg.h>
 
 /* --- a replica: what was given, applied --- */
 

@@ -199,6 +199,11 @@ test_crc_twins(void **state)
 			assert_true(crc64nvme_clmul(crc64nvme_table(0, s, cut),
 					s + cut, len - cut) == want);
 		}
+		if (crc64nvme_has_wide()) {
+			assert_true(crc64nvme_wide(0, s, len) == want);
+			assert_true(crc64nvme_wide(crc64nvme_table(0, s, cut),
+					s + cut, len - cut) == want);
+		}
 		assert_true(
 		    hash_crc32(hash_crc32(0, s, cut), s + cut, len - cut) ==
 		    (uint32_t)crc_slow(0xedb88320u, UINT32_MAX, s, len));

@@ -4,6 +4,7 @@
 #include "lib/log.h"
 #include "lib/mem.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -102,8 +103,8 @@ sim_history(const struct sim *s)
 	return s->history;
 }
 
-void
-sim_note(struct sim *s, uint64_t what)
+static void
+note(struct sim *s, uint64_t what)
 {
 	s->history =
 	    (s->history ^ what) * UINT64_C(0x100000001b3) ^ (uint64_t)s->now;
@@ -306,7 +307,7 @@ sim_run(struct sim *s, int64_t until_ms)
 		if (t == NULL)
 			return false;
 		t->is_waiting = false;
-		sim_note(s, (uint64_t)t->node);
+		note(s, (uint64_t)t->node);
 		to_task(s, t);
 		if (t->is_done)
 			retire(s, t);
@@ -334,8 +335,9 @@ wait_until(struct sim *s, struct gate *g, int64_t until)
 	t->gate = NULL;
 }
 
-void
-sim_yield(struct sim *s)
+/* From within a task: gives others a turn. */
+static void
+yield(struct sim *s)
 {
 	wait_until(s, NULL, s->now);
 }
@@ -383,7 +385,7 @@ sim_stop(struct sim *s, int node)
 			t->until = s->now;
 	}
 	while (n->inside > 0)
-		sim_yield(s);
+		yield(s);
 }
 
 bool
@@ -573,6 +575,26 @@ travel(struct msg *m)
 	return sim_once_in(s, s->lose_one_in);
 }
 
+static const char *
+op_name(unsigned op)
+{
+	static const struct {
+		unsigned op;
+		const char *name;
+	} names[] = {
+#define X(n, number, who) { number, #n },
+#include "cluster/op_table.h"
+#undef X
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (names[i].op == op)
+			return names[i].name;
+	}
+	return "?";
+}
+
 /* The handler runs on the carrier's fiber, as a task of the other node. */
 static void
 handle(struct msg *m)
@@ -588,9 +610,9 @@ handle(struct msg *m)
 	m->a.body = BUF_CAP(RPC_BODY_MAX);
 	m->rc =
 	    s->nodes[m->to].fn(s->nodes[m->to].arg, &m->self, &q, &m->a, &m->e);
-	sim_trace(s, "  %d -> %d %s: %s %s", m->from, m->to, sim_op_name(m->op),
+	sim_trace(s, "  %d -> %d %s: %s %s", m->from, m->to, op_name(m->op),
 	    m->rc == 0 ? "ok" : err_name(m->rc), m->rc == 0 ? "" : m->e.msg);
-	sim_note(s, (uint64_t)m->op << 8 | (uint64_t)-m->rc);
+	note(s, (uint64_t)m->op << 8 | (uint64_t)-m->rc);
 	if (s->nodes[m->to].garbles && m->op == RPC_READ && m->a.body.len > 0) {
 		m->a.body.p[m->a.body.len / 3] ^= 0x10;
 		s->garbled++;
@@ -807,7 +829,7 @@ env_gate_wait(void *env, void *gate, int64_t ms)
 	struct gate *g = gate;
 
 	if (!s->nodes[ne->node].is_up) {
-		sim_yield(s);
+		yield(s);
 		return false;
 	}
 	if (!g->is_open)
@@ -860,26 +882,6 @@ sim_disk_set(struct sim *s, int node, struct sim_disk *d)
 {
 	MUST(!s->nodes[node].is_up);
 	s->nodes[node].disk = d;
-}
-
-const char *
-sim_op_name(unsigned op)
-{
-	static const struct {
-		unsigned op;
-		const char *name;
-	} names[] = {
-#define X(n, number, who) { number, #n },
-#include "cluster/op_table.h"
-#undef X
-	};
-	size_t i;
-
-	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		if (names[i].op == op)
-			return names[i].name;
-	}
-	return "?";
 }
 
 /* --- the world --- */

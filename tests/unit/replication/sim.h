@@ -54,9 +54,7 @@ void sim_spawn(struct sim *s, int node, void (*fn)(void *arg), void *arg);
 /* Runs until no task is left, or time is at @until_ms: false. */
 bool sim_run(struct sim *s, int64_t until_ms);
 int64_t sim_now(const struct sim *s);
-/* From within a task: gives others a turn; sleeps. */
-void sim_yield(struct sim *s);
-void sim_sleep(struct sim *s, int64_t ms);
+void sim_sleep(struct sim *s, int64_t ms); /* from within a task */
 
 /* --- nodes --- */
 

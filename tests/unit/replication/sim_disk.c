@@ -20,8 +20,8 @@ draw_id(struct sim *s)
 	return id;
 }
 
-void
-simd_key_of(struct str id, uint8_t key[ENGINE_KEY])
+static void
+key_of(struct str id, uint8_t key[ENGINE_KEY])
 {
 	put_be64(key, hash_xxh3(1, id.p, id.len));
 	put_be64(key + 8, hash_xxh3(2, id.p, id.len));
@@ -229,7 +229,7 @@ simd_find(const struct sim_disk *d, struct str id)
 {
 	uint8_t key[ENGINE_KEY];
 
-	simd_key_of(id, key);
+	key_of(id, key);
 	return simd_find_key(d, key);
 }
 
@@ -418,7 +418,7 @@ simd_install(struct sim_disk *d, const struct engine_record *r, struct str body,
 		return ERR_FAILED;
 	if (d->is_full && !r->is_tomb)
 		return ERR_NO_SPACE;
-	simd_key_of(str_of(r->info.id), key);
+	key_of(str_of(r->info.id), key);
 	it = simd_find_key(d, key);
 	if (it != NULL) {
 		*ret_version = it->r.info.file_version;

@@ -46,7 +46,6 @@ struct sim_disk {
 	size_t n_texts;
 };
 
-void simd_key_of(struct str id, uint8_t key[ENGINE_KEY]);
 void simd_body_unref(struct body *b);
 char *simd_note_copy(struct str note);
 /* Position of @key, or where it would be. */

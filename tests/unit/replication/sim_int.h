@@ -10,7 +10,5 @@ struct sim_disk *sim_disk_new(struct sim *s, int node);
 void sim_disk_set(struct sim *s, int node, struct sim_disk *d);
 size_t sim_small(const struct sim *s);
 void sim_disk_set_small(struct sim_disk *d, size_t len);
-void sim_note(struct sim *s, uint64_t what);
-const char *sim_op_name(unsigned op);
 
 #endif
