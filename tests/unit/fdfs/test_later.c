@@ -10,7 +10,8 @@
 
 #include <cmocka.h>
 
-#include "fdfs/net.h"
+#include "raw.h"
+
 #include "fdfs/server_impl.h"
 #include "fdfs/storage_codec.h"
 
@@ -177,31 +178,6 @@ wait_held(struct rig *g)
 	return c;
 }
 
-static int
-dial(struct rig *g)
-{
-	struct err e = ERR_INIT;
-	int fd;
-
-	assert_int_equal(fdfs_net_connect("127.0.0.1", fdfs_server_port(g->s),
-			     5000, &fd, &e),
-	    0);
-	return fd;
-}
-
-static void
-say(int fd, const void *p, size_t len)
-{
-	struct iovec iov = { (char *)(uintptr_t)p, len };
-	struct err e = ERR_INIT;
-	size_t sent;
-	bool input;
-
-	assert_int_equal(fdfs_net_send(fd, &iov, 1, 5000, false, &sent, &input,
-			     &e),
-	    0);
-}
-
 static size_t
 put_upload(uint8_t *dst, const char *content)
 {
@@ -235,21 +211,6 @@ say_delete(int fd)
 	say(fd, raw, sizeof(raw));
 }
 
-static bool
-hear_bytes(int fd, void *p, size_t len)
-{
-	struct err e;
-	size_t n;
-
-	for (size_t have = 0; have < len; have += n) {
-		if (fdfs_net_recv(fd, (char *)p + have, len - have, 8000, &n,
-			&e) < 0 ||
-		    n == 0)
-			return false;
-	}
-	return true;
-}
-
 /* The status; with 0 the body is @body. -1: closed. */
 static int
 hear(int fd, const char *body)
@@ -258,12 +219,12 @@ hear(int fd, const char *body)
 	char got[64];
 	uint64_t len;
 
-	if (!hear_bytes(fd, raw, sizeof(raw)))
+	if (!hear_bytes(fd, raw, sizeof(raw), 8000))
 		return -1;
 	assert_int_equal(raw[8], FDFS_RESPONSE);
 	len = get_be64(raw);
 	assert_true(len < sizeof(got));
-	assert_true(hear_bytes(fd, got, len));
+	assert_true(hear_bytes(fd, got, len, 8000));
 	if (raw[9] == 0) {
 		assert_int_equal(len, strlen(body));
 		assert_memory_equal(got, body, len);
@@ -275,7 +236,7 @@ hear(int fd, const char *body)
 static int
 dial_loop(struct rig *g)
 {
-	int fd = dial(g);
+	int fd = dial(g->s);
 
 	for (int i = 0; i < CONN_STREAK; i++) {
 		say_upload(fd, "to a worker");
@@ -612,7 +573,7 @@ test_full(void **state)
 	assert_int_equal(hear(a, NULL), -1);
 	say_upload(c, "x");
 	assert_true(becomes(&g.n_later, 3));
-	d = dial(&g);
+	d = dial(g.s);
 	assert_int_equal(hear(d, NULL), -1);
 	resume(&g, 0);
 	resume(&g, 0);
@@ -667,9 +628,9 @@ test_slow_reader(void **state)
 	resume(&g, 0);
 	assert_int_equal(hear(quick, "later"), 0);
 	for (int i = 0; i < sent; i++) {
-		assert_true(hear_bytes(fd, got, FDFS_HEADER));
+		assert_true(hear_bytes(fd, got, FDFS_HEADER, 8000));
 		assert_int_equal(get_be64((uint8_t *)got), ANSWER);
-		assert_true(hear_bytes(fd, got, ANSWER));
+		assert_true(hear_bytes(fd, got, ANSWER, 8000));
 		assert_int_equal(got[0], (char)i);
 	}
 	for (int i = sent; i < ANSWERS; i++) {
@@ -727,7 +688,7 @@ test_stop(void **state)
 		assert_int_equal(hear(idle, "later"), 0);
 		say_upload(fd, "x");
 		assert_true(becomes(&g.n_later, 2));
-		other = dial(&g); /* a worker's */
+		other = dial(g.s); /* a worker's */
 		assert_int_equal(thread_start(&t, "closer", close_run, &k, &e),
 		    0);
 		assert_int_equal(hear(idle, NULL), -1);
@@ -795,7 +756,7 @@ storm_run(void *arg)
 		if (c != NULL)
 			fdfs_conn_resume(c, 0, STR_LIT("later"), &e);
 	}
-	fd = w->is_answering ? -1 : dial(w->g);
+	fd = w->is_answering ? -1 : dial(w->g->s);
 	for (int i = 0; !w->is_answering && i < 400; i++) {
 		x = x * 1103515245 + 12345;
 		if (x >> 16 & 1 || (x >> 17 & 3) != 0) {
@@ -806,9 +767,9 @@ storm_run(void *arg)
 			say(fd, raw, cut);
 			if (cut < n)
 				say(fd, raw + cut, n - cut);
-			assert_true(hear_bytes(fd, buf, FDFS_HEADER));
+			assert_true(hear_bytes(fd, buf, FDFS_HEADER, 8000));
 			assert_true(buf[7] == 5 || buf[7] == 7);
-			assert_true(hear_bytes(fd, buf, (size_t)buf[7]));
+			assert_true(hear_bytes(fd, buf, (size_t)buf[7], 8000));
 		} else {
 			say_delete(fd);
 			assert_int_equal(hear(fd, "deleted"), 0);
@@ -817,7 +778,7 @@ storm_run(void *arg)
 			if (x >> 30 & 1)
 				say_upload(fd, "nobody waits");
 			close(fd);
-			fd = dial(w->g);
+			fd = dial(w->g->s);
 		}
 	}
 	if (fd >= 0)

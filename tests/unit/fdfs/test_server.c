@@ -11,33 +11,12 @@
 #include <cmocka.h>
 
 #include "memory.h"
+#include "raw.h"
 #include "scenario.h"
 
-#include "fdfs/net.h"
 #include "fdfs/server_impl.h"
 
 #define NAME "M00/05/0A/fwAAA2sBLvWAPl1EAAAFeEEZMs8887.txt"
-
-static int
-dial(struct fdfs_server *s)
-{
-	struct err e = ERR_INIT;
-	int fd;
-
-	OK(fdfs_net_connect("127.0.0.1", fdfs_server_port(s), 5000, &fd, &e));
-	return fd;
-}
-
-static void
-say(int fd, const void *p, size_t len)
-{
-	struct iovec iov = { (char *)(uintptr_t)p, len };
-	struct err e = ERR_INIT;
-	size_t sent;
-	bool input;
-
-	OK(fdfs_net_send(fd, &iov, 1, 5000, false, &sent, &input, &e));
-}
 
 static void
 say_header(int fd, uint64_t len, uint8_t command)
@@ -54,16 +33,9 @@ static int
 hear(int fd, uint64_t *ret_len)
 {
 	uint8_t raw[FDFS_HEADER];
-	size_t have = 0, n;
-	struct err e;
 
-	while (have < sizeof(raw)) {
-		if (fdfs_net_recv(fd, raw + have, sizeof(raw) - have, 5000, &n,
-			&e) < 0 ||
-		    n == 0)
-			return -1;
-		have += n;
-	}
+	if (!hear_bytes(fd, raw, sizeof(raw), 5000))
+		return -1;
 	assert_int_equal(raw[8], FDFS_RESPONSE);
 	if (ret_len != NULL)
 		*ret_len = get_be64(raw);
