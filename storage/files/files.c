@@ -85,6 +85,12 @@ make_id(const struct files *f, struct str name, const char *suffix,
 	return 0;
 }
 
+struct str
+files_remote(const struct files *f, const char *id)
+{
+	return str_skip(str_of(id), strlen(f->group) + 1);
+}
+
 int
 files_id(const struct files *f, struct str name, char ret[FILES_ID_LEN + 1],
     struct err *e)

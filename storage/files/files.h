@@ -55,7 +55,8 @@ void files_close(struct files **fp);
 typedef int files_source(void *arg, void *p, size_t len, size_t *ret,
     struct err *e);
 
-/* All names are remote names (without the group). */
+/* All names are remote names (without the group). That of a file ID, a view: */
+struct str files_remote(const struct files *f, const char *id);
 int files_upload(struct files *f, int path_no, bool is_appender, struct str ext,
     uint64_t size, files_source *fn, void *arg, struct engine_file_info *ret,
     struct err *e);

@@ -157,13 +157,6 @@ int files_settle(struct files *f, struct draft *d, struct err *e);
 /* The same, where there is no other change. ERR_NOT_FOUND. */
 int files_settle_name(struct files *f, struct str name, struct err *e);
 
-/* A file ID's name behind the group's: what clients call remote file name. */
-static inline struct str
-files_remote(const struct files *f, const char *id)
-{
-	return str_skip(str_of(id), strlen(f->group) + 1);
-}
-
 /* --- copies and segments (copy.c) --- */
 
 /* Reads of lists: one open segment at a time. */

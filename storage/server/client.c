@@ -42,12 +42,6 @@ reply_file(struct call *k, struct str name, struct err *e)
 	return rc == 0 ? fdfs_conn_reply(k->c, buf_str(&b), e) : rc;
 }
 
-static struct str
-remote_of(const struct storage *s, const char *id)
-{
-	return str_skip(str_of(id), strlen(s->c.group) + 1);
-}
-
 /* --- new files --- */
 
 static int
@@ -63,7 +57,8 @@ upload(struct call *k, struct err *e)
 	rc = files_upload(k->s->files, path, is_appender, k->r.ext, k->r.size,
 	    source, k->c, &info, e);
 	storage_count(k->s, COUNT_UPLOAD_BYTES, (int64_t)k->r.size, rc == 0);
-	return rc == 0 ? reply_file(k, remote_of(k->s, info.id), e) : rc;
+	return rc == 0 ? reply_file(k, files_remote(k->s->files, info.id), e)
+	               : rc;
 }
 
 static int
@@ -111,7 +106,8 @@ regenerate(struct call *k, struct err *e)
 	struct engine_file_info info;
 	int rc = files_regenerate(k->s->files, k->r.name, &info, e);
 
-	return rc == 0 ? reply_file(k, remote_of(k->s, info.id), e) : rc;
+	return rc == 0 ? reply_file(k, files_remote(k->s->files, info.id), e)
+	               : rc;
 }
 
 static int
@@ -434,7 +430,7 @@ on_stored(void *arg, int rc, bool more)
 	rc = count_upload(l->s, l->command, l->c, l->size, rc, &l->e);
 	if (rc == 0)
 		rc = fdfs_file_answer_encode(str_of(l->s->c.group),
-		    remote_of(l->s, l->id), &b, &l->e);
+		    files_remote(l->s->files, l->id), &b, &l->e);
 	fdfs_conn_resume(l->c, rc, buf_str(&b), &l->e);
 }
 
