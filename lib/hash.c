@@ -18,46 +18,24 @@
 
 #define PIECE 16384 /* each algorithm in turn, while it is in the L1 cache */
 
-static const struct {
-	const char *name;
-	size_t size;
-} algs[HASH_ALGS] = {
-	[HASH_CRC32] = { "CRC32", 4 },
-	[HASH_CRC32C] = { "CRC32C", 4 },
-	[HASH_CRC64NVME] = { "CRC64NVME", 8 },
-	[HASH_SHA1] = { "SHA1", 20 },
-	[HASH_SHA256] = { "SHA256", 32 },
-	[HASH_SHA512] = { "SHA512", 64 },
-	[HASH_MD5] = { "MD5", 16 },
-	[HASH_XXHASH64] = { "XXHASH64", 8 },
-	[HASH_XXHASH3] = { "XXHASH3", 8 },
-	[HASH_XXHASH128] = { "XXHASH128", 16 },
+static const uint8_t sizes[HASH_ALGS] = {
+	[HASH_CRC32] = 4,
+	[HASH_CRC32C] = 4,
+	[HASH_CRC64NVME] = 8,
+	[HASH_SHA1] = 20,
+	[HASH_SHA256] = 32,
+	[HASH_SHA512] = 64,
+	[HASH_MD5] = 16,
+	[HASH_XXHASH64] = 8,
+	[HASH_XXHASH3] = 8,
+	[HASH_XXHASH128] = 16,
 };
 
 size_t
 hash_size(enum hash_alg a)
 {
 	MUST((unsigned)a < HASH_ALGS);
-	return algs[a].size;
-}
-
-const char *
-hash_name(enum hash_alg a)
-{
-	MUST((unsigned)a < HASH_ALGS);
-	return algs[a].name;
-}
-
-bool
-hash_by_name(struct str name, enum hash_alg *ret)
-{
-	for (unsigned i = 0; i < HASH_ALGS; i++) {
-		if (str_ieq(name, str_of(algs[i].name))) {
-			*ret = (enum hash_alg)i;
-			return true;
-		}
-	}
-	return false;
+	return sizes[a];
 }
 
 struct state {
@@ -229,12 +207,6 @@ hashes_update(struct hashes *h, const void *p, size_t len)
 	}
 }
 
-uint64_t
-hashes_len(const struct hashes *h)
-{
-	return ((const struct state *)(const void *)h->state)->len;
-}
-
 void
 hashes_final(struct hashes *h, struct hash_values *ret)
 {
@@ -276,7 +248,7 @@ hash_value(const struct hash_values *v, enum hash_alg a)
 {
 	if ((unsigned)a >= HASH_ALGS || (v->mask & HASH_BIT(a)) == 0)
 		return STR_NULL;
-	return str_mem(v->v[a], algs[a].size);
+	return str_mem(v->v[a], sizes[a]);
 }
 
 /* --- in one call --- */
@@ -323,8 +295,8 @@ hash_one(enum hash_alg a, const void *p, size_t len, void *ret)
 	hashes_init(&h, HASH_BIT(a));
 	hashes_update(&h, p, len);
 	hashes_final(&h, &v);
-	memcpy(ret, v.v[a], algs[a].size);
-	return algs[a].size;
+	memcpy(ret, v.v[a], sizes[a]);
+	return sizes[a];
 }
 
 /* --- HMAC --- */

@@ -26,9 +26,6 @@ enum hash_alg {
 #define HASH_MAX 64 /* bytes of the longest value */
 
 size_t hash_size(enum hash_alg a);
-const char *hash_name(enum hash_alg a); /* as S3 has it: "CRC64NVME" */
-/* Any case; false for an unknown one. */
-bool hash_by_name(struct str name, enum hash_alg *ret);
 
 /* --- streaming: any subset at once --- */
 
@@ -44,7 +41,6 @@ struct hash_values {
 /* @mask: HASH_BIT()s; 0 is fine. MD5 and SHA-256 together run interleaved. */
 void hashes_init(struct hashes *h, unsigned mask);
 void hashes_update(struct hashes *h, const void *p, size_t len);
-uint64_t hashes_len(const struct hashes *h); /* bytes so far */
 /* Once; init before any further use. */
 void hashes_final(struct hashes *h, struct hash_values *ret);
 /* View into @v; STR_NULL when it was not asked for. */

@@ -145,13 +145,6 @@ metric_set(enum metric_gauge m, int64_t v)
 	atomic_store_explicit(&gauges[m], v, memory_order_relaxed);
 }
 
-void
-metric_move(enum metric_gauge m, int64_t by)
-{
-	MUST((unsigned)m < METRIC_GAUGES);
-	atomic_fetch_add_explicit(&gauges[m], by, memory_order_relaxed);
-}
-
 static size_t
 code_slot(int status)
 {
@@ -188,23 +181,6 @@ metric_error(int code)
 	if (code >= 0 || code <= -(int)ERR_POSITIONS)
 		code = ERR_IO;
 	add(AT_errors_total + (size_t)-code, 1);
-}
-
-const char *
-metric_op_name(enum metric_op op)
-{
-	MUST((unsigned)op < METRIC_OPS);
-	return op_names[op];
-}
-
-enum metric_op
-metric_op_by_name(struct str name)
-{
-	for (unsigned i = 0; i < METRIC_OPS; i++) {
-		if (str_eqz(name, op_names[i]))
-			return (enum metric_op)i;
-	}
-	return METRIC_OP_Other;
 }
 
 uint64_t

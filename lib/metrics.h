@@ -28,7 +28,6 @@ enum metric_gauge { /* METRIC_http_connections, ... */
 
 void metric_add(enum metric_counter m, uint64_t n);
 void metric_set(enum metric_gauge m, int64_t v);
-void metric_move(enum metric_gauge m, int64_t by);
 
 /* A request is over: count, duration, bytes of the bodies. */
 void metric_request(enum metric_op op, int status, int64_t ns, uint64_t in,
@@ -36,11 +35,7 @@ void metric_request(enum metric_op op, int status, int64_t ns, uint64_t in,
 /* An ERR_* code; a positive or unknown one is counted as IO. */
 void metric_error(int code);
 
-const char *metric_op_name(enum metric_op op);
-/* METRIC_OP_Other for what it does not know. */
-enum metric_op metric_op_by_name(struct str name);
-
-/* Sum over all threads; for tests and `creel admin status`. */
+/* Sum over all threads; for tests. */
 uint64_t metric_read(enum metric_counter m);
 int64_t metric_read_gauge(enum metric_gauge m);
 uint64_t metric_read_requests(enum metric_op op, int status);

@@ -349,8 +349,9 @@ xml_child(const struct xml_node *n, const char *name)
 	return NULL;
 }
 
-const struct xml_node *
-xml_same(const struct xml_node *n)
+/* The next one of the same name after @n, or NULL. */
+static const struct xml_node *
+same(const struct xml_node *n)
 {
 	struct str name = n->name;
 
@@ -371,54 +372,15 @@ xml_count(const struct xml_node *n, const char *name)
 	return count;
 }
 
-struct str
-xml_child_text(const struct xml_node *n, const char *name)
-{
-	const struct xml_node *c = xml_child(n, name);
-
-	return c == NULL ? STR_NULL : c->text;
-}
-
 int
 xml_child_once(const struct xml_node *n, const char *name,
     const struct xml_node **ret, struct err *e)
 {
 	const struct xml_node *c = xml_child(n, name);
 
-	if (c != NULL && xml_same(c) != NULL)
+	if (c != NULL && same(c) != NULL)
 		return err_set(e, ERR_MALFORMED_XML, "%s (%s is repeated)",
 		    err_text(ERR_MALFORMED_XML), name);
 	*ret = c;
-	return 0;
-}
-
-static struct str
-trim(struct str s)
-{
-	while (s.len > 0 && is_blank(*s.p))
-		s = str_skip(s, 1);
-	while (s.len > 0 && is_blank(s.p[s.len - 1]))
-		s.len--;
-	return s;
-}
-
-int
-xml_u64(const struct xml_node *n, uint64_t max, uint64_t *ret, struct err *e)
-{
-	if (n->first != NULL || !str_to_u64(trim(n->text), max, ret))
-		return err_set(e, ERR_MALFORMED_XML, NULL);
-	return 0;
-}
-
-int
-xml_bool(const struct xml_node *n, bool *ret, struct err *e)
-{
-	struct str s = trim(n->text);
-	bool yes = str_ieq(s, STR_LIT("true")) || str_eqz(s, "1");
-
-	if (n->first != NULL ||
-	    !(yes || str_ieq(s, STR_LIT("false")) || str_eqz(s, "0")))
-		return err_set(e, ERR_MALFORMED_XML, NULL);
-	*ret = yes;
 	return 0;
 }

@@ -50,19 +50,11 @@ xml_is(const struct xml_node *n, const char *name)
 }
 /* First child of that name, or NULL. */
 const struct xml_node *xml_child(const struct xml_node *n, const char *name);
-/* The next one of the same name after @n, or NULL. */
-const struct xml_node *xml_same(const struct xml_node *n);
 size_t xml_count(const struct xml_node *n, const char *name);
-/* Text of the first child of that name; p == NULL when there is none. */
-struct str xml_child_text(const struct xml_node *n, const char *name);
 /* The one child of that name: *ret NULL when there is none, ERR_MALFORMED_XML
  * when there are several. */
 int xml_child_once(const struct xml_node *n, const char *name,
     const struct xml_node **ret, struct err *e);
-/* Blanks around are allowed. ERR_MALFORMED_XML. */
-int xml_u64(const struct xml_node *n, uint64_t max, uint64_t *ret,
-    struct err *e);
-int xml_bool(const struct xml_node *n, bool *ret, struct err *e);
 
 /* --- writing --- */
 
