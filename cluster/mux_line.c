@@ -258,6 +258,8 @@ connect_to(struct line *l, const struct fdfs_addr *to)
 		rc = rpc_greet(&o->self, fd, to, o->connect_ms, &e);
 		if (rc < 0)
 			close(fd);
+		else
+			rc = 0;
 	}
 	lock_take(&l->lock);
 	l->is_wanted = false;

@@ -13,6 +13,12 @@
  *     unknown here is ERR_IO; a handler's ERR_DISCONNECTED travels as ERR_BUSY,
  *     since here it would mean this call.)
  * R3  A request of which a byte was sent is never sent again here.
+ * R4  A request with an end (until_ms) is not handled later than that, wherever
+ *     it lay in between, whatever the hosts' clocks say: what travels is how
+ *     long after they last met on this connection (the answer before, or the
+ *     handshake; rpc_until() in cluster/rpc_wire.h), and both count from there,
+ *     each by its own monotonic clock, the server from a little before. So it may
+ *     come out earlier, by what that answer took on its way.
  * Layout: docs/CLUSTER.md. Threads: any. */
 #ifndef CLUSTER_RPC_H
 #define CLUSTER_RPC_H
@@ -25,9 +31,10 @@
 #define RPC_HELLO 201
 /* What both say of themselves in the handshake; they then speak the lower one.
  * 2: answers of READ and READ_NOW are sealed, which gateways insist on. The
- * frames are those of version 1. */
-#define RPC_VERSION 2
+ * frames are those of version 1. 3: a request may have an end (R4). */
+#define RPC_VERSION 3
 #define RPC_SEALED 2
+#define RPC_ENDS 3
 #define RPC_FRAMES 1
 #define RPC_ARGS_MAX (1024 * 1024)
 #define RPC_BODY_MAX (4 * 1024 * 1024)
@@ -67,6 +74,10 @@ struct rpc_request {
 	/* A second piece of the body, so that a header and bytes that lie
 	 * elsewhere need no copy. Sending only. */
 	struct str body2;
+	/* Not to be done later, by env's or lib's monotonic clock of who reads
+	 * this: the asker's when it is sent, the answerer's when it has come. 0:
+	 * whenever; also what comes by way of a version before RPC_ENDS. */
+	int64_t until_ms;
 	/* Who asks may find out elsewhere that no answer will come; may be
 	 * NULL. Sending only. */
 	const struct rpc_watch *watch;
@@ -112,7 +123,8 @@ void rpc_client_close(struct rpc_client **cp);
 /* One call. Returns what the handler returned (an ERR_* code with its text in
  * @e), or why the call itself failed: ERR_DISCONNECTED; ERR_CONFIG (the other
  * side has another secret, cluster or protocol); ERR_BUSY (it has no memory for
- * the request); ERR_TOO_BIG, ERR_NO_MEMORY. @timeout_ms without a byte moving,
+ * the request); ERR_RETRY (q->until_ms has passed, there or here); ERR_TOO_BIG,
+ * ERR_NO_MEMORY. @timeout_ms without a byte moving,
  * 0 is the client's; long polls give more; a shorter one holds for connecting
  * too. @r may be NULL. An error's answer can have args, never a body. */
 int rpc_call(struct rpc_client *c, const struct fdfs_addr *to,

@@ -7,6 +7,7 @@
 #include "fdfs/net.h"
 
 #include "lib/bytes.h"
+#include "lib/clock.h"
 #include "lib/mem.h"
 
 #include <errno.h>
@@ -99,7 +100,7 @@ exchange(int fd, struct str body, int timeout_ms, uint8_t *answer,
  * into @second. */
 static int
 check_answer(const struct rpc_self *self, struct str answer, struct buf *all,
-    uint8_t proof[SECRET_PROOF], struct err *e)
+    uint8_t proof[SECRET_PROOF], int *ret_version, struct err *e)
 {
 	struct rpc_hello_answer a;
 	uint8_t want[SECRET_PROOF];
@@ -127,6 +128,7 @@ check_answer(const struct rpc_self *self, struct str answer, struct buf *all,
 		    "upgrade storage nodes before gateways",
 		    a.version);
 	rpc_hello_prove(self, false, buf_str(all), proof);
+	*ret_version = a.version;
 	return 0;
 }
 
@@ -140,8 +142,8 @@ shake_hands(const struct rpc_self *self, int fd, int timeout_ms, struct err *e)
 		.server_id = self->server_id };
 	uint8_t answer[RPC_HELLO_MAX], second[2 + SECRET_PROOF];
 	struct buf all = BUF_CAP(4 * RPC_HELLO_MAX);
+	int rc, version = 0;
 	size_t len;
-	int rc;
 
 	memcpy(h.group, self->group, sizeof(h.group));
 	rand_bytes(h.nonce, sizeof(h.nonce));
@@ -152,7 +154,7 @@ shake_hands(const struct rpc_self *self, int fd, int timeout_ms, struct err *e)
 		rc = exchange(fd, buf_str(&all), timeout_ms, answer, &len, e);
 	if (rc == 0)
 		rc = check_answer(self, str_mem(answer, len), &all, second + 2,
-		    e);
+		    &version, e);
 	if (rc == 0) {
 		second[0] = h.version;
 		second[1] = 2;
@@ -160,7 +162,7 @@ shake_hands(const struct rpc_self *self, int fd, int timeout_ms, struct err *e)
 		    answer, &len, e);
 	}
 	buf_fini(&all);
-	return rc;
+	return rc == 0 ? version : rc;
 }
 
 /* What went wrong, and with whom. */
@@ -185,8 +187,8 @@ rpc_greet(const struct rpc_self *self, int fd, const struct fdfs_addr *to,
 	int rc;
 
 	rc = shake_hands(self, fd, timeout_ms, &why);
-	if (rc == 0)
-		return 0;
+	if (rc >= 0)
+		return rc;
 	if (e != NULL)
 		*e = why;
 	return name_peer(to, rc == ERR_INVALID ? ERR_CONFIG : rc, e);
@@ -421,7 +423,8 @@ own_code(int rc, const struct err *why)
 {
 	if (why->sys_errno == FDFS_EAGAIN || why->sys_errno == FDFS_ENOMEM)
 		return ERR_BUSY; /* a status: no room for the request */
-	if (rc == ERR_NO_MEMORY || rc == ERR_TOO_BIG || rc == ERR_CONFIG)
+	if (rc == ERR_NO_MEMORY || rc == ERR_TOO_BIG || rc == ERR_CONFIG ||
+	    rc == ERR_RETRY)
 		return rc;
 	return ERR_DISCONNECTED;
 }
@@ -442,6 +445,40 @@ fail(struct rpc_client *c, const struct fdfs_addr *to, int rc, struct err *why,
 	return code;
 }
 
+/* The request's beginning. */
+static void
+begin(const struct rpc_head *h, const struct rpc_request *q,
+    uint8_t dst[FDFS_HEADER + RPC_HEAD])
+{
+	struct fdfs_header fh = { RPC_HEAD + (h->has_end ? RPC_END : 0) +
+				      q->args.len + q->body.len + q->body2.len,
+		RPC_COMMAND, 0 };
+
+	fdfs_header_put(dst, &fh);
+	rpc_head_put(dst + FDFS_HEADER, h);
+}
+
+/* R4, where the other side knows of it. */
+static int
+set_end(struct fdfs_call *call, const struct rpc_request *q, struct rpc_head *h,
+    struct err *e)
+{
+	uint8_t raw[FDFS_HEADER + RPC_HEAD];
+	struct fdfs_link link;
+
+	if (q->until_ms <= clock_mono_ns() / 1000000)
+		return err_set(e, ERR_RETRY, "too late for %s",
+		    rpc_op_name(q->op));
+	fdfs_call_link(call, &link);
+	if (link.greeted < RPC_ENDS)
+		return 0;
+	h->has_end = true;
+	h->end_ms = (uint64_t)(q->until_ms - (link.met_ns + 999999) / 1000000);
+	begin(h, q, raw);
+	fdfs_call_bind(call, str_mem(raw, sizeof(raw)));
+	return 0;
+}
+
 static int
 ask(struct rpc_client *c, const struct fdfs_addr *to,
     const struct rpc_request *q, int timeout_ms, uint64_t id,
@@ -453,20 +490,22 @@ ask(struct rpc_client *c, const struct fdfs_addr *to,
 		.epoch = q->epoch,
 		.cluster = c->self.cluster,
 		.args = q->args };
-	struct str pieces[3] = { q->args, q->body, q->body2 };
+	struct str pieces[4] = { q->args, STR_NULL, q->body, q->body2 };
 	const struct rpc_watch *w = q->watch;
-	uint8_t raw[FDFS_HEADER + RPC_HEAD];
-	struct fdfs_header fh = { RPC_HEAD + q->args.len + q->body.len +
-				      q->body2.len,
-		RPC_COMMAND, 0 };
+	uint8_t raw[FDFS_HEADER + RPC_HEAD], end[RPC_END];
 	int rc;
 
-	fdfs_header_put(raw, &fh);
-	rpc_head_put(raw + FDFS_HEADER, &h);
+	begin(&h, q, raw);
 	rc = fdfs_call_open_within(c->fdfs, to, str_mem(raw, sizeof(raw)),
 	    w != NULL && w->open_ms > 0 ? w->open_ms : timeout_ms, ret, e);
+	if (rc == 0 && q->until_ms != 0)
+		rc = set_end(*ret, q, &h, e);
+	if (h.has_end) {
+		rpc_end_put(end, &h);
+		pieces[1] = str_mem(end, sizeof(end));
+	}
 	if (rc == 0)
-		rc = fdfs_call_write_pieces(*ret, pieces, 3, e);
+		rc = fdfs_call_write_pieces(*ret, pieces, 4, e);
 	if (rc == 0 && w != NULL)
 		fdfs_call_watch(*ret, timeout_ms, w->is_over, w->arg);
 	return rc;
@@ -484,7 +523,8 @@ rpc_call(struct rpc_client *c, const struct fdfs_addr *to,
 	uint64_t id;
 
 	OBJ_CHECK(c, CLIENT_MAGIC);
-	if (q->args.len > RPC_ARGS_MAX || q->body.len > RPC_BODY_MAX ||
+	if (q->args.len > RPC_ARGS_MAX - (q->until_ms == 0 ? 0 : RPC_END) ||
+	    q->body.len > RPC_BODY_MAX ||
 	    q->body2.len > RPC_BODY_MAX - q->body.len)
 		return err_set(e, ERR_TOO_BIG, "%s: too much for one request",
 		    rpc_op_name(q->op));
@@ -495,9 +535,14 @@ rpc_call(struct rpc_client *c, const struct fdfs_addr *to,
 	r->was_sent = false;
 	r->len = 0;
 	id = atomic_fetch_add(&c->next_id, 1);
-	rc = ask(c, to, q, timeout_ms, id, &call, &why);
-	if (rc == 0)
-		rc = hear(call, id, r, &code, &result, &why);
+	for (;;) {
+		rc = ask(c, to, q, timeout_ms, id, &call, &why);
+		if (rc == 0)
+			rc = hear(call, id, r, &code, &result, &why);
+		if (rc == 0 || call == NULL || !fdfs_call_is_stale(call))
+			break;
+		fdfs_call_close(&call); /* the next of the pool, or a new one */
+	}
 	if (call != NULL)
 		r->was_sent = fdfs_call_was_sent(call);
 	fdfs_call_close(&call);

@@ -7,6 +7,7 @@
  * answered, so that the connection lives on. */
 #include "cluster/rpc_wire.h"
 
+#include "lib/clock.h"
 #include "lib/mem.h"
 
 #include <stdatomic.h>
@@ -33,6 +34,7 @@ struct rpc_server {
 struct peer { /* of a connection */
 	unsigned magic;
 	bool is_proved;
+	int64_t met_ns; /* R4: before its last answer left */
 	const struct rpc_server *s;
 	struct rpc_from from;
 	/* The first exchange, until the second. */
@@ -161,6 +163,7 @@ hello_second(const struct rpc_server *s, struct fdfs_conn *c, struct str proof,
 	if (!str_eq_secret(str_mem(want, sizeof(want)), proof))
 		return refuse(c, e, "another cluster secret");
 	p->is_proved = true;
+	p->met_ns = clock_mono_ns();
 	fdfs_conn_trust(c);
 	if (s->watch != NULL)
 		s->watch(s->arg, &p->from, true);
@@ -334,7 +337,8 @@ serve(struct rpc_server *s, struct fdfs_conn *c, struct peer *p,
 {
 	struct rpc_request q = { .op = h->op,
 		.epoch = h->epoch,
-		.args = h->args };
+		.args = h->args,
+		.until_ms = rpc_until(h, p->met_ns) };
 	char *room = NULL;
 	int rc = 0;
 
@@ -352,7 +356,10 @@ serve(struct rpc_server *s, struct fdfs_conn *c, struct peer *p,
 		return skip_body(c, e);
 	if (body > 0)
 		rc = read_body(c, room, body, e);
-	if (rc == 0) {
+	if (rc == 0 && q.until_ms != 0 &&
+	    clock_mono_ns() / 1000000 >= q.until_ms) {
+		*ret_code = err_set(ret_why, ERR_RETRY, "it came too late");
+	} else if (rc == 0) {
 		q.body = str_mem(room, body);
 		*ret_code = s->fn(s->arg, &p->from, &q, &p->answer, ret_why);
 	}
@@ -360,6 +367,7 @@ serve(struct rpc_server *s, struct fdfs_conn *c, struct peer *p,
 		atomic_fetch_sub(&s->memory, body);
 		mem_free(&room);
 	}
+	p->met_ns = clock_mono_ns();
 	return rc;
 }
 

@@ -47,15 +47,39 @@ rpc_op_who(unsigned op)
 void
 rpc_head_put(uint8_t dst[RPC_HEAD], const struct rpc_head *h)
 {
-	MUST(h->op <= UINT16_MAX && h->args.len <= RPC_ARGS_MAX);
-	put_be64(dst, RPC_HEAD - RPC_HEAD_FIXED + h->args.len);
+	size_t args = h->args.len + (h->has_end ? RPC_END : 0);
+
+	MUST(h->op <= UINT16_MAX && args <= RPC_ARGS_MAX);
+	put_be64(dst, RPC_HEAD - RPC_HEAD_FIXED + args);
 	dst[8] = h->version;
-	dst[9] = h->flags;
+	dst[9] = h->flags | (h->has_end ? RPC_HAS_END : 0);
 	put_le16(dst + 10, (uint16_t)h->op);
 	put_le64(dst + 12, h->id);
 	put_le64(dst + 20, h->epoch);
 	memcpy(dst + 28, h->cluster.b, sizeof(h->cluster.b));
-	put_le32(dst + 44, (uint32_t)h->args.len);
+	put_le32(dst + 44, (uint32_t)args);
+}
+
+void
+rpc_end_put(uint8_t dst[RPC_END], const struct rpc_head *h)
+{
+	put_le64(dst, h->end_ms);
+}
+
+/* Cuts it off the arguments. */
+static void
+end_get(struct unpack *u, struct rpc_head *h)
+{
+	struct unpack end;
+
+	if (h->args.len < RPC_END) {
+		u->is_bad = true;
+		return;
+	}
+	h->args.len -= RPC_END;
+	end = unpack_of(str_mem(h->args.p + h->args.len, RPC_END));
+	h->has_end = true;
+	h->end_ms = unpack_u64(&end);
 }
 
 int
@@ -77,7 +101,22 @@ rpc_head_get(struct str s, struct rpc_head *ret, struct err *e)
 	ret->args = unpack_str(&u, RPC_ARGS_MAX);
 	if (ret->version == 0)
 		u.is_bad = true;
+	if (!u.is_bad && (ret->flags & RPC_HAS_END) != 0)
+		end_get(&u, ret);
 	return unpack_end(&u, e);
+}
+
+int64_t
+rpc_until(const struct rpc_head *h, int64_t met_ns)
+{
+	int64_t met_ms = met_ns / 1000000;
+
+	if (!h->has_end)
+		return 0;
+	if (h->end_ms > (uint64_t)(INT64_MAX - met_ms))
+		return INT64_MAX;
+	met_ms += (int64_t)h->end_ms;
+	return met_ms > 0 ? met_ms : 1; /* 0 would be whenever */
 }
 
 size_t

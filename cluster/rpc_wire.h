@@ -19,11 +19,20 @@ struct rpc_head {
 	uint64_t id, epoch;
 	struct id128 cluster;
 	struct str args; /* a view */
+	bool has_end;    /* R4 */
+	uint64_t end_ms; /* after they last met */
 };
-/* All but the arguments' bytes. */
+#define RPC_HAS_END 1 /* in flags: the last RPC_END bytes of the arguments */
+#define RPC_END 8u
+/* All but the arguments' bytes and the end's. */
 void rpc_head_put(uint8_t dst[RPC_HEAD], const struct rpc_head *h);
+void rpc_end_put(uint8_t dst[RPC_END], const struct rpc_head *h);
 /* @s: a whole head, the length in front included. */
 int rpc_head_get(struct str s, struct rpc_head *ret, struct err *e);
+
+/* The receiver's until_ms: 0 without an end. @met_ns: of a moment before the other
+ * side had its last answer. */
+int64_t rpc_until(const struct rpc_head *h, int64_t met_ns);
 
 struct rpc_answer_head {
 	int code; /* 0 or ERR_* */
@@ -79,7 +88,8 @@ void rpc_hello_prove(const struct rpc_self *self, bool by_server,
 
 /* What @self speaks, at most. */
 uint8_t rpc_version_of(const struct rpc_self *self);
-/* The client's side of both exchanges, on a new connection (rpc_client.c). */
+/* The client's side of both exchanges, on a new connection (rpc_client.c).
+ * Returns the version that both speak from now on. */
 int rpc_greet(const struct rpc_self *self, int fd, const struct fdfs_addr *to,
     int timeout_ms, struct err *e);
 

@@ -18,7 +18,7 @@ enum {
 
 struct idle {
 	struct fdfs_addr to;
-	int fd;
+	int fd, greeted;
 	int64_t since;
 };
 
@@ -39,10 +39,12 @@ struct fdfs_call {
 	struct fdfs_addr to;
 	struct fdfs_call *next, *prev; /* under c->lock, while fd >= 0 */
 	int fd;                        /* changed under c->lock */
+	struct fdfs_link link;
 	int io_ms;
 	bool (*is_over)(void *arg); /* fdfs_call_watch(); may be NULL */
 	void *over_arg;
 	bool from_pool; /* and nothing was sent on it yet */
+	bool is_bound;  /* fdfs_call_bind() */
 	bool was_sent;
 	bool broken;      /* L2 */
 	bool has_answer;  /* its header was read */
@@ -225,6 +227,8 @@ take_idle(struct fdfs_call *call)
 	lock_take(&c->lock);
 	for (unsigned i = c->n_idle; i > 0 && !found; i--) {
 		if (fdfs_addr_eq(&c->idle[i - 1].to, &call->to)) {
+			call->link = (struct fdfs_link){ c->idle[i - 1].greeted,
+				c->idle[i - 1].since };
 			link_call(call, remove_idle(c, i - 1));
 			found = true;
 		}
@@ -278,8 +282,10 @@ put_idle(struct fdfs_call *call)
 	else if (c->n_idle >= c->o.max_idle)
 		old = remove_idle(c, 0);
 	fd = unlink_call(call);
-	c->idle[c->n_idle++] =
-	    (struct idle){ .to = *to, .fd = fd, .since = clock_mono_ns() };
+	c->idle[c->n_idle++] = (struct idle){ .to = *to,
+		.fd = fd,
+		.greeted = call->link.greeted,
+		.since = clock_mono_ns() };
 	lock_drop(&c->lock);
 	if (old >= 0)
 		hang_up(old);
@@ -320,9 +326,12 @@ connect_new(struct fdfs_call *call, struct err *e)
 	if (rc == 0 && c->o.greet != NULL)
 		rc = c->o.greet(c->o.arg, fd, &call->to,
 		    least(c->o.io_ms, call->io_ms), e);
-	if (rc < 0)
+	if (rc < 0) {
 		drop_socket(call);
-	return rc;
+		return rc;
+	}
+	call->link = (struct fdfs_link){ rc, clock_mono_ns() };
+	return 0;
 }
 
 /* From the pool while one there lives, else a new one. */
@@ -445,6 +454,12 @@ send_out(struct fdfs_call *call, const struct str *v, size_t n, struct err *e)
 			break;
 		if (!call->from_pool || call->was_sent)
 			goto stopped;
+		if (call->is_bound) {
+			call->broken = true;
+			return err_set(e, ERR_DISCONNECTED,
+			    "%s port %u has closed", call->to.ip,
+			    call->to.port);
+		}
 		rc = replace_stale(call, e);
 		if (rc < 0) {
 			call->broken = true;
@@ -498,7 +513,7 @@ fdfs_call_open_within(struct fdfs_client *c, const struct fdfs_addr *to,
 	call->io_ms = timeout_ms > 0 ? timeout_ms : c->o.io_ms;
 	call->is_over = NULL;
 	call->over_arg = NULL;
-	call->from_pool = call->was_sent = false;
+	call->from_pool = call->was_sent = call->is_bound = false;
 	call->broken = call->has_answer = false;
 	call->content = h.len - (head.len - FDFS_HEADER);
 	call->answer = 0;
@@ -513,6 +528,34 @@ fdfs_call_open_within(struct fdfs_client *c, const struct fdfs_addr *to,
 	}
 	*ret = call;
 	return 0;
+}
+
+void
+fdfs_call_link(const struct fdfs_call *call, struct fdfs_link *ret)
+{
+	OBJ_CHECK(call, CALL_MAGIC);
+	*ret = call->link;
+}
+
+void
+fdfs_call_bind(struct fdfs_call *call, struct str head)
+{
+	struct fdfs_header h;
+
+	OBJ_CHECK(call, CALL_MAGIC);
+	MUST(head.len == call->head.len && !call->was_sent);
+	MUST(fdfs_header_get((const uint8_t *)head.p, &h, NULL) == 0);
+	MUST(h.len >= head.len - FDFS_HEADER);
+	memcpy(call->head_copy, head.p, head.len);
+	call->content = h.len - (head.len - FDFS_HEADER);
+	call->is_bound = true;
+}
+
+bool
+fdfs_call_is_stale(const struct fdfs_call *call)
+{
+	OBJ_CHECK(call, CALL_MAGIC);
+	return call->is_bound && call->from_pool && !call->was_sent;
 }
 
 int

@@ -24,7 +24,8 @@ struct fdfs_client_opts {
 	/* Resting connections, of one address and of all; more are closed. */
 	unsigned max_idle_each, max_idle; /* 16, 256 */
 	/* May be NULL. Called on each new connection before its first request,
-	 * to introduce itself with fdfs/net.h; a failure is the call's. */
+	 * to introduce itself with fdfs/net.h; a failure is the call's, another
+	 * number is kept with the connection (fdfs_call_link()). */
 	int (*greet)(void *arg, int fd, const struct fdfs_addr *to,
 	    int timeout_ms, struct err *e);
 	void *arg;
@@ -58,6 +59,19 @@ int fdfs_call_open(struct fdfs_client *c, const struct fdfs_addr *to,
  * neither. */
 int fdfs_call_open_within(struct fdfs_client *c, const struct fdfs_addr *to,
     struct str head, int timeout_ms, struct fdfs_call **ret, struct err *e);
+/* What is known of the connection that the call is on. */
+struct fdfs_link {
+	int greeted;    /* what greet() returned; 0 */
+	int64_t met_ns; /* clock_mono_ns() when the last thing that was to come
+	                   on it had come: the end of the greeting, or of the
+	                   answer to the call before */
+};
+void fdfs_call_link(const struct fdfs_call *call, struct fdfs_link *ret);
+/* Before anything else: @head, as long as the one at opening, instead of it, for
+ * this connection alone: where that one, from the pool, turns out dead, the call
+ * fails with ERR_DISCONNECTED, and fdfs_call_is_stale(). */
+void fdfs_call_bind(struct fdfs_call *call, struct str head);
+bool fdfs_call_is_stale(const struct fdfs_call *call);
 /* A server that answers before it has all of the content ends the call: its
  * status is the error. */
 int fdfs_call_write(struct fdfs_call *call, const void *p, size_t len,

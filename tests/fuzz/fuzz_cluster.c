@@ -12,15 +12,19 @@ static void
 head(struct str s)
 {
 	struct rpc_head h, h2;
-	uint8_t raw[RPC_HEAD];
-	struct buf b = BUF_CAP(1 << 20);
+	uint8_t raw[RPC_HEAD], end[RPC_END];
+	struct buf b = BUF_CAP(1 << 21);
 
 	if (rpc_head_get(s, &h, NULL) < 0)
 		return;
 	rpc_head_put(raw, &h);
 	MUST(buf_add(&b, raw, sizeof(raw)) == 0);
 	MUST(buf_adds(&b, h.args) == 0);
+	rpc_end_put(end, &h);
+	MUST(!h.has_end || buf_add(&b, end, sizeof(end)) == 0);
 	MUST(rpc_head_get(buf_str(&b), &h2, NULL) == 0);
+	MUST(h2.has_end == h.has_end && h2.end_ms == h.end_ms);
+	(void)rpc_until(&h, 5000000000);
 	MUST(h2.op == h.op && h2.id == h.id && h2.epoch == h.epoch &&
 	     str_eq(h2.args, h.args));
 	(void)rpc_op_name(h.op);

@@ -141,6 +141,81 @@ test_stale(void **state)
 	memory_close(&m);
 }
 
+/* Answers the first request of a connection, and resets that one when told. */
+struct resetter {
+	int listener;
+	atomic_bool resets;
+};
+
+static void *
+run_resetter(void *arg)
+{
+	struct linger at_once = { 1, 0 };
+	struct resetter *r = arg;
+	uint8_t raw[FDFS_HEADER];
+	struct fdfs_header h = { 0, FDFS_RESPONSE, 0 };
+	struct iovec iov = { raw, sizeof(raw) };
+	int fd = accept(r->listener, NULL, NULL);
+	size_t n;
+	bool input;
+
+	MUST(fdfs_net_recv(fd, raw, sizeof(raw), 3000, &n, NULL) == 0);
+	fdfs_header_put(raw, &h);
+	MUST(fdfs_net_send(fd, &iov, 1, 3000, false, &n, &input, NULL) == 0);
+	while (!atomic_load(&r->resets))
+		clock_sleep_ms(1);
+	MUST(setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)) ==
+	     0);
+	close(fd);
+	return NULL;
+}
+
+/* A head for one connection goes out on no other. */
+static void
+test_bound(void **state)
+{
+	struct str head = STR_LIT("\0\0\0\0\0\0\0\0\x6f\0"); /* ACTIVE_TEST */
+	struct resetter r = { .resets = false };
+	int64_t begin = clock_mono_ns();
+	struct fdfs_addr to = { .ip = "127.0.0.1" };
+	struct fdfs_client_stat stat;
+	struct fdfs_link link, first;
+	struct fdfs_client *c;
+	struct fdfs_call *call;
+	struct err e = ERR_INIT;
+	pthread_t thread;
+	uint64_t len;
+
+	(void)state;
+	OK(fdfs_net_listen("127.0.0.1", 0, &r.listener, &to.port, &e));
+	assert_int_equal(pthread_create(&thread, NULL, run_resetter, &r), 0);
+	OK(fdfs_client_open(NULL, &c, &e));
+	OK(fdfs_call_open(c, &to, head, &call, &e));
+	fdfs_call_link(call, &first);
+	assert_true(first.met_ns >= begin && first.greeted == 0);
+	fdfs_call_bind(call, head);
+	OK(fdfs_call_answer(call, 0, &len, &e));
+	fdfs_call_close(&call);
+	/* Taken while it lives, dead when it is to be used. */
+	OK(fdfs_call_open(c, &to, head, &call, &e));
+	fdfs_call_link(call, &link);
+	assert_true(link.met_ns > first.met_ns);
+	assert_true(link.met_ns <= clock_mono_ns());
+	atomic_store(&r.resets, true);
+	pthread_join(thread, NULL);
+	fdfs_call_bind(call, head);
+	assert_int_equal(fdfs_call_answer(call, 0, &len, &e), ERR_DISCONNECTED);
+	assert_true(fdfs_call_is_stale(call));
+	assert_false(fdfs_call_was_sent(call));
+	fdfs_call_close(&call);
+	fdfs_client_stat(c, &stat);
+	assert_int_equal(stat.connects, 1);
+	assert_int_equal(stat.reused, 1);
+	assert_int_equal(stat.idle, 0);
+	fdfs_client_close(&c);
+	close(r.listener);
+}
+
 static void
 test_pool_limits(void **state)
 {
@@ -527,6 +602,7 @@ main(void)
 		cmocka_unit_test(test_own),
 		cmocka_unit_test(test_mock),
 		cmocka_unit_test(test_stale),
+		cmocka_unit_test(test_bound),
 		cmocka_unit_test(test_pool_limits),
 		cmocka_unit_test(test_broken_upload),
 		cmocka_unit_test(test_bad_answers),
