@@ -10,6 +10,13 @@
 
 #define TRIES 4
 
+/* F6 */
+static bool
+is_late(struct files *f, const struct files_op *op)
+{
+	return op->until_ms != 0 && files_now_ms(f) >= op->until_ms;
+}
+
 /* --- the class of a name --- */
 
 /* A name that can come again after a delete. */
@@ -181,7 +188,8 @@ draft_write(struct files *f, struct draft *d, bool is_new, struct err *e)
 		.class = ENGINE_CLASS_LIST,
 		.note = str_of(d->list.successor), /* for the sweep */
 		.is_new = is_new,
-		.base = d->version };
+		.base = d->version,
+		.until_ms = d->until_ms };
 	struct engine_file_info info;
 	int rc;
 
@@ -202,7 +210,10 @@ draft_write(struct files *f, struct draft *d, bool is_new, struct err *e)
 static int
 create(struct files *f, const struct files_op *op, struct err *e)
 {
-	struct draft d = { .name = op->name, .fresh = BUF_CAP(1) }, old;
+	struct draft d = { .name = op->name,
+		.fresh = BUF_CAP(1),
+		.until_ms = op->until_ms };
+	struct draft old;
 	int rc;
 
 	list_init(&d.list);
@@ -271,6 +282,7 @@ change_once(struct files *f, const struct files_op *op, struct err *e)
 		return rc;
 	}
 	size = d.list.size;
+	d.until_ms = op->until_ms;
 	rc = files_settle(f, &d, e);
 	if (rc == 0)
 		rc = splice(f, op, &d.list, e);
@@ -296,7 +308,7 @@ change(struct files *f, const struct files_op *op, struct err *e)
 	if (rc < 0)
 		return rc;
 	rc = ERR_RETRY;
-	for (int i = 0; rc == ERR_RETRY && i < TRIES; i++)
+	for (int i = 0; rc == ERR_RETRY && i < TRIES && !is_late(f, op); i++)
 		rc = change_once(f, op, e);
 	return rc;
 }
@@ -323,14 +335,15 @@ read_meta(struct files *f, const char *id, struct buf *ret, uint64_t *version,
 
 static int
 write_meta(struct files *f, const char *id, struct str meta, uint64_t version,
-    struct err *e)
+    int64_t until_ms, struct err *e)
 {
 	struct rep_change c = { .id = str_of(id),
 		.class = ENGINE_CLASS_META,
 		.body = meta,
 		.base = version,
 		.is_new = version == 0,
-		.is_delete = meta.len == 0 };
+		.is_delete = meta.len == 0,
+		.until_ms = until_ms };
 	struct engine_file_info info;
 
 	if (meta.len == 0 && version == 0)
@@ -354,7 +367,7 @@ set_meta_once(struct files *f, const char *id, const struct files_op *op,
 	if (rc == 0)
 		rc = fdfs_meta_set(buf_str(&old), op->meta, op->flag, &new, e);
 	if (rc == 0 && (version == 0 || !str_eq(buf_str(&old), buf_str(&new))))
-		rc = write_meta(f, id, buf_str(&new), version, e);
+		rc = write_meta(f, id, buf_str(&new), version, op->until_ms, e);
 	if (rc == ERR_EXISTS || rc == ERR_NOT_FOUND)
 		rc = err_set(e, ERR_RETRY, NULL); /* something came between */
 	buf_fini(&old);
@@ -376,7 +389,7 @@ set_meta(struct files *f, const struct files_op *op, struct err *e)
 	if (rc < 0)
 		return rc;
 	rc = ERR_RETRY;
-	for (int i = 0; rc == ERR_RETRY && i < TRIES; i++)
+	for (int i = 0; rc == ERR_RETRY && i < TRIES && !is_late(f, op); i++)
 		rc = set_meta_once(f, meta, op, e);
 	return rc;
 }
@@ -401,11 +414,13 @@ get_meta(struct files *f, const struct files_op *op, struct buf *ret,
 	return rc;
 }
 
-int
-files_delete_meta(struct files *f, struct str name, struct err *e)
+static int
+delete_meta(struct files *f, struct str name, int64_t until_ms, struct err *e)
 {
 	char id[FILES_ID_LEN + 1];
-	struct rep_change c = { .class = ENGINE_CLASS_META, .is_delete = true };
+	struct rep_change c = { .class = ENGINE_CLASS_META,
+		.is_delete = true,
+		.until_ms = until_ms };
 	struct engine_file_info info;
 	int rc;
 
@@ -414,6 +429,12 @@ files_delete_meta(struct files *f, struct str name, struct err *e)
 	c.id = str_of(id);
 	rc = rep_change(f->rep, &c, &info, e);
 	return rc == ERR_NOT_FOUND ? 0 : rc;
+}
+
+int
+files_delete_meta(struct files *f, struct str name, struct err *e)
+{
+	return delete_meta(f, name, 0, e);
 }
 
 int
@@ -430,7 +451,7 @@ files_copy_meta(struct files *f, struct str from, struct str to, struct err *e)
 	if (rc == 0)
 		rc = read_meta(f, a, &meta, &version, e);
 	if (rc == 0)
-		rc = write_meta(f, b, buf_str(&meta), 0, e);
+		rc = write_meta(f, b, buf_str(&meta), 0, 0, e);
 	buf_fini(&meta);
 	return rc;
 }
@@ -443,7 +464,8 @@ draft_delete(struct files *f, struct draft *d, struct err *e)
 	struct rep_change c = { .id = str_of(d->id),
 		.class = ENGINE_CLASS_LIST,
 		.base = d->version,
-		.is_delete = true };
+		.is_delete = true,
+		.until_ms = d->until_ms };
 	struct engine_file_info info;
 	int rc = rep_change(f->rep, &c, &info, e);
 
@@ -456,15 +478,17 @@ draft_delete(struct files *f, struct draft *d, struct err *e)
  * that nobody sees, and the sweep takes. But the name of a slave may come again,
  * and must not find it. */
 static int
-delete_both(struct files *f, struct str name, const char *id, struct draft *d,
-    struct err *e)
+delete_both(struct files *f, const struct files_op *op, const char *id,
+    struct draft *d, struct err *e)
 {
-	struct str s = str_of(id);
+	struct str s = str_of(id), name = op->name;
 	bool again = is_slave(name);
 	int rc = 0;
 
 	if (again)
-		rc = files_delete_meta(f, name, e);
+		rc = delete_meta(f, name, op->until_ms, e);
+	if (rc == 0 && d != NULL) /* F6: of two steps the first decides */
+		d->until_ms = again ? 0 : op->until_ms;
 	if (rc == 0)
 		rc = d != NULL ? draft_delete(f, d, e)
 		               : rep_delete_many(f->rep, &s, 1, e);
@@ -486,12 +510,13 @@ delete_once(struct files *f, const struct files_op *op, struct err *e)
 	if (rc < 0)
 		return rc;
 	if (class != ENGINE_CLASS_LIST)
-		return delete_both(f, op->name, id, NULL, e);
+		return delete_both(f, op, id, NULL, e);
 	rc = draft_open(f, op->name, &d, e);
+	d.until_ms = op->until_ms;
 	if (rc == 0)
 		rc = files_settle(f, &d, e);
 	if (rc == 0)
-		rc = delete_both(f, op->name, id, &d, e);
+		rc = delete_both(f, op, id, &d, e);
 	draft_close(f, &d, ERR_BUSY);
 	return rc;
 }
@@ -501,7 +526,7 @@ delete_file(struct files *f, const struct files_op *op, struct err *e)
 {
 	int rc = ERR_RETRY;
 
-	for (int i = 0; rc == ERR_RETRY && i < TRIES; i++)
+	for (int i = 0; rc == ERR_RETRY && i < TRIES && !is_late(f, op); i++)
 		rc = delete_once(f, op, e);
 	if (rc == ERR_NOT_FOUND && op->is_again)
 		rc = 0; /* F5: it was this one that deleted it */
@@ -557,10 +582,12 @@ apply(struct files *f, const struct files_op *op, struct files_result *ret,
 {
 	int rc;
 
-	if (op->kind == FILES_REGENERATE) /* never asked for again */
-		return files_regenerate_here(f, op->name, &ret->info, e);
 	if (is_done(f, op->change))
 		return 0;
+	if (is_late(f, op))
+		return err_set(e, ERR_RETRY, "it comes too late");
+	if (op->kind == FILES_REGENERATE) /* never asked for again */
+		return files_regenerate_here(f, op, &ret->info, e);
 	switch (op->kind) {
 	case FILES_CREATE:
 		rc = create(f, op, e);

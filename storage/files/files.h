@@ -21,6 +21,10 @@
  * F5  A change is made once, however often it has to be tried: each carries an
  *     ID, a list remembers those of the last two minutes (256 at most), and the
  *     leader those that it made of late: one that arrives late, too.
+ * F6  A change is not made later than FILES_OPEN_MS after the node that was asked
+ *     for it began to seek the leader, however it lay on its way there (R4 of
+ *     cluster/rpc.h): what a node that has died since had passed on is made by
+ *     then, or never. What is begun by then is brought to its end.
  * Errors are those that fdfs_status_of() maps as FASTDFS.md says; ERR_RETRY where
  * nothing is known for sure, or no leader was found in FILES_WAIT_MS.
  * Threads: any. */
@@ -34,6 +38,7 @@
 #define FILES_SEGMENTS 4096
 #define FILES_ORPHAN_S (24 * 3600)
 #define FILES_WAIT_MS 8000
+#define FILES_OPEN_MS 30000
 #define FILES_DROP_MS 60000          /* segments of a deleted file */
 #define FILES_DROP_CHANGED_MS 900000 /* segments that a list named before */
 

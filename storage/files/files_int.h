@@ -97,6 +97,7 @@ struct files_op {
 	struct list_piece piece; /* CREATE, APPEND, MODIFY */
 	struct str meta;         /* SET_META */
 	bool is_again;           /* an earlier call's outcome is open */
+	int64_t until_ms;        /* F6, by this node's clock; 0: a read */
 };
 struct files_result {
 	struct engine_file_info info; /* REGENERATE */
@@ -131,6 +132,7 @@ struct draft {
 	uint64_t version; /* that it was read at, or written as */
 	size_t n_old;     /* segments that were named then */
 	struct buf fresh; /* names of those made since, each with its NUL */
+	int64_t until_ms; /* F6, for the next version; 0: whenever */
 };
 /* As the group has it. draft_close() also after a failure. */
 int draft_open(struct files *f, struct str name, struct draft *d,
@@ -149,7 +151,7 @@ int files_delete_meta(struct files *f, struct str name, struct err *e);
 
 /* --- another name (regenerate.c) --- */
 
-int files_regenerate_here(struct files *f, struct str name,
+int files_regenerate_here(struct files *f, const struct files_op *op,
     struct engine_file_info *ret, struct err *e);
 /* A regeneration of @d that was broken off is undone; the next version that is
  * written says so. Before any other change of it. */

@@ -15,7 +15,6 @@
 
 #define ASK_MS 5000 /* a leader that hangs is soon another one */
 #define READ_MS 2500
-#define OPEN_MS 30000      /* in all, for a change that was sent */
 #define ASK_LONG_MS 600000 /* REGENERATE copies */
 #define WAIT_STEP_MS 50
 #define CONNECT_MS 1000
@@ -111,13 +110,18 @@ answer_unpack(struct rpc_reply *reply, struct files_result *ret, struct err *e)
 	return 0;
 }
 
+static bool
+is_read(enum files_op_kind kind)
+{
+	return kind == FILES_GET_LIST || kind == FILES_GET_META;
+}
+
 static int
 patience(enum files_op_kind kind)
 {
 	if (kind == FILES_REGENERATE)
 		return ASK_LONG_MS;
-	return kind == FILES_GET_LIST || kind == FILES_GET_META ? READ_MS
-	                                                        : ASK_MS;
+	return is_read(kind) ? READ_MS : ASK_MS;
 }
 
 struct listener {
@@ -156,6 +160,7 @@ ask(struct files *f, const struct files_op *op, const struct member_view *v,
 	struct rpc_watch w = { .arg = &l, .open_ms = CONNECT_MS };
 	struct rpc_request q = { .op = RPC_FILE_OP,
 		.epoch = v->epoch,
+		.until_ms = op->until_ms,
 		.body = op->kind == FILES_SET_META ? op->meta : op->piece.bytes,
 		.watch = &w };
 	struct buf args = BUF_CAP(4096);
@@ -209,8 +214,7 @@ can_read_here(struct files *f, const struct files_op *op,
 {
 	struct rep_status st;
 
-	if (v->n != 2 || v->self < 0 ||
-	    (op->kind != FILES_GET_LIST && op->kind != FILES_GET_META))
+	if (v->n != 2 || v->self < 0 || !is_read(op->kind))
 		return false;
 	rep_status(f->rep, &st);
 	return st.state == FDFS_STATE_ACTIVE;
@@ -298,10 +302,13 @@ int
 files_ask_leader(struct files *f, struct files_op *op, struct files_result *ret,
     struct err *e)
 {
-	int64_t start = files_now_ms(f), limit = start + f->wait_ms, asked;
+	int64_t start = files_now_ms(f), limit = start + f->wait_ms, asked,
+		end = start +
+	              (f->wait_ms > FILES_OPEN_MS ? f->wait_ms : FILES_OPEN_MS);
 	struct quest q = { .f = f, .op = op, .ret = ret };
 	int step = WAIT_STEP_MS, rc;
 
+	op->until_ms = is_read(op->kind) ? 0 : end;
 	for (;;) {
 		asked = files_now_ms(f);
 		rc = try_once(&q, e);
@@ -313,8 +320,7 @@ files_ask_leader(struct files *f, struct files_op *op, struct files_result *ret,
 		 * it again, and then it is done twice. */
 		if (q.was_sent && patience(op->kind) == ASK_MS &&
 		    files_now_ms(f) - asked >= ASK_MS)
-			limit = start +
-			        (f->wait_ms > OPEN_MS ? f->wait_ms : OPEN_MS);
+			limit = end;
 		if (files_now_ms(f) >= limit)
 			break;
 		if (shun(&q, rc))
@@ -365,6 +371,7 @@ files_serve(struct files *f, const struct rpc_from *from,
 	rc = members_check(f->members, from, q->epoch, e);
 	if (rc == 0)
 		rc = op_unpack(q->args, q->body, seg, &op, &may_pass, e);
+	op.until_ms = q->until_ms;
 	if (rc == 0)
 		rc = may_pass ? pass_on(f, &op, &r, e)
 		              : files_apply(f, &op, &r, e);

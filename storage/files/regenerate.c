@@ -104,9 +104,10 @@ begin(struct files *f, struct draft *d, const struct engine_owner *o,
 }
 
 int
-files_regenerate_here(struct files *f, struct str name,
+files_regenerate_here(struct files *f, const struct files_op *op,
     struct engine_file_info *ret, struct err *e)
 {
+	struct str name = op->name;
 	struct engine_owner o = { .class = ENGINE_CLASS_FASTDFS };
 	struct engine_record rec;
 	struct engine_file_info info;
@@ -120,11 +121,13 @@ files_regenerate_here(struct files *f, struct str name,
 	if (rc < 0)
 		return rc;
 	rc = draft_open(f, name, &d, e);
+	d.until_ms = op->until_ms; /* F6 */
 	if (rc == 0)
 		rc = files_settle(f, &d, e);
 	if (rc == 0)
 		rc = begin(f, &d, &o, id.path, &rec, e);
 	has_begun = rc == 0;
+	d.until_ms = 0; /* the copy may take long */
 	if (rc == 0)
 		rc = files_copy_as(f, &d.list, &rec, &o, id.path, &info, e);
 	if (rc == 0)

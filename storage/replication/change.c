@@ -333,6 +333,14 @@ check_base(const struct rep_change *c, const struct engine_version *v,
 	return 0;
 }
 
+static int
+check_end(struct rep *r, const struct rep_change *c, struct err *e)
+{
+	if (c->until_ms != 0 && r->eo->now_ms(r->env) >= c->until_ms)
+		return err_set(e, ERR_RETRY, "it comes too late");
+	return 0;
+}
+
 /* A version is given once: what failed here may be at a peer all the same, one
  * that is not in the majority which is asked next. */
 static uint64_t
@@ -403,7 +411,10 @@ change_once(struct rep *r, const struct rep_change *c,
 		*ret_again = rc == ERR_RETRY;
 		return rc;
 	}
-	rc = check_base(c, &n.v, e);
+	/* The last moment at which nobody has heard of it. */
+	rc = check_end(r, c, e);
+	if (rc == 0)
+		rc = check_base(c, &n.v, e);
 	if (rc == 0)
 		rc = make_record(r, c, g.v.term, n.v.version, &rec, e);
 	if (rc < 0)

@@ -93,10 +93,12 @@ struct rep_change {
 	struct id128 write_id;
 	struct str note;
 	bool is_delete;
-	bool is_new;     /* ERR_EXISTS if there is a live one */
-	uint64_t base;   /* it must be this version; 0: whatever there is (with
+	bool is_new;      /* ERR_EXISTS if there is a live one */
+	uint64_t base;    /* it must be this version; 0: whatever there is (with
 	                  is_new: nothing) */
-	struct str body; /* at most small_limit */
+	struct str body;  /* at most small_limit */
+	int64_t until_ms; /* it is not begun later, by env's clock: ERR_RETRY;
+	                     0: whenever */
 };
 /* ERR_NOT_FOUND: nothing there to change; ERR_RETRY: another version than the
  * base; ERR_BUSY: no majority (the outcome is open). */

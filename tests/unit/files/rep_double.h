@@ -64,6 +64,13 @@ dbl_find(struct str id)
 }
 
 static int64_t
+dbl_now_ms(void *env)
+{
+	(void)env;
+	return clock_mono_ns() / 1000000 + world.shift_s * 1000;
+}
+
+static int64_t
 dbl_now_s(void)
 {
 	return clock_real_s() + world.shift_s + world.wrong_s;
@@ -332,6 +339,8 @@ rep_change(struct rep *r, const struct rep_change *c,
 	lock_take(&world.lock);
 	rc = world.fail_change;
 	world.fail_change = 0;
+	if (rc == 0 && c->until_ms != 0 && dbl_now_ms(NULL) >= c->until_ms)
+		rc = err_set(e, ERR_RETRY, "late");
 	if (rc == 0 && dbl_may_write())
 		rc = dbl_change(c, ret, e);
 	rc = dbl_wrote(rc, e);
@@ -629,13 +638,6 @@ dbl_call(void *env, const struct fdfs_addr *to, const struct rpc_request *q,
 	if (world.call != NULL)
 		return world.call(to->port, q, timeout_ms, r, e);
 	return err_set(e, ERR_DISCONNECTED, NULL);
-}
-
-static int64_t
-dbl_now_ms(void *env)
-{
-	(void)env;
-	return clock_mono_ns() / 1000000 + world.shift_s * 1000;
 }
 
 static int64_t

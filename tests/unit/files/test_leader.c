@@ -20,6 +20,7 @@ static struct {
 	int n, to[CALLS], rc[CALLS];
 	bool was_sent[CALLS];
 	uint8_t bits[CALLS];
+	int64_t until[CALLS];
 	/* At the call: what the watcher thinks of a leader that is heard, and of
 	 * one that is not. */
 	bool is_watched[CALLS], over_heard[CALLS], over_deaf[CALLS];
@@ -39,6 +40,7 @@ on_call(int to, const struct rpc_request *q, int timeout_ms,
 	unpack_u64(&u);
 	calls.to[i] = to;
 	calls.bits[i] = unpack_u8(&u);
+	calls.until[i] = q->until_ms;
 	calls.is_watched[i] = q->watch->is_over != NULL;
 	if (calls.is_watched[i]) {
 		world.is_deaf = false;
@@ -211,13 +213,17 @@ test_regenerate(void **state)
 
 static const struct rpc_from peer = { .kind = RPC_PEER, .group = "group1" };
 
+static int64_t serve_until; /* of the next */
+
 static int
 serve(enum files_op_kind kind, uint64_t change, uint8_t bits, const char *of,
     const char *meta, struct err *e)
 {
 	struct buf args = BUF_CAP(1000);
 	struct rpc_answer a = { .args = BUF_CAP(1000), .body = BUF_CAP(1000) };
-	struct rpc_request q = { .op = RPC_FILE_OP, .body = str_of(meta) };
+	struct rpc_request q = { .op = RPC_FILE_OP,
+		.body = str_of(meta),
+		.until_ms = serve_until };
 	int rc;
 
 	MUST(pack_u8(&args, (uint8_t)kind) == 0);
@@ -312,6 +318,123 @@ test_comes_late(void **state)
 	assert_int_equal(dbl_count(ENGINE_CLASS_LIST), 2);
 }
 
+/* --- an end (F6) --- */
+
+/* What is asked for bears one, the same however often it is asked. */
+static void
+test_end_is_told(void **state)
+{
+	struct buf b = BUF_CAP(1000);
+	struct err e = ERR_INIT;
+	int64_t begin;
+
+	(void)state;
+	make_appender();
+	follow(3);
+	for (int i = 0; i < 3; i++)
+		calls.rc[i] = ERR_RETRY;
+	begin = dbl_now_ms(NULL);
+	assert_int_equal(truncate_to(1), 0);
+	assert_int_equal(calls.n, 4);
+	assert_true(calls.until[0] >= begin + FILES_OPEN_MS);
+	assert_true(calls.until[0] <= dbl_now_ms(NULL) + FILES_OPEN_MS);
+	for (int i = 1; i < 4; i++)
+		assert_int_equal(calls.until[i], calls.until[0]);
+	/* a read needs none */
+	memset(&calls, 0, sizeof(calls));
+	(void)files_get_meta(files, str_of(name), &b, &e);
+	assert_int_equal(calls.n, 1);
+	assert_int_equal(calls.until[0], 0);
+	buf_fini(&b);
+	/* who passes one on does not make it longer */
+	memset(&calls, 0, sizeof(calls));
+	serve_until = begin + 12345;
+	assert_int_equal(serve(FILES_TRUNCATE, 1, 2, name, "", &e), 0);
+	assert_int_equal(calls.n, 1);
+	assert_int_equal(calls.until[0], begin + 12345);
+	serve_until = 0;
+}
+
+static void
+a_minute_passes(void)
+{
+	world.before = NULL;
+	world.shift_s += 60;
+}
+
+static void
+nothing_passes(void)
+{
+}
+
+static unsigned skip;
+
+static void
+a_minute_passes_later(void)
+{
+	if (skip-- == 0)
+		a_minute_passes();
+}
+
+/* The node stops before it does it, and wakes a minute later. */
+static int
+serve_asleep(enum files_op_kind kind, uint64_t change, const char *of,
+    const char *meta)
+{
+	struct err e = ERR_INIT;
+	int rc;
+
+	serve_until = dbl_now_ms(NULL) + 30000;
+	rc = serve(kind, change, 0, of, meta, &e);
+	serve_until = 0;
+	world.before = nothing_passes;
+	return rc;
+}
+
+static void
+test_end_is_kept(void **state)
+{
+	char slave[FDFS_REMOTE_MAX + 1];
+	struct files_info info;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	make_appender();
+	snprintf(slave, sizeof(slave), "%.*s-s.txt", (int)strlen(name) - 4,
+	    name);
+	assert_int_equal(serve_asleep(FILES_SET_META, 1, name, "n\0021"), 0);
+	world.before = a_minute_passes;
+	assert_int_equal(serve_asleep(FILES_SET_META, 2, name, "n\0022"),
+	    ERR_RETRY);
+	assert_meta(name, "n\0021");
+	world.before = a_minute_passes;
+	assert_int_equal(serve_asleep(FILES_CREATE, 3, slave, ""), ERR_RETRY);
+	assert_int_equal(dbl_count(ENGINE_CLASS_LIST), 1);
+	world.before = a_minute_passes;
+	assert_int_equal(serve_asleep(FILES_DELETE, 5, name, ""), ERR_RETRY);
+	world.before = a_minute_passes;
+	assert_int_equal(serve_asleep(FILES_REGENERATE, 0, name, ""),
+	    ERR_RETRY);
+	assert_int_equal(dbl_count(ENGINE_CLASS_LIST), 1);
+	assert_int_equal(serve_asleep(FILES_REGENERATE, 0, name, ""), 0);
+	/* before it has begun with anything */
+	serve_until = dbl_now_ms(NULL);
+	assert_int_equal(serve(FILES_CREATE, 6, 0, slave, "", &e), ERR_RETRY);
+	assert_int_equal(dbl_count(ENGINE_CLASS_LIST), 0);
+	serve_until = 0;
+	assert_int_equal(serve(FILES_CREATE, 6, 0, slave, "", &e), 0);
+	/* A slave goes in two steps, metadata first: whole or not at all. */
+	assert_int_equal(serve(FILES_SET_META, 7, 0, slave, "n\0021", &e), 0);
+	world.before = a_minute_passes;
+	assert_int_equal(serve_asleep(FILES_DELETE, 8, slave, ""), ERR_RETRY);
+	assert_meta(slave, "n\0021");
+	skip = 1;
+	world.before = a_minute_passes_later;
+	assert_int_equal(serve_asleep(FILES_DELETE, 8, slave, ""), 0);
+	assert_int_equal(files_info(files, str_of(slave), false, &info, &e),
+	    ERR_NOT_FOUND);
+}
+
 int
 main(void)
 {
@@ -324,6 +447,8 @@ main(void)
 		T(test_regenerate),
 		T(test_passed_on),
 		T(test_comes_late),
+		T(test_end_is_told),
+		T(test_end_is_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

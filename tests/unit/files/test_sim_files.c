@@ -6,8 +6,8 @@
  * K1  What was acknowledged is there once, in its order, and nothing that was
  *     done later is undone by an earlier call that arrives late; what failed is
  *     there at most once. A call whose node was killed under it has no answer:
- *     what the node had sent may still be on its way, and be done, once, at any
- *     later time.
+ *     what the node had sent may still be on its way, and be done, once, within
+ *     LATE_MS (F6).
  * K2  While all nodes are up and no more than one pair of a group of three or
  *     more is cut, and was a second ago, every change and every read of every
  *     node succeeds, within WITHIN_MS.
@@ -36,6 +36,7 @@ enum {
 	OPEN = 8,
 	WITHIN_MS = 2000, /* 1 s of silence, and what the change itself takes */
 	FOLLOW_MS = 3000, /* an election */
+	LATE_MS = FILES_OPEN_MS + 10000, /* and to its end */
 };
 
 struct log { /* an appender */
@@ -51,7 +52,11 @@ struct client {
 	int no;
 	struct log log;
 	unsigned meta, meta_acked; /* the last that was tried; acknowledged */
-	unsigned open[OPEN];       /* set_meta()s that nobody answered */
+	int64_t acked_ms;          /* when that one began */
+	struct {                   /* set_meta()s that nobody answered */
+		unsigned meta;
+		int64_t ms; /* when they began */
+	} open[OPEN];
 	size_t n_open;
 	unsigned late; /* one of these, done since meta_acked; or 0 */
 	char slave[FDFS_REMOTE_MAX + 1];
@@ -307,9 +312,11 @@ do_set_meta(struct client *cl)
 	call_end(&x, rc, &e);
 	if (rc == 0) {
 		cl->meta_acked = cl->meta;
+		cl->acked_ms = x.begin;
 		cl->late = 0;
 	} else if (rc == ERR_CLOSED && cl->n_open < OPEN) {
-		cl->open[cl->n_open++] = cl->meta;
+		cl->open[cl->n_open].meta = cl->meta;
+		cl->open[cl->n_open++].ms = x.begin;
 	}
 	cl->c->changes += rc == 0;
 }
@@ -321,7 +328,10 @@ is_meta(struct client *cl, uint64_t n)
 	if (n > cl->meta)
 		return false;
 	for (size_t i = 0; i < cl->n_open; i++) {
-		if (cl->open[i] == n) { /* done: not once more */
+		if (cl->open[i].meta == n) { /* done: not once more */
+			if (n < cl->meta_acked &&
+			    cl->acked_ms > cl->open[i].ms + LATE_MS)
+				return false;
 			cl->open[i] = cl->open[--cl->n_open];
 			if (n < cl->meta_acked)
 				cl->late = (unsigned)n;
@@ -658,10 +668,133 @@ test_two_stand(void **state)
 	schedule(37, &slowest, &follow);
 }
 
+/* --- a change that lies before the leader's door --- */
+
+struct late {
+	struct chaos *c;
+	struct files *asked;
+	char name[FDFS_REMOTE_MAX + 1];
+	int node;
+	bool is_over;
+};
+
+static void
+ask_and_die(void *arg)
+{
+	struct late *l = arg;
+	struct err e = ERR_INIT;
+
+	MUST(sim_enter(l->c->s, l->node));
+	MUST(files_set_meta(l->asked, str_of(l->name), 'O', STR_LIT("n\0022"),
+		 &e) == ERR_CLOSED);
+	sim_leave(l->c->s, l->node);
+	l->is_over = true;
+}
+
+static void
+set_meta_at(struct chaos *c, int node, const char *name, const char *meta)
+{
+	struct err e = ERR_INIT;
+
+	MUST(sim_enter(c->s, node));
+	if (files_set_meta(c->g.v[node].more, str_of(name), 'O', str_of(meta),
+		&e) < 0)
+		sim_fail(c->s, "%s: %s", meta, e.msg);
+	sim_leave(c->s, node);
+}
+
+static void
+expect_meta(struct chaos *c, int node, const char *name, const char *want)
+{
+	struct buf b = BUF_CAP(1000);
+	struct err e = ERR_INIT;
+
+	MUST(sim_enter(c->s, node));
+	if (files_get_meta(c->g.v[node].more, str_of(name), &b, &e) < 0 ||
+	    !str_eqz(buf_str(&b), want))
+		sim_fail(c->s, "%s is wanted, '" STR_FMT "' is there (%s)",
+		    want, STR_ARG(buf_str(&b)), e.msg);
+	sim_leave(c->s, node);
+	buf_fini(&b);
+}
+
+/* The leader gets a change @ms after it was sent, when who sent it is dead, and
+ * another one was acknowledged meanwhile. */
+static void
+arrives_after(struct chaos *c, int64_t ms, const char *want)
+{
+	struct engine_file_info info;
+	struct given none = { 0 };
+	struct err e = ERR_INIT;
+	struct late l = { .c = c };
+	int leader;
+
+	settle(c);
+	leader = sim_group_leader(&c->g);
+	l.node = (leader + 1) % c->g.n;
+	l.asked = c->g.v[l.node].more;
+	MUST(sim_enter(c->s, leader));
+	MUST(files_upload(c->g.v[leader].more, -1, true, STR_LIT("log"), 0,
+		 give, &none, &info, &e) == 0);
+	sim_leave(c->s, leader);
+	snprintf(l.name, sizeof(l.name), "%.*s", (int)sizeof(l.name) - 1,
+	    info.id + 7);
+	set_meta_at(c, l.node, l.name, "n\0021");
+	sim_hold(c->s, leader, RPC_FILE_OP);
+	sim_spawn(c->s, SIM_OUTSIDE, ask_and_die, &l);
+	sim_sleep(c->s, 1000);
+	sim_group_stop(&c->g, l.node);
+	while (!l.is_over)
+		sim_sleep(c->s, 10);
+	set_meta_at(c, leader, l.name, "n\0023");
+	sim_sleep(c->s, ms - 1000);
+	if (sim_group_leader(&c->g) != leader)
+		sim_fail(c->s, "it does not lead any more");
+	sim_hold(c->s, leader, 0);
+	sim_sleep(c->s, 5000);
+	expect_meta(c, leader, l.name, want);
+}
+
+static void
+late_director(void *arg)
+{
+	struct chaos *c = arg;
+
+	for (int i = 0; i < c->g.n; i++)
+		sim_group_bring_up(&c->g, i);
+	arrives_after(c, FILES_OPEN_MS - 10000, "n\0022");
+	arrives_after(c, FILES_OPEN_MS + 100, "n\0023");
+	arrives_after(c, 10 * FILES_OPEN_MS, "n\0023");
+	sim_group_stop_all(&c->g);
+	c->is_over = true;
+}
+
+/* F6 */
+static void
+test_comes_late(void **state)
+{
+	struct chaos *c = mem_zalloc(sizeof(*c));
+
+	(void)state;
+	MUST(c != NULL);
+	c->s = sim_new(1);
+	sim_calm(c->s);
+	sim_group_init(&c->g, c->s, 3);
+	c->g.opened = opened;
+	c->g.closing = closing;
+	c->g.file_op = file_op;
+	c->ailing = -1;
+	sim_spawn(c->s, SIM_OUTSIDE, late_director, c);
+	assert_true(sim_run(c->s, 3600 * 1000) && c->is_over);
+	sim_free(&c->s);
+	mem_free(&c);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_comes_late),
 		cmocka_unit_test(test_two_stand),
 		cmocka_unit_test(test_schedules),
 	};

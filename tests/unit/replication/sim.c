@@ -41,6 +41,7 @@ struct node {
 	rpc_handler *fn;
 	void *arg;
 	struct rpc_from self;
+	unsigned held; /* operation; 0: none */
 	int64_t slow_ms, real_off, mono_off;
 	struct sim_disk *disk;
 	struct node_env {
@@ -507,6 +508,7 @@ sim_heal(struct sim *s)
 	sim_network(s, 0, 3);
 	for (i = 0; i < SIM_NODES; i++) {
 		s->nodes[i].slow_ms = 0;
+		s->nodes[i].held = 0;
 		sim_disk_full(s->nodes[i].disk, false);
 		sim_disk_fail(s->nodes[i].disk, false);
 	}
@@ -525,6 +527,12 @@ sim_garble(struct sim *s, int node, bool is_so)
 	node_of(s, node)->garbles = is_so;
 }
 
+void
+sim_hold(struct sim *s, int node, unsigned op)
+{
+	node_of(s, node)->held = op;
+}
+
 unsigned
 sim_garbled(const struct sim *s)
 {
@@ -540,6 +548,7 @@ struct msg {
 	struct rpc_from self;
 	unsigned op;
 	uint64_t epoch;
+	int64_t until; /* of the world's time; 0: none */
 	struct buf args, body;
 	struct gate done;
 	bool was_sent;
@@ -602,14 +611,19 @@ handle(struct msg *m)
 	struct sim *s = m->s;
 	struct rpc_request q = { .op = m->op,
 		.epoch = m->epoch,
+		.until_ms =
+		    m->until == 0 ? 0 : m->until + s->nodes[m->to].mono_off,
 		.args = buf_str(&m->args),
 		.body = buf_str(&m->body) };
 
 	m->was_sent = true;
 	m->a.args = BUF_CAP(RPC_ARGS_MAX);
 	m->a.body = BUF_CAP(RPC_BODY_MAX);
-	m->rc =
-	    s->nodes[m->to].fn(s->nodes[m->to].arg, &m->self, &q, &m->a, &m->e);
+	if (m->until != 0 && s->now >= m->until) /* R4 of cluster/rpc.h */
+		m->rc = err_set(&m->e, ERR_RETRY, "it came too late");
+	else
+		m->rc = s->nodes[m->to].fn(s->nodes[m->to].arg, &m->self, &q,
+		    &m->a, &m->e);
 	sim_trace(s, "  %d -> %d %s: %s %s", m->from, m->to, op_name(m->op),
 	    m->rc == 0 ? "ok" : err_name(m->rc), m->rc == 0 ? "" : m->e.msg);
 	note(s, (uint64_t)m->op << 8 | (uint64_t)-m->rc);
@@ -626,6 +640,8 @@ carry(void *arg)
 	struct sim *s = m->s;
 	bool is_lost = travel(m);
 
+	while (s->nodes[m->to].held == m->op)
+		sim_sleep(s, 10);
 	if (!is_lost && sim_enter(s, m->to)) {
 		handle(m);
 		is_lost = !s->nodes[m->to].is_up; /* killed while it handled */
@@ -721,6 +737,9 @@ env_call(void *env, const struct fdfs_addr *to, const struct rpc_request *q,
 		.self = s->nodes[ne->node].self,
 		.op = q->op,
 		.epoch = q->epoch,
+		.until = q->until_ms == 0
+		             ? 0
+		             : q->until_ms - s->nodes[ne->node].mono_off,
 		.args = BUF_CAP(RPC_ARGS_MAX),
 		.body = BUF_CAP(RPC_BODY_MAX) };
 	MUST(buf_adds(&m->args, q->args) == 0);

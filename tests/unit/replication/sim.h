@@ -77,7 +77,8 @@ void sim_self(struct sim *s, int node, const struct rpc_from *self);
 /* --- network and clocks --- */
 
 void sim_cut(struct sim *s, int a, int b, bool is_cut);
-void sim_heal(struct sim *s); /* cuts, losses, slowness, disks full or failed */
+/* Cuts, losses, slowness, what is held, disks full or failed. */
+void sim_heal(struct sim *s);
 /* What the disks hold for a small file: 1 MiB, unless told before any is used. */
 void sim_set_small(struct sim *s, size_t len);
 /* No message or disk takes extraordinarily long. */
@@ -88,6 +89,9 @@ void sim_slow(struct sim *s, int node, int64_t ms); /* its disk; 0 = not */
 /* One bit of what READ answers from there is another on arrival; so often. */
 void sim_garble(struct sim *s, int node, bool is_so);
 unsigned sim_garbled(const struct sim *s);
+/* Requests of that operation lie before its door, and come in when that is over
+ * (0). */
+void sim_hold(struct sim *s, int node, unsigned op);
 void sim_clock_jump(struct sim *s, int node, int64_t seconds);
 
 /* --- disks --- */
