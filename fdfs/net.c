@@ -234,7 +234,7 @@ wait_to_send(int fd, int timeout_ms, bool or_input, bool *ret_input,
 	int rc = wait_for(fd, want, timeout_ms, &got);
 
 	if (rc < 0)
-		return err_set_errno(e, errno, "poll");
+		return gone(e, errno, "poll");
 	if (rc == 0)
 		return gone(e, ETIMEDOUT, "send");
 	*ret_input = or_input && (got & POLLIN);

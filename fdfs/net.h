@@ -1,8 +1,9 @@
 /* fdfs/net.h - sockets with time-outs, for the server loop and the client.
  *
  * All are non-blocking inside and wait in poll(2). A time-out counts from the
- * last byte that moved. Errors: ERR_DISCONNECTED when the peer went away or
- * nothing moved in time, else ERR_IO. Threads: one per socket. */
+ * last byte that moved. Errors: ERR_DISCONNECTED when the peer went away, or
+ * nothing moved in time, or a sender could not wait; else ERR_IO. Threads: one
+ * per socket. */
 #ifndef FDFS_NET_H
 #define FDFS_NET_H
 

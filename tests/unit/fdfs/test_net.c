@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static unsigned blocks;
@@ -175,7 +176,8 @@ static void
 test_send_file_ends(void **state)
 {
 	struct err e = ERR_INIT;
-	int fds[2], fd = file_of(1000);
+	struct rlimit max, none;
+	int fds[2], fd = file_of(1000), rc;
 	size_t n;
 
 	(void)state;
@@ -196,6 +198,15 @@ test_send_file_ends(void **state)
 	    ERR_DISCONNECTED);
 	assert_int_equal(e.sys_errno, ETIMEDOUT);
 	assert_true(n < sizeof(content));
+	/* Nor can it be waited for: nothing that the file could be blamed
+	 * for. */
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &max), 0);
+	none = (struct rlimit){ 0, max.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	rc = fdfs_net_send_file(fds[0], fd, 0, sizeof(content), 100, &n, &e);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &max), 0);
+	assert_int_equal(rc, ERR_DISCONNECTED);
+	assert_int_equal(e.sys_errno, EINVAL);
 	close(fds[1]);
 	assert_int_equal(fdfs_net_send_file(fds[0], fd, 0, 10, 100, &n, &e),
 	    ERR_DISCONNECTED);
