@@ -140,7 +140,8 @@ struct rpc_from {           /* proved */
 	uint32_t server_id;
 	struct fdfs_addr addr;
 };
-/* The end of an answer's body, sent straight from a file. */
+/* The end of an answer's body, sent straight from a file. What neither the file
+ * nor @read gives arrives as zeros: it is for who checks what comes. */
 struct rpc_span {
 	int fd;
 	uint64_t off;

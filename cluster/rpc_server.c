@@ -231,24 +231,30 @@ is_quick(unsigned op)
 	return op == RPC_READ_NOW;
 }
 
-/* What is left of @s behind its first @at bytes, from elsewhere. */
+/* What is left of @s behind its first @at bytes, from elsewhere. Its length was
+ * promised, and a broken connection would be held against the whole node: what
+ * is nowhere becomes zeros. */
 static int
 send_read(struct fdfs_conn *c, const struct rpc_span *s, size_t at,
     struct err *e)
 {
 	char *room = mem_alloc(SPAN_PIECE);
-	size_t n;
+	struct err why = ERR_INIT;
+	bool is_lost = false;
+	size_t want, n;
 	int rc = 0;
 
 	if (room == NULL)
 		return err_set(e, ERR_NO_MEMORY, "answer");
 	while (rc == 0 && at < s->len) {
-		n = s->len - at < SPAN_PIECE ? s->len - at : SPAN_PIECE;
-		rc = s->read(s->arg, at, room, n, &n, e);
-		if (rc == 0 && n == 0)
-			rc = err_set(e, ERR_CORRUPT, "a file is cut off");
-		if (rc == 0)
-			rc = fdfs_conn_write(c, room, n, e);
+		want = s->len - at < SPAN_PIECE ? s->len - at : SPAN_PIECE;
+		n = 0;
+		is_lost = is_lost ||
+		          s->read(s->arg, at, room, want, &n, &why) < 0 ||
+		          n == 0;
+		if (is_lost)
+			memset(room, 0, n = want);
+		rc = fdfs_conn_write(c, room, n, e);
 		at += n;
 	}
 	mem_free(&room);
