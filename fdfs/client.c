@@ -638,6 +638,26 @@ fdfs_call_answer(struct fdfs_call *call, uint64_t max, uint64_t *ret_len,
 	return fdfs_status_err(h.status, e);
 }
 
+/* More of the answer, as far as nobody who watches gives it up. */
+static int
+receive(struct fdfs_call *call, void *p, size_t len, size_t *ret, struct err *e)
+{
+	struct err why = ERR_INIT;
+	int rc, left = call->io_ms;
+
+	do {
+		rc = fdfs_net_recv(call->fd, p, len,
+		    call->is_over == NULL ? left : least(left, FDFS_WATCH_MS),
+		    ret, &why);
+		left -= FDFS_WATCH_MS;
+	} while (rc == ERR_DISCONNECTED && why.sys_errno == ETIMEDOUT &&
+		 call->is_over != NULL && left > 0 &&
+		 !call->is_over(call->over_arg));
+	if (rc < 0 && e != NULL)
+		*e = why;
+	return rc;
+}
+
 int
 fdfs_call_read(struct fdfs_call *call, void *p, size_t len, size_t *ret,
     struct err *e)
@@ -658,7 +678,7 @@ fdfs_call_read(struct fdfs_call *call, void *p, size_t len, size_t *ret,
 			call->in_pos += n;
 			goto out;
 		}
-		rc = fdfs_net_recv(call->fd, p, len, call->io_ms, &n, e);
+		rc = receive(call, p, len, &n, e);
 		if (rc == 0 && n == 0)
 			rc = err_set(e, ERR_DISCONNECTED,
 			    "%s port %u closed within its answer", call->to.ip,

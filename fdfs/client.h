@@ -80,8 +80,8 @@ int fdfs_call_write(struct fdfs_call *call, const void *p, size_t len,
 #define FDFS_PIECES 4
 int fdfs_call_write_pieces(struct fdfs_call *call, const struct str *v,
     size_t n, struct err *e);
-/* Before the answer, which then is waited for up to @io_ms, and only until
- * @is_over, which is asked every FDFS_WATCH_MS, says that it will not come:
+/* Before the answer, for each byte of which is then waited up to @io_ms, and only
+ * until @is_over, which is asked every FDFS_WATCH_MS, says that it will not come:
  * ERR_DISCONNECTED. */
 #define FDFS_WATCH_MS 100
 void fdfs_call_watch(struct fdfs_call *call, int io_ms,

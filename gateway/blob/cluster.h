@@ -21,9 +21,10 @@
  * C7  A call that may take long (a stream's, above all) is given up some three
  *     seconds after its node has stopped: such a node is asked for a sign of life
  *     every second, and after two in a row without an answer its calls are cut.
- * C8  A read that its replica leaves without an answer for 100 ms is put to
- *     another one as well, and the first good answer is taken. Who is outrun
- *     three times in a row is read from last for two seconds.
+ * C8  A read that its replica leaves without an answer, or without more of it,
+ *     for 100 ms is put to another one as well, and the first good answer is
+ *     taken. Who is outrun three times in a row is read from last for two
+ *     seconds.
  *
  * blob_fastdfs_new(): a cluster of FastDFS, with its stock commands only. It
  * keeps no owner, so notes, blob_find_write() and blob_each() are ERR_INVALID;

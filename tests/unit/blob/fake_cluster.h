@@ -34,6 +34,7 @@ enum fake_mood {
 	FAKE_FINE,
 	FAKE_HANGS,      /* no answer until the mood changes */
 	FAKE_HANGS_READ, /* READ alone does */
+	FAKE_STALLS,     /* READ_STORED's answer does, after the first bytes */
 	FAKE_MUTE,       /* does it, then does not answer either */
 	FAKE_REFUSES,    /* with `code` */
 	FAKE_ROTTEN,     /* reads are ERR_CORRUPT */
@@ -262,6 +263,35 @@ fake_read(struct fake_node *n, const struct rpc_request *q,
 }
 
 static int
+fake_stall(void *arg, size_t at, void *p, size_t len, size_t *ret_len,
+    struct err *e)
+{
+	struct fake_node *n = arg;
+
+	while (at > 0 && n->mood == FAKE_STALLS && !n->f->stop)
+		clock_sleep_ms(5);
+	memset(p, '?', len);
+	*ret_len = 1;
+	return at > 1 ? err_set(e, ERR_IO, "it stalled") : 0;
+}
+
+static int
+fake_read_stored(struct fake_node *n, const struct rpc_request *q,
+    struct rpc_answer *a, struct err *e)
+{
+	int rc = fake_read(n, q, a, e);
+
+	if (rc == 0 && n->mood == FAKE_STALLS && a->body.len > 3) {
+		a->body.len -= 3;
+		a->span = (struct rpc_span){ .fd = -1,
+			.len = 3,
+			.read = fake_stall,
+			.arg = n };
+	}
+	return rc;
+}
+
+static int
 fake_delete(struct fake_node *n, const struct rpc_request *q, struct err *e)
 {
 	struct str room[SOP_IDS_MAX];
@@ -360,7 +390,7 @@ fake_do(struct fake_node *n, const struct rpc_request *q, struct rpc_answer *a,
 		if (n->mood == FAKE_OLDER)
 			break;
 		n->reads++;
-		return fake_read(n, q, a, e);
+		return fake_read_stored(n, q, a, e);
 	case RPC_READ:
 		n->reads++;
 		n->checked++;
