@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 
 void
 daemon_event(void *arg, int level, const char *text)
@@ -73,19 +74,43 @@ daemon_begin(const struct conf *c, unsigned files, sigset_t *ret)
 	sigaddset(ret, SIGTERM);
 	sigaddset(ret, SIGINT);
 	sigaddset(ret, SIGHUP);
+	sigaddset(ret, SIGALRM); /* daemon_wait() */
 	pthread_sigmask(SIG_BLOCK, ret, NULL);
+}
+
+/* A signal, within a second; or, when this process has nothing to trim, as soon as
+ * it has worked that much: asked by a clock of its CPU time, which costs an idle
+ * one nothing. */
+static int
+wait_or_look(const sigset_t *signals, siginfo_t *info, const struct trim *trim,
+    const timer_t *worked)
+{
+	static const struct timespec look = { TRIM_LOOK_MS / 1000, 0 };
+	struct itimerspec it = { .it_value.tv_nsec = trim_rest_ns(trim) };
+
+	if (worked == NULL || it.it_value.tv_nsec == 0 ||
+	    timer_settime(*worked, 0, &it, NULL) != 0)
+		return sigtimedwait(signals, info, &look);
+	return sigwaitinfo(signals, info);
 }
 
 void
 daemon_wait(const sigset_t *signals, void (*reload)(void *arg), void *arg)
 {
-	static const struct timespec look = { TRIM_LOOK_MS / 1000, 0 };
+	struct sigevent ev = { .sigev_notify = SIGEV_SIGNAL,
+		.sigev_signo = SIGALRM };
 	struct trim trim = { 0 };
 	siginfo_t info = { 0 };
+	timer_t worked;
+	bool has_timer =
+	    timer_create(CLOCK_PROCESS_CPUTIME_ID, &ev, &worked) == 0;
 	int sig;
 
 	for (;;) {
-		sig = sigtimedwait(signals, &info, &look);
+		sig = wait_or_look(signals, &info, &trim,
+		    has_timer ? &worked : NULL);
+		if (sig == SIGALRM)
+			trim_wakes(&trim); /* it has begun to work */
 		if (trim_is_due(&trim, clock_mono_ns(), trim_cpu_ns()))
 			trim_memory(&trim);
 		if (sig == SIGHUP)
@@ -93,6 +118,8 @@ daemon_wait(const sigset_t *signals, void (*reload)(void *arg), void *arg)
 		else if (sig == SIGTERM || sig == SIGINT)
 			break;
 	}
+	if (has_timer)
+		timer_delete(worked);
 	log_info("%s from process %jd: stopping",
 	    sig == SIGTERM ? "SIGTERM" : "SIGINT", (intmax_t)info.si_pid);
 }

@@ -121,6 +121,8 @@ struct http_server {
 	unsigned free_hint;
 	pthread_t ticker;
 	bool has_ticker, is_stopping, is_stopped, drained;
+	bool ticker_rests; /* until a connection comes, or: */
+	bool must_tick;
 	int64_t stop_at_ns;
 };
 
@@ -206,7 +208,8 @@ bool http_body_forbids_reuse(const struct http_req *r);
 
 /* later.c */
 void http_spares_init(struct spares *k);
-void http_spares_trim(struct spares *k); /* of what was not needed lately */
+/* Of what was not needed lately. False: there are none left. */
+bool http_spares_trim(struct spares *k);
 void http_spares_fini(struct spares *k);
 /* The handler of a deferred @r has returned: what its worker has instead. NULL:
  * it was gone on with at once, and is the worker's to finish. */

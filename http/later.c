@@ -77,7 +77,7 @@ http_spares_init(struct spares *k)
 	pthread_mutex_init(&k->m, NULL);
 }
 
-void
+bool
 http_spares_trim(struct spares *k)
 {
 	struct http_req *list = NULL;
@@ -90,7 +90,7 @@ http_spares_trim(struct spares *k)
 		r->next = list;
 		list = r;
 	}
-	k->low = k->n;
+	n = k->low = k->n;
 	pthread_mutex_unlock(&k->m);
 	while (list != NULL) {
 		struct http_req *r = list;
@@ -98,6 +98,7 @@ http_spares_trim(struct spares *k)
 		list = r->next;
 		spare_free(r);
 	}
+	return n > 0;
 }
 
 void

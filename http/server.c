@@ -229,6 +229,8 @@ register_socket(struct http_server *s, int fd, const struct sockaddr *sa)
 	is_trusted = ip_net_has(s->trusted, s->n_trusted, &ip);
 	open = atomic_fetch_add(&s->connections, 1) + 1;
 	lock_take(&s->lock);
+	if (s->ticker_rests)
+		cond_broadcast(&s->wake);
 	make_room(s, open);
 	if (open <= s->n_slots && fd < s->max_fd &&
 	    (is_trusted || !is_over_address_cap(s, &ip) ||
@@ -657,7 +659,7 @@ tick(void *arg)
 {
 	struct http_server *s = arg;
 	int tick_ms = s->c.keepalive_timeout_ms / 4;
-	bool cut = false;
+	bool cut = false, rests = false;
 
 	tick_ms = tick_ms < STOP_TICK_MS ? STOP_TICK_MS
 	          : tick_ms > TICK_MS    ? TICK_MS
@@ -666,11 +668,20 @@ tick(void *arg)
 	while (!s->is_stopped) {
 		bool is_stopping = s->is_stopping;
 
-		cond_wait_ms(&s->wake, &s->lock,
-		    is_stopping ? STOP_TICK_MS : tick_ms);
+		/* A connection is counted before it takes the lock. */
+		s->ticker_rests = rests && !is_stopping && !s->must_tick &&
+		                  atomic_load(&s->connections) == 0;
+		if (s->ticker_rests)
+			cond_wait(&s->wake, &s->lock);
+		else
+			cond_wait_ms(&s->wake, &s->lock,
+			    is_stopping ? STOP_TICK_MS : tick_ms);
+		s->ticker_rests = s->must_tick = false;
 		lock_drop(&s->lock);
+		/* What the last one had to be logged is, before it goes. */
+		rests = atomic_load(&s->connections) == 0;
 		shut_expired(s);
-		http_spares_trim(&s->spares);
+		rests = !http_spares_trim(&s->spares) && rests;
 		if (s->log != NULL)
 			access_log_flush(s->log);
 		if (is_stopping) {
@@ -791,8 +802,13 @@ void
 http_server_reopen_log(struct http_server *s)
 {
 	OBJ_CHECK(s, HTTP_SERVER_MAGIC);
-	if (s->log != NULL)
-		access_log_reopen(s->log);
+	if (s->log == NULL)
+		return;
+	access_log_reopen(s->log);
+	lock_take(&s->lock);
+	s->must_tick = true;
+	cond_broadcast(&s->wake);
+	lock_drop(&s->lock);
 }
 
 void

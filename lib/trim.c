@@ -94,6 +94,20 @@ trim_is_due(struct trim *t, int64_t now_ns, int64_t cpu_ns)
 	return is_due;
 }
 
+int64_t
+trim_rest_ns(const struct trim *t)
+{
+	int64_t left = WORTH_NS - (t->cpu_ns - t->done_ns);
+
+	return t->was_quiet && left > 0 ? left : 0;
+}
+
+void
+trim_wakes(struct trim *t)
+{
+	t->was_quiet = false;
+}
+
 static void *
 free_one(void *arg)
 {

@@ -32,6 +32,11 @@ void trim_begin(void);
 int64_t trim_cpu_ns(void);
 /* Two looks in a row saw it idle, and it has worked since it was trimmed. */
 bool trim_is_due(struct trim *t, int64_t now_ns, int64_t cpu_ns);
+/* After a look that did not say so: it will not be before so much CPU time has been
+ * used. 0: it may be at the next look. */
+int64_t trim_rest_ns(const struct trim *t);
+/* That much has been used: the looks before count no more. */
+void trim_wakes(struct trim *t);
 /* A few milliseconds, more where much is in pieces: it is no work itself. */
 void trim_memory(struct trim *t);
 

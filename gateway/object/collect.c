@@ -25,6 +25,8 @@
 #define BATCH_BYTES (4u << 20)
 #define COUNT_MAX 100000 /* rows counted for the statistics */
 #define COUNT_EVERY 30   /* passes of a second each */
+#define PASS_MS 1000
+#define REST_MS 60000 /* the longest, between passes */
 #define ARCHIVE_WAIT_NS (20 * (int64_t)1000000000)
 #define COMPLETED_KEEP_NS (86400 * (int64_t)1000000000)
 #define HOUR_NS (3600 * (int64_t)1000000000)
@@ -552,6 +554,37 @@ store_collect(struct store *s, struct err *e)
 
 /* --- in the background --- */
 
+/* A transaction was made: the list may have become longer. */
+void
+store_collect_later(struct store *s)
+{
+	atomic_fetch_add(&s->n_writes, 1);
+	if (!atomic_load(&s->collector_rests))
+		return;
+	lock_take(&s->lock);
+	cond_broadcast(&s->wake);
+	lock_drop(&s->lock);
+}
+
+/* Under s->lock, until the next pass. When the list was seen to be empty (@rests)
+ * after @n_writes transactions, not before there was another, or something else is
+ * due at @until_ns. */
+static void
+wait_for_pass(struct store *s, bool rests, uint64_t n_writes, int64_t until_ns)
+{
+	int64_t left = (until_ns - clock_mono_ns()) / 1000000;
+
+	if (rests && left > PASS_MS) {
+		atomic_store(&s->collector_rests, true);
+		if (atomic_load(&s->n_writes) == n_writes && !s->stop)
+			cond_wait_ms(&s->wake, &s->lock,
+			    left < REST_MS ? (int)left : REST_MS);
+		atomic_store(&s->collector_rests, false);
+	}
+	if (!s->stop)
+		cond_wait_ms(&s->wake, &s->lock, PASS_MS);
+}
+
 /* One view for each upload that goes: there are few. */
 static int
 expire_uploads(struct store *s, int64_t before_ns, struct err *e)
@@ -695,17 +728,19 @@ store_background(void *arg)
 	int64_t hourly = clock_mono_ns() + HOUR_NS / 6;
 	int64_t swept = clock_mono_ns();
 	unsigned round = 0;
+	bool rests = false;
 	int last_collect = 0, last_expire = 0, last_sweep = 0;
 
 	lock_take(&s->lock);
 	while (!s->stop) {
 		struct err e = ERR_INIT;
 		int64_t every = s->conf.sweep_interval_s, now;
+		uint64_t n_writes = atomic_load(&s->n_writes);
+		bool counts = rests || round++ % COUNT_EVERY == 0;
 
 		lock_drop(&s->lock);
 		report(s, "collecting garbage",
-		    collect(s, archived_seq(s), round++ % COUNT_EVERY == 0, &e),
-		    &e, &last_collect);
+		    collect(s, archived_seq(s), counts, &e), &e, &last_collect);
 		now = clock_mono_ns();
 		if (now >= hourly) {
 			hourly = now + HOUR_NS;
@@ -727,8 +762,14 @@ store_background(void *arg)
 				    (uintmax_t)r.unknown_bytes);
 		}
 		lock_take(&s->lock);
-		if (!s->stop)
-			cond_wait_ms(&s->wake, &s->lock, 1000);
+		rests =
+		    counts && last_collect == 0 && s->stat.garbage_rows == 0;
+		every = s->conf.sweep_interval_s;
+		if (every > 0 && swept + every * 1000000000 < hourly)
+			wait_for_pass(s, rests, n_writes,
+			    swept + every * 1000000000);
+		else
+			wait_for_pass(s, rests, n_writes, hourly);
 	}
 	lock_drop(&s->lock);
 	return NULL;

@@ -123,6 +123,7 @@ store_tune(struct store *s, const struct store_conf *c)
 	lock_take(&s->lock);
 	s->conf.trash_s = c->trash_s;
 	s->conf.sweep_interval_s = c->sweep_interval_s;
+	cond_broadcast(&s->wake);
 	lock_drop(&s->lock);
 }
 
@@ -263,6 +264,7 @@ static void
 settle(struct store_job *r, int rc, bool *ret_unknown)
 {
 	/* S1: one that wrote nothing leaves its sequence to the next. */
+	store_collect_later(r->s);
 	if (rc == 0)
 		saw(r->s, r->seq - 1);
 	else if (ret_unknown != NULL)

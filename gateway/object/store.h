@@ -43,6 +43,8 @@ struct store {
 
 	struct lock lock; /* OBJECT: what follows */
 	struct cond wake; /* of the background thread */
+	_Atomic uint64_t n_writes;
+	_Atomic bool collector_rests;
 	bool stop;
 	struct reader_link readers; /* ring, oldest first */
 	struct put *puts;           /* S2 */
@@ -114,5 +116,6 @@ int view_newest(struct kv_view *v, uint64_t incarnation, struct str name,
 int check_object_key(struct str key, struct err *e);
 
 void *store_background(void *store); /* collect.c */
+void store_collect_later(struct store *s); /* likewise: a transaction was made */
 
 #endif

@@ -390,6 +390,7 @@ punch_later(struct path *p, const struct loc *l)
 	if (p->punches != NULL && p->n_punches < MAX_PUNCHES)
 		p->punches[p->n_punches++] = *l;
 	lock_drop(&p->punchlock);
+	tidy_want(p->g);
 }
 
 /* 1: not yet (its volume is still written to, or read from). */

@@ -333,6 +333,7 @@ struct path {
 	struct cond fcond;
 	bool flush_wanted, flush_stop;
 	_Atomic int64_t write_ns; /* last publication */
+	_Atomic bool flusher_rests;
 
 	struct lock punchlock; /* LEAF */
 	struct loc *punches; /* dead payloads whose blocks may be given back */
@@ -355,6 +356,7 @@ int path_flush(struct path *p, struct err *e);
 int path_start_threads(struct path *p, struct err *e);
 void path_space(struct path *p);
 void path_want_flush(struct path *p);
+void path_wake_flusher(struct path *p); /* something was written */
 /* Bytes kept at the end of a volume for what frees space. */
 uint64_t path_tail_reserve(const struct path *p);
 void path_event(struct path *p, int level, const char *fmt, ...)
@@ -509,6 +511,7 @@ struct engine {
 
 	struct lock tlock; /* LEAF: wakes the background threads */
 	struct cond tcond;
+	_Atomic bool tidy_wanted; /* the compactor does not rest */
 	_Atomic bool tidy_stop;
 	bool has_compactor, has_scrubber;
 	pthread_t compactor, scrubber;
@@ -632,6 +635,8 @@ bool tidy_sleep(struct engine *g, int64_t ms);
 /* compact.c: @percent dead makes a victim. */
 int compact_pass(struct path *p, unsigned percent, struct err *e);
 void punch_later(struct path *p, const struct loc *l);
+/* Holds no LEAF: the compactor looks within a second. */
+void tidy_want(struct engine *g);
 /* compact_lock is held: no volume goes away meanwhile. */
 void punch_pass(struct path *p);
 /* scrub.c: @rate bytes/s, 0 = at full speed. */

@@ -17,6 +17,8 @@
 
 enum {
 	IDLE_FLUSH_MS = 3000,
+	LOOK_MS = 1000,
+	REST_MS = 60000, /* the longest, between looks */
 	SPACE_MS = 250
 };
 
@@ -217,11 +219,39 @@ is_idle(struct path *p)
 	       (int64_t)IDLE_FLUSH_MS * 1000000;
 }
 
+void
+path_wake_flusher(struct path *p)
+{
+	lock_take(&p->flock);
+	if (atomic_exchange(&p->flusher_rests, false))
+		cond_signal(&p->fcond);
+	lock_drop(&p->flock);
+}
+
+/* Before the next look. What was written at @write_ns has been flushed, with
+ * @rests: then not before there is more. */
+static void
+flusher_wait(struct path *p, bool rests, bool has_failed, int64_t write_ns)
+{
+	MUST(lock_is_mine(&p->flock));
+	if (rests) {
+		atomic_store(&p->flusher_rests, true);
+		if (atomic_load(&p->write_ns) == write_ns && !p->flush_wanted &&
+		    !p->flush_stop)
+			cond_wait_ms(&p->fcond, &p->flock, REST_MS);
+		atomic_store(&p->flusher_rests, false);
+	}
+	/* After a failure not at once again. */
+	if ((!p->flush_wanted || has_failed) && !p->flush_stop)
+		cond_wait_ms(&p->fcond, &p->flock, LOOK_MS);
+}
+
 static void *
 flusher_main(void *arg)
 {
 	struct path *p = arg;
-	bool was_idle = true, has_failed = false, stop = false;
+	bool was_idle = true, has_failed = false, stop = false, rests = false;
+	int64_t write_ns = 0;
 
 	while (!stop) {
 		struct err e = ERR_INIT;
@@ -229,13 +259,12 @@ flusher_main(void *arg)
 		int rc = 0;
 
 		lock_take(&p->flock);
-		/* After a failure not at once again. */
-		if ((!p->flush_wanted || has_failed) && !p->flush_stop)
-			cond_wait_ms(&p->fcond, &p->flock, 1000);
+		flusher_wait(p, rests, has_failed, write_ns);
 		wanted = p->flush_wanted;
 		stop = p->flush_stop;
 		p->flush_wanted = false;
 		lock_drop(&p->flock);
+		write_ns = atomic_load(&p->write_ns);
 		idle = is_idle(p);
 		if (wanted || stop || has_failed || idle)
 			rc = path_flush(p, &e);
@@ -250,6 +279,7 @@ flusher_main(void *arg)
 			lock_drop(&p->flush);
 			malloc_trim(0);
 		}
+		rests = idle && was_idle && !has_failed;
 		was_idle = idle;
 	}
 	return NULL;

@@ -7,27 +7,47 @@
 
 enum {
 	PUNCH_MS = 1000,
-	PRESSED_MS = 5000
+	PRESSED_MS = 5000,
+	SCRUB_MS = 60000,
+	REST_MS = 60000 /* the longest, between looks */
 };
 
-bool
-tidy_sleep(struct engine *g, int64_t ms)
+/* Until @ms have passed; with @rests, or until something is wanted. */
+static bool
+nap(struct engine *g, int64_t ms, bool rests)
 {
 	int64_t until = clock_mono_ns() + ms * 1000000;
 	bool go_on;
 
 	lock_take(&g->tlock);
-	while (!g->tidy_stop) {
+	while (!g->tidy_stop && !(rests && atomic_load(&g->tidy_wanted))) {
 		int64_t left = (until - clock_mono_ns() + 999999) / 1000000;
 
 		if (left <= 0)
 			break;
 		cond_wait_ms(&g->tcond, &g->tlock,
-		    left < 1000 ? (int)left : 1000);
+		    left < REST_MS ? (int)left : REST_MS);
 	}
 	go_on = !g->tidy_stop;
 	lock_drop(&g->tlock);
 	return go_on;
+}
+
+bool
+tidy_sleep(struct engine *g, int64_t ms)
+{
+	return nap(g, ms, false);
+}
+
+void
+tidy_want(struct engine *g)
+{
+	if (atomic_load(&g->tidy_wanted))
+		return;
+	lock_take(&g->tlock);
+	atomic_store(&g->tidy_wanted, true);
+	cond_broadcast(&g->tcond);
+	lock_drop(&g->tlock);
 }
 
 /* --- compaction --- */
@@ -99,26 +119,42 @@ is_pressed(struct engine *g)
 	return false;
 }
 
+/* How long until it is due: 0 is now. */
+static int64_t
+compact_left_ms(struct engine *g, int64_t last_ns)
+{
+	int64_t every = tuned(g->c.compact_interval_s) * 1000, left;
+
+	if (every == 0)
+		return INT64_MAX;
+	if (every > PRESSED_MS && is_pressed(g))
+		every = PRESSED_MS;
+	left = every - (clock_mono_ns() - last_ns) / 1000000;
+	return left > 0 ? left : 0;
+}
+
 static void *
 compactor_main(void *arg)
 {
 	struct engine *g = arg;
-	int64_t last = clock_mono_ns();
+	int64_t last = clock_mono_ns(), left;
 
+	/* What is wanted comes in many pieces: a look each second is enough. */
 	while (tidy_sleep(g, PUNCH_MS)) {
-		int64_t every = tuned(g->c.compact_interval_s) * 1000;
 		struct err e = ERR_INIT;
 
+		atomic_store(&g->tidy_wanted, false);
 		punch_all(g);
-		if (every == 0)
-			continue;
-		if (clock_mono_ns() - last <
-		    (is_pressed(g) && every > PRESSED_MS ? PRESSED_MS : every) *
-			1000000)
-			continue;
-		if (compact_all(g, &e) < 0 && g->c.event != NULL)
-			g->c.event(g->c.event_arg, LOG_WARN, e.msg);
-		last = clock_mono_ns();
+		left = compact_left_ms(g, last);
+		if (left == 0) {
+			if (compact_all(g, &e) < 0 && g->c.event != NULL)
+				g->c.event(g->c.event_arg, LOG_WARN, e.msg);
+			last = clock_mono_ns();
+			left = compact_left_ms(g, last);
+		}
+		if (left > PUNCH_MS)
+			nap(g, left < REST_MS ? left - PUNCH_MS : REST_MS,
+			    true);
 	}
 	return NULL;
 }
@@ -154,7 +190,7 @@ scrubber_main(void *arg)
 {
 	struct engine *g = arg;
 
-	while (tidy_sleep(g, 60 * 1000)) {
+	while (tidy_sleep(g, SCRUB_MS)) {
 		uint64_t rate = tuned(g->c.scrub_rate);
 		struct err e = ERR_INIT;
 
@@ -177,6 +213,7 @@ engine_tune(struct engine *g, const struct engine_conf *c)
 	TUNE(compact_percent);
 	TUNE(compact_interval_s);
 #undef TUNE
+	tidy_want(g);
 }
 
 int

@@ -182,6 +182,7 @@ roll(struct path *p, const struct wreq *r, uint64_t need, struct err *e)
 
 	if (size == 0) {
 		p->is_full = true;
+		tidy_want(p->g);
 		return err_set(e, ERR_NO_SPACE, "store path %u is full", p->no);
 	}
 	lock_take(&p->vlock);
@@ -190,6 +191,7 @@ roll(struct path *p, const struct wreq *r, uint64_t need, struct err *e)
 	rc = vol_create(p, no, size, prev, end, &v, e);
 	if (rc == ERR_NO_SPACE) {
 		p->is_full = true;
+		tidy_want(p->g);
 		return rc;
 	}
 	if (rc < 0)
@@ -363,6 +365,8 @@ publish(struct path *p, struct wreq *group, uint64_t end)
 	findex_unlock(p->fx);
 	lock_drop(&p->vlock);
 	atomic_store(&p->write_ns, clock_mono_ns());
+	if (atomic_load(&p->flusher_rests))
+		path_wake_flusher(p);
 	log_bump(p->g);
 	if (heavy >= p->g->c.index_table_max)
 		path_want_flush(p);
