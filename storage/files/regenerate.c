@@ -12,8 +12,13 @@
  *     nothing is taken from it that could yet become the file.
  * R3  One that failed undoes itself if it can; what a stop leaves behind is there
  *     for R1.
+ * R4  Where the last step ends without an outcome (no majority answered), it is
+ *     looked for, for FILES_WAIT_MS: the list gone and the successor there, as a
+ *     majority has them, is done, and said so. Else it was undone, or nobody knows.
  * Threads: any, with the name's turn. */
 #include "storage/files/files_int.h"
+
+#define LOOK_MS 200
 
 static void
 extension(struct str name, char ret[FDFS_EXT_MAX + 1])
@@ -84,6 +89,31 @@ files_settle_name(struct files *f, struct str name, struct err *e)
 
 /* --- doing --- */
 
+/* R4. With the name's turn. True: it was done. */
+static bool
+was_done(struct files *f, struct str name, const char *successor)
+{
+	int64_t limit = files_now_ms(f) + f->wait_ms;
+	struct engine_file_info info;
+	int rc;
+
+	for (;;) {
+		rc = settle_here(f, name, NULL);
+		if (rc == 0)
+			return false;
+		/* Another leader's undoing has deleted it first (R2). */
+		if (rc == ERR_NOT_FOUND)
+			rc = rep_read_newest(f->rep, str_of(successor), &info,
+			    NULL, NULL);
+		if (rc == 0)
+			return true;
+		if (rc == ERR_NOT_FOUND || rc == ERR_CLOSED ||
+		    files_now_ms(f) >= limit ||
+		    !f->env.ops->sleep(f->env.env, LOOK_MS))
+			return false;
+	}
+}
+
 /* Draws the name and notes it. */
 static int
 begin(struct files *f, struct draft *d, const struct engine_owner *o,
@@ -113,7 +143,7 @@ files_regenerate_here(struct files *f, const struct files_op *op,
 	struct engine_file_info info;
 	struct fdfs_file_id id;
 	struct draft d;
-	bool has_begun;
+	bool has_begun, is_open = false;
 	int rc = files_must_be_appender(name, e);
 
 	if (rc == 0)
@@ -132,14 +162,19 @@ files_regenerate_here(struct files *f, const struct files_op *op,
 		rc = files_copy_as(f, &d.list, &rec, &o, id.path, &info, e);
 	if (rc == 0)
 		rc = files_copy_meta(f, name, files_remote(f, info.id), e);
-	if (rc == 0)
+	if (rc == 0) {
 		rc = draft_delete(f, &d, e);
+		is_open = rc < 0 && rc != ERR_RETRY && rc != ERR_CLOSED &&
+		          !files_is_final(rc);
+	}
 	draft_close(f, &d, ERR_BUSY);
-	if (rc == 0)
-		(void)files_delete_meta(f, name, NULL);
-	else if (has_begun)
+	if (is_open && was_done(f, name, info.id))
+		rc = 0;
+	else if (rc < 0 && has_begun && !is_open)
 		(void)settle_here(f, name, NULL); /* R3 */
-	if (rc == 0)
+	if (rc == 0) {
+		(void)files_delete_meta(f, name, NULL);
 		*ret = info;
+	}
 	return rc;
 }

@@ -36,6 +36,7 @@ struct rep { /* and members */
 	bool stop_after;
 	void (*before)(void); /* one of these; without the lock */
 	bool no_leader;
+	unsigned fail_newest; /* so many rep_read_newest() are ERR_BUSY */
 	/* With n_members > 0: of that group this is node 1. */
 	size_t n_members;
 	uint8_t leader, unreached; /* node, 0: none */
@@ -362,7 +363,11 @@ rep_read_newest(struct rep *r, struct str id, struct engine_file_info *ret,
 	(void)r;
 	lock_take(&world.lock);
 	f = dbl_find(id);
-	if (f == NULL || f->is_tomb)
+	if (world.fail_newest > 0) {
+		world.fail_newest--;
+		rc = err_set(e, ERR_BUSY, "no majority");
+	}
+	if (rc == 0 && (f == NULL || f->is_tomb))
 		rc = err_set(e, ERR_NOT_FOUND, NULL);
 	if (rc == 0) {
 		*ret = f->info;

@@ -247,12 +247,85 @@ test_of_a_leader_before(void **state)
 	}
 }
 
+/* --- an open outcome --- */
+
+/* The outcome of the @open_at-th write is open: it is done, or it is not. Nothing
+ * can be looked at for so many times. */
+static unsigned open_at, open_more;
+static bool open_done;
+
+static void
+leave_open(void)
+{
+	if (++before_n != open_at)
+		return;
+	if (open_done)
+		world.fail_change_after = ERR_BUSY;
+	else
+		world.fail_change = ERR_BUSY;
+	world.fail_newest = open_more;
+}
+
+/* False: so many changes there are not. */
+static bool
+open_outcome(unsigned at, bool is_done, unsigned more)
+{
+	struct engine_file_info info = { .size = 0 };
+	struct err e = ERR_INIT;
+	char old[128];
+	uint64_t n;
+	int rc;
+
+	dbl_open();
+	world.small_limit = 1024 * 1024;
+	open_files();
+	make(old);
+	before_n = 0;
+	open_at = at;
+	open_more = more;
+	open_done = is_done;
+	world.before = leave_open;
+	rc = files_regenerate(files, str_of(old), &info, &e);
+	world.before = NULL;
+	world.fail_change = world.fail_change_after = 0;
+	world.fail_newest = 0;
+	/* What it says is so. */
+	if (rc == 0) {
+		assert_int_equal(dbl_count(ENGINE_CLASS_LIST), 0);
+		assert_whole(info.id + 7);
+	} else {
+		assert_int_equal(dbl_count(ENGINE_CLASS_LIST), 1);
+		assert_whole(old);
+	}
+	assert_int_equal(files_sweep(files, &n, &e), 0);
+	assert_one(old, rc == 0);
+	dbl_close_files(&files);
+	dbl_close();
+	return before_n >= at;
+}
+
+static void
+test_open_outcome(void **state)
+{
+	unsigned at;
+
+	(void)state;
+	for (unsigned more = 0; more <= 3; more++) {
+		for (int is_done = 0; is_done <= 1; is_done++) {
+			for (at = 1; open_outcome(at, is_done, more);)
+				at++;
+			assert_in_range(at, 5, 20);
+		}
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_stopped_anywhere),
 		cmocka_unit_test(test_of_a_leader_before),
+		cmocka_unit_test(test_open_outcome),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
