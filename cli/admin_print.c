@@ -131,7 +131,8 @@ admin_print_status(json_t *j)
 	    size_text(int_of(ix, "lmdb_bytes"), a),
 	    size_text(int_of(ix, "log_bytes"), b),
 	    size_text(int_of(ix, "table_bytes"), (char[24]){ 0 }));
-	printf("index archive  complete up to %s\n",
+	printf("index archive  %s%s\n",
+	    int_of(ix, "archived_at") > 0 ? "complete up to " : "",
 	    time_text(int_of(ix, "archived_at"), when));
 	if (json_object_get(j, "cluster") != NULL)
 		print_cluster(json_object_get(j, "cluster"));

@@ -319,6 +319,46 @@ endpoint(struct serve *s, size_t i, char dst[300])
 	return true;
 }
 
+/* "AWS_X=$NAME " with the variable that holds this half of the pair; a pair
+ * from elsewhere (a file of secrets, the configuration) the reader fills in. */
+static void
+say_half(const char *aws, const char *half)
+{
+	static const char *const prefixes[] = { "CREEL", "MINIO" };
+	char name[32];
+
+	for (size_t i = 0; i < 2; i++) {
+		const char *v;
+
+		snprintf(name, sizeof(name), "%s_ROOT_%s", prefixes[i], half);
+		v = getenv(name);
+		if (v != NULL && *v != '\0') {
+			printf("%s=$%s ", aws, name);
+			return;
+		}
+	}
+	printf("%s=... ", aws);
+}
+
+/* ". FILE; " as a shell takes it. */
+static void
+say_source(const char *home)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
+				    "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789_./-";
+	bool is_plain = home[strspn(home, plain)] == '\0';
+
+	fputs(is_plain ? ". " : ". '", stdout);
+	for (const char *p = home; *p != '\0'; p++) {
+		if (*p == '\'')
+			fputs("'\\''", stdout);
+		else
+			putchar(*p);
+	}
+	printf("/" CREDS_FILE "%s; ", is_plain ? "" : "'");
+}
+
 static void
 say_ready(struct serve *s)
 {
@@ -344,15 +384,18 @@ say_ready(struct serve *s)
 		if (s->creds_from_file)
 			printf("  credentials  %s/%s%s\n", home, CREDS_FILE,
 			    s->creds_are_new ? " (made now)" : "");
-		printf("  try          %s%s%s%sAWS_ACCESS_KEY_ID="
-		       "$CREEL_ROOT_USER AWS_SECRET_ACCESS_KEY="
-		       "$CREEL_ROOT_PASSWORD AWS_DEFAULT_REGION=%s aws "
-		       "--endpoint-url %s s3 ls\n",
-		    s->creds_from_file ? ". " : "",
-		    s->creds_from_file ? home : "",
-		    s->creds_from_file ? "/" : "",
-		    s->creds_from_file ? CREDS_FILE "; " : "", s->conf.region,
-		    first);
+		fputs("  try          ", stdout);
+		if (s->creds_from_file) {
+			say_source(home);
+			fputs("AWS_ACCESS_KEY_ID=$CREEL_ROOT_USER "
+			      "AWS_SECRET_ACCESS_KEY=$CREEL_ROOT_PASSWORD ",
+			    stdout);
+		} else {
+			say_half("AWS_ACCESS_KEY_ID", "USER");
+			say_half("AWS_SECRET_ACCESS_KEY", "PASSWORD");
+		}
+		printf("AWS_DEFAULT_REGION=%s aws --endpoint-url %s s3 ls\n",
+		    s->conf.region, first);
 	}
 	fflush(stdout);
 	if (s->conf.console_address[0] != '\0')

@@ -36,7 +36,8 @@ is_ready(struct str path)
 {
 	return str_eqz(path, "/-/health/ready") ||
 	       str_eqz(path, "/minio/health/ready") ||
-	       str_eqz(path, "/minio/health/cluster");
+	       str_eqz(path, "/minio/health/cluster") ||
+	       str_eqz(path, "/minio/health/cluster/read");
 }
 
 bool

@@ -52,6 +52,7 @@ def test_health(raw):
         "/minio/health/live",
         "/minio/health/ready",
         "/minio/health/cluster",
+        "/minio/health/cluster/read",
     ):
         assert raw.request("GET", path, auth="none").status == 200
         assert raw.request("HEAD", path, auth="none").status == 200

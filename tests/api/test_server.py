@@ -133,13 +133,25 @@ def test_first_start_makes_credentials_once():
         assert client(s, *m.groups()).get("/").status == 200
 
 
-def test_ready_line_works_as_it_is_printed(tmp_path):
-    with Server(env=NONE) as s:
+MINIO = {"MINIO_ROOT_USER": "from-minio", "MINIO_ROOT_PASSWORD": "change-me-now"}
+
+
+@pytest.mark.parametrize(
+    "folder, env",
+    [
+        ("plain", {}),
+        ("it's a folder", {}),
+        ("plain", {"CREEL_ROOT_USER": "own", "CREEL_ROOT_PASSWORD": "$ecret & more"}),
+        ("plain", MINIO),
+    ],
+)
+def test_ready_line_works_as_it_is_printed(tmp_path, folder, env):
+    with Server(data=str(tmp_path / folder), env={**NONE, **env}) as s:
         wait_for(lambda: "s3 ls" in s.tail(), s)
         line = re.search(r"^  try +(.*)$", s.tail(), re.M).group(1)
         done = subprocess.run(
             ["bash", "-c", line.replace(" aws ", " /usr/bin/aws ")],
-            env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+            env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), **env},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=60,
