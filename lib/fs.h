@@ -30,6 +30,9 @@ int fs_pread_all(int fd, void *p, size_t len, uint64_t off, struct err *e);
 /* All of it from the page cache, at once; ERR_RETRY when that can't be, for
  * whatever reason. */
 int fs_pread_now(int fd, void *p, size_t len, uint64_t off, struct err *e);
+/* This is wanted soon: what is not in the page cache is fetched in requests as
+ * large as the disk takes, not in those of the kernel's read-ahead. */
+void fs_want(int fd, uint64_t off, size_t len);
 
 /* Up to @len bytes at @off to the socket @to, which must not block, without a
  * copy. *ret 0: it takes none at the moment. ERR_END: the file ends before @off.

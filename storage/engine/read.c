@@ -371,6 +371,7 @@ engine_file_span(struct engine_file *f, uint64_t off, size_t len,
 		return bad(f->p, f->n.id, rc, e);
 	*ret = (struct engine_span){ is_small ? f->v->fd : f->fd,
 		is_small ? f->loc.off + f->hdr_len + off : off, crc };
+	fs_want(ret->fd, ret->off, len);
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -407,6 +408,49 @@ test_birthmark(void **state)
 	    ERR_NOT_FOUND);
 }
 
+/* How many of the first @n pages of @fd are in the page cache. */
+static size_t
+at_hand(int fd, size_t n)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), here = 0;
+	void *p = mmap(NULL, n * page, PROT_READ, MAP_SHARED, fd, 0);
+	unsigned char in[16];
+
+	assert_true(p != MAP_FAILED && n <= sizeof(in));
+	assert_int_equal(mincore(p, n * page, in), 0);
+	munmap(p, n * page);
+	for (size_t i = 0; i < n; i++)
+		here += in[i] & 1;
+	return here;
+}
+
+/* All of it is fetched, not only what is looked at. */
+static void
+test_want(void **state)
+{
+	static char content[1 << 20];
+	int fd = new_file("want");
+
+	(void)state;
+	memset(content, 'w', sizeof(content));
+	assert_int_equal(fs_pwrite_all(fd, str_mem(content, sizeof(content)), 0,
+			     &e),
+	    0);
+	assert_int_equal(fs_fsync(fd, &e), 0);
+	fs_want(fd, 0, 0);
+	fs_want(fd, 0, sizeof(content)); /* it is there */
+	assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	if (at_hand(fd, 16) == 0) { /* not on tmpfs */
+		fs_want(fd, 0, sizeof(content));
+		for (int i = 0; i < 1000 && at_hand(fd, 16) < 16; i++)
+			usleep(10000);
+		assert_int_equal(at_hand(fd, 16), 16);
+	}
+	fs_want(fd, UINT64_MAX - 5, 5);
+	fs_want(-1, 0, 5);
+	fs_close(&fd);
+}
+
 int
 main(void)
 {
@@ -421,6 +465,7 @@ main(void)
 		cmocka_unit_test_teardown(test_read_file, disarm),
 		cmocka_unit_test_teardown(test_write_file_atomic, disarm),
 		cmocka_unit_test_teardown(test_birthmark, disarm),
+		cmocka_unit_test_teardown(test_want, disarm),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
