@@ -204,7 +204,7 @@ static const struct {
 	[PATH_SCRUBBED] = { "creel_path_scrubbed_bytes", "gauge",
 	    "Bytes that the scrub under way has read." },
 	[PATH_SCRUB_ERRORS] = { "creel_path_scrub_errors_total", "counter",
-	    "Blocks that failed their checksum." },
+	    "Damaged files found; in each scrub again while they are damaged." },
 	[PATH_QUARANTINED] = { "creel_path_quarantined", "gauge",
 	    "Stretches and files put aside as damaged." },
 };

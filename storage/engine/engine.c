@@ -188,7 +188,7 @@ pend_leave(struct engine *g, struct pend *p)
 
 /* --- damaged files --- */
 
-void
+bool
 engine_bad_file(struct engine *g, struct path *p, struct str id,
     const char *what)
 {
@@ -205,10 +205,11 @@ engine_bad_file(struct engine *g, struct path *p, struct str id,
 	}
 	lock_drop(&g->badlock);
 	if (!is_new)
-		return;
+		return false;
 	p->scrub_errors++;
 	path_event(p, LOG_ERROR, "damaged file " STR_FMT ": %s", STR_ARG(id),
 	    what);
+	return true;
 }
 
 void

@@ -540,7 +540,8 @@ void pend_leave(struct engine *g, struct pend *p);
 /* Key and path of a file ID; ERR_INVALID. */
 int engine_key(const struct engine *g, struct str id, struct fkey *ret,
     unsigned *ret_path, struct err *e);
-void engine_bad_file(struct engine *g, struct path *p, struct str id,
+/* False: it is known as damaged already; nothing is told then. */
+bool engine_bad_file(struct engine *g, struct path *p, struct str id,
     const char *what);
 /* After replay: volumes of which the index has files and the disk nothing. */
 int path_find_lost(struct path *p, struct err *e);

@@ -100,8 +100,9 @@ scrub_one(void *arg, const struct needle *n, uint64_t off, struct err *e)
 		         : check_large(s, n, &why);
 		/* Deleted or moved meanwhile? */
 		if ((rc == ERR_CORRUPT || rc == ERR_IO) &&
-		    is_current(s, &key, off))
-			engine_bad_file(s->p->g, s->p, n->id, why.msg);
+		    is_current(s, &key, off) &&
+		    !engine_bad_file(s->p->g, s->p, n->id, why.msg))
+			s->p->scrub_errors++; /* still: it counts in each pass */
 		if (rc == ERR_CORRUPT || rc == ERR_IO)
 			rc = 0;
 	}

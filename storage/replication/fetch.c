@@ -7,6 +7,7 @@
 
 #define FLIGHT 4 /* calls at a time from one peer */
 #define PIECE (1024 * 1024)
+#define OTHERS 3 /* one less than struct avoid holds */
 
 /* --- one large file --- */
 
@@ -50,24 +51,20 @@ struct large {
 	struct rep_peer *p;
 	struct engine_record rec;
 	char note[WIRE_NOTE_MAX];
-	void *up;
+	void *up; /* NULL: the record is not known */
 	uint64_t off;
-	struct buf *piece;
+	struct rep_peer *other[OTHERS]; /* who has it too */
+	size_t n_other;
 };
 
 /* The first piece has come: the record is known. */
 static int
-large_begin(struct large *l, struct rpc_reply *reply, struct err *e)
+large_begin(struct large *l, const struct engine_record *rec, struct err *e)
 {
-	struct unpack u = unpack_of(buf_str(&reply->args));
 	struct engine_owner o;
 	struct rep *r = l->p->r;
-	int rc;
 
-	wire_unpack_record(&u, &l->rec);
-	rc = unpack_end(&u, e);
-	if (rc < 0)
-		return rc;
+	l->rec = *rec;
 	if (l->rec.note.len > 0)
 		memcpy(l->note, l->rec.note.p, l->rec.note.len);
 	l->rec.note = str_mem(l->note, l->rec.note.len);
@@ -80,28 +77,130 @@ large_begin(struct large *l, struct rpc_reply *reply, struct err *e)
 }
 
 static int
-large_copy(struct large *l, struct str id, struct err *e)
+large_take(struct large *l, const void *p, size_t len, struct err *e)
+{
+	int rc;
+
+	if (len == 0)
+		return err_set(e, ERR_CORRUPT, "file is short");
+	rc = l->p->r->so->upload_write(l->up, p, len, e);
+	if (rc == 0)
+		l->off += len;
+	return rc;
+}
+
+static int
+take_from_peer(struct large *l, struct rep_peer *p, struct str id, uint32_t len,
+    struct err *e)
+{
+	struct rpc_reply reply;
+	struct engine_record rec;
+	struct unpack u;
+	int rc;
+
+	reply_init(&reply);
+	rc =
+	    read_piece(p, id, l->rec.info.file_version, l->off, len, &reply, e);
+	if (rc == 0 && l->up == NULL) {
+		u = unpack_of(buf_str(&reply.args));
+		wire_unpack_record(&u, &rec);
+		rc = unpack_end(&u, e);
+		if (rc == 0)
+			rc = large_begin(l, &rec, e);
+	}
+	if (rc == 0)
+		rc = large_take(l, reply.body.p, reply.body.len, e);
+	reply_fini(&reply);
+	return rc;
+}
+
+/* A damaged copy has good blocks. */
+static int
+take_from_here(struct large *l, struct str id, uint32_t len, struct err *e)
 {
 	struct rep *r = l->p->r;
-	struct rpc_reply reply;
-	uint64_t size = 1;
+	struct buf note = BUF_CAP(WIRE_NOTE_MAX);
+	struct engine_record rec;
+	char *room = mem_alloc(len);
+	void *f = NULL;
+	size_t n = 0;
+	int rc = room == NULL ? err_set(e, ERR_NO_MEMORY, NULL)
+	                      : r->so->open(r->st, id, &f, e);
+
+	if (rc == 0)
+		rc = r->so->record(f, &rec, &note, e);
+	if (rc == 0 && l->up != NULL &&
+	    rec.info.file_version != l->rec.info.file_version)
+		rc = err_set(e, ERR_CORRUPT, "another version");
+	if (rc == 0)
+		rc = r->so->read(f, l->off, room, len, &n, e);
+	if (rc == 0 && l->up == NULL)
+		rc = large_begin(l, &rec, e);
+	if (rc == 0)
+		rc = large_take(l, room, n, e);
+	if (f != NULL)
+		r->so->close(f);
+	buf_fini(&note);
+	mem_free(&room);
+	return rc;
+}
+
+static void
+find_others(struct large *l, struct str id)
+{
+	struct avoid avoid = { { l->p }, 1 };
+	struct engine_version v;
+	struct rep_peer *other;
+
+	while (l->n_other < OTHERS &&
+	       find_elsewhere(l->p->r, id, false, &avoid, &other, &v) ==
+		   FIND_LIVE &&
+	       !is_avoided(&avoid, other)) {
+		l->other[l->n_other++] = other;
+		avoid_add(&avoid, other);
+	}
+}
+
+static bool
+is_whole(const struct large *l)
+{
+	return l->up != NULL && l->off >= l->rec.info.size;
+}
+
+/* A piece that l->p can't read, block by block: each copy may be damaged at
+ * another place. */
+static int
+large_mend(struct large *l, struct str id, struct err *e)
+{
+	uint64_t end = l->off + PIECE;
+	struct err why;
 	int rc = 0;
 
-	while (rc == 0 && l->off < size) {
-		reply_init(&reply);
-		rc = read_piece(l->p, id, l->rec.info.file_version, l->off,
-		    PIECE, &reply, e);
-		if (rc == 0 && l->up == NULL) {
-			rc = large_begin(l, &reply, e);
-			size = rc == 0 ? l->rec.info.size : 0;
-		}
-		if (rc == 0 && reply.body.len == 0 && l->off < size)
-			rc = err_set(e, ERR_CORRUPT, "file is short");
-		if (rc == 0 && reply.body.len > 0)
-			rc = r->so->upload_write(l->up, reply.body.p,
-			    reply.body.len, e);
-		l->off += reply.body.len;
-		reply_fini(&reply);
+	if (l->n_other == 0)
+		find_others(l, id);
+	while (rc == 0 && l->off < end && !is_whole(l)) {
+		rc = take_from_peer(l, l->p, id, ENGINE_BLOCK, e);
+		if (rc == 0 || rc == ERR_CLOSED)
+			continue;
+		for (size_t i = 0; rc < 0 && i < l->n_other; i++)
+			if (take_from_peer(l, l->other[i], id, ENGINE_BLOCK,
+				&why) == 0)
+				rc = 0;
+		if (rc < 0 && take_from_here(l, id, ENGINE_BLOCK, &why) == 0)
+			rc = 0;
+	}
+	return rc;
+}
+
+static int
+large_copy(struct large *l, struct str id, struct err *e)
+{
+	int rc = 0;
+
+	while (rc == 0 && !is_whole(l)) {
+		rc = take_from_peer(l, l->p, id, PIECE, e);
+		if (rc == ERR_CORRUPT || rc == ERR_IO)
+			rc = large_mend(l, id, e);
 	}
 	return rc;
 }
@@ -257,9 +356,8 @@ take_answers(struct rep *r, const struct want *v, size_t n, unsigned flags,
 static int fetch_group(struct rep_peer *p, const struct want *v, size_t n,
     unsigned flags, bool is_last, struct err *e);
 
-/* What @p could not read: from whoever can. Not being able to is no error: it
- * is found again by comparing. */
-static void
+/* What @p could not read: from whoever can. */
+static int
 fetch_elsewhere(struct rep_peer *p, const struct want *w, unsigned flags)
 {
 	struct rep *r = p->r;
@@ -267,20 +365,23 @@ fetch_elsewhere(struct rep_peer *p, const struct want *w, unsigned flags)
 	struct engine_version v;
 	struct rep_peer *other;
 	struct err e;
-	int tries;
+	int tries, rc = ERR_CORRUPT;
 
-	for (tries = 0; tries < 3; tries++) {
+	for (tries = 0; tries < 3 && rc == ERR_CORRUPT; tries++) {
 		e = ERR_INIT;
 		if (find_elsewhere(r, str_of(w->id), false, &avoid, &other,
 			&v) != FIND_LIVE ||
-		    is_avoided(&avoid, other) ||
-		    fetch_group(other, w, 1, flags, true, &e) != ERR_CORRUPT)
+		    is_avoided(&avoid, other))
 			break;
+		rc = fetch_group(other, w, 1, flags, true, &e);
 		avoid_add(&avoid, other);
 	}
+	return rc;
 }
 
-/* @is_last: what @p can't read is ERR_CORRUPT, not sought elsewhere. */
+/* @is_last: what @p can't read is ERR_CORRUPT, not sought elsewhere. Else not
+ * getting it anywhere is an error of a repair alone: other files are found again
+ * by comparing. */
 static int
 fetch_group(struct rep_peer *p, const struct want *v, size_t n, unsigned flags,
     bool is_last, struct err *e)
@@ -288,7 +389,7 @@ fetch_group(struct rep_peer *p, const struct want *v, size_t n, unsigned flags,
 	struct sorted s = { .large = mem_alloc(n * sizeof(*v)),
 		.bad = mem_alloc(n * sizeof(*v)) };
 	struct rpc_reply reply;
-	size_t at = 0, done, i;
+	size_t at = 0, done, i, n_lost = 0;
 	int rc = s.large == NULL || s.bad == NULL
 	             ? err_set(e, ERR_NO_MEMORY, NULL)
 	             : 0;
@@ -318,7 +419,9 @@ fetch_group(struct rep_peer *p, const struct want *v, size_t n, unsigned flags,
 		rc = err_set(e, ERR_CORRUPT, "server %u can't read it",
 		    p->server_id);
 	for (i = 0; rc == 0 && i < s.n_bad; i++)
-		fetch_elsewhere(p, &s.bad[i], flags);
+		n_lost += fetch_elsewhere(p, &s.bad[i], flags) < 0;
+	if (rc == 0 && n_lost > 0 && (flags & ENGINE_REPAIR))
+		rc = err_set(e, ERR_CORRUPT, "no member gives all of it");
 	mem_free(&s.large);
 	mem_free(&s.bad);
 	return rc;

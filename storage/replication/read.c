@@ -136,11 +136,41 @@ find_elsewhere(struct rep *r, struct str id, bool none_here,
 
 /* --- repair --- */
 
+#define PAUSE_MAX_MS 16000
+
 struct repair {
 	struct rep *r;
 	unsigned flags;
 	char id[ENGINE_FILE_ID_MAX];
 };
+
+/* Under the lock: that of @id, or with NULL an empty slot. */
+static struct repair **
+repair_find(struct rep *r, const char *id)
+{
+	for (size_t i = 0; i < REP_REPAIRS; i++)
+		if (id == NULL ? r->repair[i] == NULL
+			       : r->repair[i] != NULL &&
+				     strcmp(r->repair[i]->id, id) == 0)
+			return &r->repair[i];
+	return NULL;
+}
+
+/* Under the lock. What nobody can repair now is not tried every second. */
+static void
+repair_done(struct rep *r, struct repair *x, bool is_done)
+{
+	int64_t pause = 2 * r->repair_pause_ms;
+
+	r->repaired += is_done;
+	if (is_done)
+		r->repair_pause_ms = 0;
+	else if (x->flags & ENGINE_REPAIR)
+		r->repair_pause_ms = pause == 0             ? 2000
+		                     : pause < PAUSE_MAX_MS ? pause
+		                                            : PAUSE_MAX_MS;
+	*repair_find(r, x->id) = NULL;
+}
 
 static void
 repair_main(void *arg)
@@ -150,21 +180,15 @@ repair_main(void *arg)
 	struct engine_version v;
 	struct rep_peer *p;
 	struct err e = ERR_INIT;
+	bool is_done = find_elsewhere(r, str_of(x->id), false, NULL, &p, &v) ==
+	                   FIND_LIVE &&
+	               fetch_one(p, str_of(x->id), x->flags, &e) == 0;
 
-	if (find_elsewhere(r, str_of(x->id), false, NULL, &p, &v) ==
-		FIND_LIVE &&
-	    fetch_one(p, str_of(x->id), x->flags, &e) == 0) {
-		lock_take(&r->lock);
-		r->repaired++;
-		lock_drop(&r->lock);
-		if (x->flags & ENGINE_REPAIR)
-			rep_event(r,
-			    "%s was damaged here; repaired from "
-			    "server %u",
-			    x->id, p->server_id);
-	}
+	if (is_done && x->flags & ENGINE_REPAIR)
+		rep_event(r, "%s was damaged here; repaired from server %u",
+		    x->id, p->server_id);
 	lock_take(&r->lock);
-	r->n_repairs--;
+	repair_done(r, x, is_done);
 	lock_drop(&r->lock);
 	mem_free(&x);
 	rep_task_end(r);
@@ -173,32 +197,32 @@ repair_main(void *arg)
 void
 repair_later(struct rep *r, struct str id, unsigned flags)
 {
-	struct repair *x;
+	struct repair *x, **slot = NULL;
 	struct err e;
-	bool ok;
 
 	if (id.len >= sizeof(x->id))
 		return;
+	x = mem_zalloc(sizeof(*x));
+	if (x == NULL)
+		return;
+	x->r = r;
+	x->flags = flags;
+	memcpy(x->id, id.p, id.len);
 	lock_take(&r->lock);
 	/* Few at a time: each is a task. The rest is found again, by the next
 	 * read or by comparing. */
-	ok = r->n_repairs < 4 && !r->is_closing;
-	r->n_repairs += ok;
+	if (!r->is_closing && repair_find(r, x->id) == NULL)
+		slot = repair_find(r, NULL);
+	if (slot != NULL)
+		*slot = x;
 	lock_drop(&r->lock);
-	if (!ok)
+	if (slot != NULL && rep_task(r, repair_main, x, &e) == 0)
 		return;
-	x = mem_zalloc(sizeof(*x));
-	if (x != NULL) {
-		x->r = r;
-		x->flags = flags;
-		memcpy(x->id, id.p, id.len);
-		if (rep_task(r, repair_main, x, &e) == 0)
-			return;
-	}
-	mem_free(&x);
 	lock_take(&r->lock);
-	r->n_repairs--;
+	if (slot != NULL)
+		*slot = NULL;
 	lock_drop(&r->lock);
+	mem_free(&x);
 }
 
 /* --- an open file --- */

@@ -37,6 +37,8 @@ struct bell {
 	void *gate;
 };
 
+#define REP_REPAIRS 4
+
 /* --- peers --- */
 
 struct job {
@@ -129,7 +131,8 @@ struct rep {
 	int64_t floor_s; /* it was this late before this start */
 	bool is_dirty;   /* cursors to save */
 	int64_t touched_s, saved_ms, said_degraded_ms;
-	size_t n_repairs; /* under way or waiting */
+	struct repair *repair[REP_REPAIRS]; /* under way or waiting; NULL */
+	int64_t repair_pause_ms; /* longer while what is tried fails; 0 */
 	struct away away;
 	uint64_t pulled_files, pulled_bytes, repaired, compared, found_missing;
 	_Atomic uint64_t in_bytes, in_bytes_ok, out_bytes, out_bytes_ok;

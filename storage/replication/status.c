@@ -27,7 +27,7 @@
 #define TICK_MS 200
 #define SAVE_MS 1000
 #define TOUCH_MS 60000
-#define REPAIR_MS 1000 /* between looks at what a scrub has found */
+#define REPAIR_MS 1000 /* between looks at what a scrub has found, at least */
 #define GRACE_MS 15000
 #define FIRST_COMPARE_MS 30000
 
@@ -510,7 +510,9 @@ rep_keeper(void *arg)
 		save_if_due(r, now);
 		if (now >= repair_at) {
 			repair_bad(r);
-			repair_at = now + REPAIR_MS;
+			lock_take(&r->lock);
+			repair_at = now + REPAIR_MS + r->repair_pause_ms;
+			lock_drop(&r->lock);
 		}
 		if (now >= expire_at) {
 			sessions_expire(r, false);

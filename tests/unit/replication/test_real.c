@@ -363,6 +363,125 @@ test_scrub(void **state)
 	wait_good(&f, mark);
 }
 
+/* --- a large file that is damaged everywhere --- */
+
+/* Turns a bit in @block of the copy at @node; block < 0 removes it. */
+static void
+damage_large(int node, const struct engine_file_info *f, long block)
+{
+	char path[600], c;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/data/%s", g.v[node].path,
+	    f->id + strlen("group1/M00/"));
+	if (block < 0) {
+		assert_int_equal(unlink(path), 0);
+		return;
+	}
+	fd = open(path, O_RDWR);
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, &c, 1, block * ENGINE_BLOCK + 77), 1);
+	c = (char)(c ^ 4);
+	assert_int_equal(pwrite(fd, &c, 1, block * ENGINE_BLOCK + 77), 1);
+	close(fd);
+}
+
+static uint64_t
+scrub_errors(int node)
+{
+	struct engine_path_stat st;
+
+	OK(engine_scrub_now(g.v[node].engine, &last));
+	engine_path_stat(g.v[node].engine, 0, &st);
+	return st.scrub_errors;
+}
+
+static bool
+is_good_at(int node, const struct engine_file_info *f)
+{
+	struct err e = ERR_INIT;
+	char *p = mem_alloc(f->size);
+	size_t n = 0, at = 0;
+	int rc = 0;
+
+	while (rc == 0 && at < f->size) {
+		rc = engine_read(g.v[node].engine, str_of(f->id), at, p + at,
+		    f->size - at, &n, &e);
+		at += n;
+	}
+	if (rc == 0)
+		assert_memory_equal(p, body, f->size);
+	mem_free(&p);
+	return rc == 0;
+}
+
+/* No copy is whole, but each block is good somewhere. */
+static void
+test_damaged_everywhere(void **state)
+{
+	struct engine_file_info f;
+	int i, node;
+
+	(void)state;
+	put(0, sizeof(body), &f);
+	wait_same();
+	damage_large(0, &f, -1);
+	damage_large(1, &f, 0);
+	damage_large(1, &f, 17);
+	damage_large(2, &f, 18);
+	damage_large(2, &f, 80); /* the last */
+	for (node = 0; node < 3; node++) {
+		scrub_errors(node);
+		for (i = 0; i < 1000 && !is_good_at(node, &f); i++)
+			clock_sleep_ms(20);
+		assert_true(i < 1000);
+	}
+}
+
+/* Good blocks of the copy itself are used too: nobody else has them. */
+static void
+test_damaged_beside(void **state)
+{
+	struct engine_file_info f;
+	int i, node;
+
+	(void)state;
+	put(0, sizeof(body), &f);
+	wait_same();
+	damage_large(0, &f, 3);
+	damage_large(1, &f, 4);
+	damage_large(2, &f, 4);
+	for (node = 0; node < 3; node++) {
+		scrub_errors(node);
+		for (i = 0; i < 1000 && !is_good_at(node, &f); i++)
+			clock_sleep_ms(20);
+		assert_true(i < 1000);
+	}
+}
+
+/* What nobody has is not said to be repaired, and each scrub finds it again. */
+static void
+test_damaged_for_good(void **state)
+{
+	struct engine_file_info f;
+	struct rep_status before, after;
+	uint64_t first;
+	int node;
+
+	(void)state;
+	put(0, sizeof(body), &f);
+	wait_same();
+	rep_status(g.v[0].r, &before);
+	first = scrub_errors(0);
+	for (node = 0; node < 3; node++)
+		damage_large(node, &f, 9);
+	assert_int_equal(scrub_errors(0), first + 1);
+	clock_sleep_ms(3000); /* repairs are begun meanwhile */
+	assert_int_equal(scrub_errors(0), first + 2);
+	rep_status(g.v[0].r, &after);
+	assert_int_equal(after.repaired, before.repaired);
+}
+
 #define NAME "group1/M00/00/00/wKgAAWVT8wCEWVsDAAAAAAAAAAA1234567"
 
 static int
@@ -464,8 +583,11 @@ main(void)
 		cmocka_unit_test(test_writes_go_on),
 		cmocka_unit_test(test_flipped_bit),
 		cmocka_unit_test(test_scrub),
+		cmocka_unit_test(test_damaged_everywhere),
+		cmocka_unit_test(test_damaged_beside),
 		cmocka_unit_test(test_change),
 		cmocka_unit_test(test_compare),
+		cmocka_unit_test(test_damaged_for_good),
 	};
 
 	const struct CMUnitTest with_large[] = {
