@@ -245,7 +245,8 @@ object_list(struct store *s, const struct bucket *b,
 	if (spec->after.len > OBJECT_KEY_MAX ||
 	    (spec->prefix.len > 0 &&
 		memchr(spec->prefix.p, 0, spec->prefix.len) != NULL))
-		return err_set(e, ERR_INVALID_ARGUMENT, "marker or prefix");
+		return err_set(e, ERR_INVALID_ARGUMENT,
+		    "the marker is too long, or the prefix holds a NUL");
 	first_key(&l, &from);
 	key_objects(&to, b->incarnation, spec->prefix);
 	key_end(&to);

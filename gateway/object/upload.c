@@ -387,7 +387,8 @@ upload_list(struct store *s, const struct bucket *b, struct str prefix,
 	if (max == 0 || prefix.len > OBJECT_KEY_MAX)
 		return 0;
 	if (key_marker.len > OBJECT_KEY_MAX)
-		return err_set(e, ERR_INVALID_ARGUMENT, "key-marker");
+		return err_set(e, ERR_INVALID_ARGUMENT,
+		    "the key marker is too long");
 	key_uploads(&from, b->incarnation, prefix);
 	to = from;
 	key_end(&to);
@@ -398,7 +399,7 @@ upload_list(struct store *s, const struct bucket *b, struct str prefix,
 		if (id_marker.len > 0) {
 			if (!upload_id_parse(id_marker, &id))
 				return err_set(e, ERR_INVALID_ARGUMENT,
-				    "upload-id-marker");
+				    "Invalid uploadId marker");
 			key_upload(&at, b->incarnation, key_marker, id.raw);
 			key_append(&at, str_mem("", 1));
 		} else if (cp.len > 0 && cp.len == key_marker.len) {

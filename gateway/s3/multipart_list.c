@@ -157,10 +157,20 @@ s3_list_uploads(struct s3_req *r, struct err *e)
 	rc = s3_param_count(r, "max-uploads", PAGE_MAX, &l.max, e);
 	if (rc == 0)
 		rc = s3_param_encoding(r, &url, e);
-	if (rc == 0 && l.max > 0)
+	if (rc == 0 && l.max > 0) {
 		rc = upload_list(r->s3->conf.store, &r->bucket, l.prefix,
 		    l.delimiter, l.key_marker, l.id_marker, l.max, r->a, &l.u,
 		    &l.n, &l.more, e);
+		if (rc == ERR_INVALID_ARGUMENT) {
+			bool is_key = l.key_marker.len > S3_KEY_MAX;
+
+			s3_extra(r, "ArgumentName",
+			    is_key ? STR_LIT("key-marker")
+				   : STR_LIT("upload-id-marker"));
+			s3_extra(r, "ArgumentValue",
+			    is_key ? l.key_marker : l.id_marker);
+		}
+	}
 	if (rc < 0)
 		return rc;
 	doc_init(&d, "ListMultipartUploadsResult", S3_XMLNS);

@@ -262,6 +262,16 @@ def test_list_uploads(s3, raw, bucket):
     r = s3.list_multipart_uploads(Bucket=bucket, KeyMarker="a")
     assert [u["Key"] for u in r["Uploads"]] == ["b/1", "b/2", "c"]
     is_error(raw.get("/%s?uploads&max-uploads=x" % bucket), "InvalidArgument", 400)
+    r = raw.get("/%s?uploads&key-marker=a&upload-id-marker=junk" % bucket)
+    is_error(r, "InvalidArgument", 400)
+    assert xml(r).findtext("ArgumentName") == "upload-id-marker"
+    assert xml(r).findtext("ArgumentValue") == "junk"
+    assert "marker" in xml(r).findtext("Message")
+    r = raw.get("/%s?uploads&key-marker=%s" % (bucket, "k" * 1025))
+    is_error(r, "InvalidArgument", 400)
+    assert xml(r).findtext("ArgumentName") == "key-marker"
+    r = raw.get("/%s?marker=%s" % (bucket, "k" * 1025))
+    assert "too long" in xml(r).findtext("Message")
 
 
 @pytest.mark.parametrize("alg", ["CRC32", "CRC32C", "SHA1", "SHA256"])
