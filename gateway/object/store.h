@@ -116,6 +116,7 @@ int view_newest(struct kv_view *v, uint64_t incarnation, struct str name,
 int check_object_key(struct str key, struct err *e);
 
 void *store_background(void *store); /* collect.c */
-void store_collect_later(struct store *s); /* likewise: a transaction was made */
+/* likewise: a transaction was made */
+void store_collect_later(struct store *s);
 
 #endif
