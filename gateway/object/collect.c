@@ -20,6 +20,7 @@
 #include "lib/bytes.h"
 #include "lib/clock.h"
 #include "lib/mem.h"
+#include "lib/metrics.h"
 
 #define BATCH 256 /* garbage rows of one transaction */
 #define BATCH_BYTES (4u << 20)
@@ -144,6 +145,7 @@ garbage_extents(uint8_t kind, struct str payload, struct arena *a,
 static int
 delete_blobs(struct store *s, struct batch *b, struct err *e)
 {
+	uint64_t bytes = 0;
 	struct str *ids;
 	size_t i, j, n = 0;
 	int rc;
@@ -154,12 +156,17 @@ delete_blobs(struct store *s, struct batch *b, struct err *e)
 	if (ids == NULL)
 		return err_set(e, ERR_NO_MEMORY, NULL);
 	n = 0;
-	for (i = 0; i < b->n; i++)
-		for (j = 0; j < b->item[i].own.n; j++)
+	for (i = 0; i < b->n; i++) {
+		for (j = 0; j < b->item[i].own.n; j++) {
 			ids[n++] = b->item[i].own.e[j].id;
+			bytes += b->item[i].own.e[j].len;
+		}
+	}
 	rc = blob_delete_many(s->blob, ids, n, e);
 	if (rc < 0)
 		return rc;
+	metric_add(METRIC_collected_files_total, n);
+	metric_add(METRIC_collected_bytes_total, bytes);
 	lock_take(&s->lock);
 	s->stat.collected_blobs += n;
 	lock_drop(&s->lock);

@@ -3,6 +3,8 @@
 
 #include "tests/unit/object/fixture.h"
 
+#include "lib/metrics.h"
+
 static int
 setup(void **state)
 {
@@ -434,6 +436,30 @@ test_delete_many(void **state)
 	assert_body(f, "k006", "12345");
 }
 
+/* What was collected is counted, extent by extent. */
+static void
+test_collected(void **state)
+{
+	struct fixture *f = *state;
+	char *big = arena_zalloc(f->a, 250000);
+	uint64_t files, bytes;
+	struct err e = ERR_INIT;
+
+	put_str(f, "big", str_mem(big, 250000)); /* three extents */
+	put_z(f, "small", "12345");
+	put_z(f, "stays", "1234567");
+	files = metric_read(METRIC_collected_files_total);
+	bytes = metric_read(METRIC_collected_bytes_total);
+	OK(object_delete(f->s, &f->b, STR_LIT("big"), STR_NULL, STR_NULL, &e));
+	put_z(f, "small", "another");
+	OK(store_collect(f->s, &e));
+	assert_int_equal(metric_read(METRIC_collected_files_total) - files, 4);
+	assert_int_equal(metric_read(METRIC_collected_bytes_total) - bytes,
+	    250005);
+	OK(store_collect(f->s, &e));
+	assert_int_equal(metric_read(METRIC_collected_files_total) - files, 4);
+}
+
 static void
 check_list(struct fixture *f, struct list_spec spec, const char *want)
 {
@@ -532,6 +558,7 @@ main(void)
 		T(test_extents),
 		T(test_conditions),
 		T(test_delete_many),
+		T(test_collected),
 		T(test_list),
 	};
 
