@@ -71,9 +71,6 @@ struct rpc_request {
 	unsigned op;
 	uint64_t epoch; /* membership epoch known to the sender, 0 = none */
 	struct str args, body;
-	/* A second piece of the body, so that a header and bytes that lie
-	 * elsewhere need no copy. Sending only. */
-	struct str body2;
 	/* Not to be done later, by env's or lib's monotonic clock of who reads
 	 * this: the asker's when it is sent, the answerer's when it has come. 0:
 	 * whenever; also what comes by way of a version before RPC_ENDS. */

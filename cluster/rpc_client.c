@@ -451,7 +451,7 @@ begin(const struct rpc_head *h, const struct rpc_request *q,
     uint8_t dst[FDFS_HEADER + RPC_HEAD])
 {
 	struct fdfs_header fh = { RPC_HEAD + (h->has_end ? RPC_END : 0) +
-				      q->args.len + q->body.len + q->body2.len,
+				      q->args.len + q->body.len,
 		RPC_COMMAND, 0 };
 
 	fdfs_header_put(dst, &fh);
@@ -490,7 +490,7 @@ ask(struct rpc_client *c, const struct fdfs_addr *to,
 		.epoch = q->epoch,
 		.cluster = c->self.cluster,
 		.args = q->args };
-	struct str pieces[4] = { q->args, STR_NULL, q->body, q->body2 };
+	struct str pieces[3] = { q->args, STR_NULL, q->body };
 	const struct rpc_watch *w = q->watch;
 	uint8_t raw[FDFS_HEADER + RPC_HEAD], end[RPC_END];
 	int rc;
@@ -505,7 +505,7 @@ ask(struct rpc_client *c, const struct fdfs_addr *to,
 		pieces[1] = str_mem(end, sizeof(end));
 	}
 	if (rc == 0)
-		rc = fdfs_call_write_pieces(*ret, pieces, 4, e);
+		rc = fdfs_call_write_pieces(*ret, pieces, 3, e);
 	if (rc == 0 && w != NULL)
 		fdfs_call_watch(*ret, timeout_ms, w->is_over, w->arg);
 	return rc;
@@ -524,8 +524,7 @@ rpc_call(struct rpc_client *c, const struct fdfs_addr *to,
 
 	OBJ_CHECK(c, CLIENT_MAGIC);
 	if (q->args.len > RPC_ARGS_MAX - (q->until_ms == 0 ? 0 : RPC_END) ||
-	    q->body.len > RPC_BODY_MAX ||
-	    q->body2.len > RPC_BODY_MAX - q->body.len)
+	    q->body.len > RPC_BODY_MAX)
 		return err_set(e, ERR_TOO_BIG, "%s: too much for one request",
 		    rpc_op_name(q->op));
 	if (r == NULL) {

@@ -423,7 +423,6 @@ rotate(struct kv *k, bool wanted)
 	k->active_base = k->seq;
 	lock_drop(&k->view_lock);
 	lock_take(&k->queue_lock);
-	k->n_rotated++;
 	cond_broadcast(&k->flush);
 	lock_drop(&k->queue_lock);
 }

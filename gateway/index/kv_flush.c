@@ -263,7 +263,6 @@ drop_flushed(struct kv *k, uint64_t up_to)
 		lock_drop(&k->tree_lock);
 	}
 	lock_take(&k->queue_lock);
-	k->n_flushed++;
 	k->flush_rc = 0;
 	if (more)
 		k->want_rotate = true;

@@ -98,7 +98,6 @@ struct kv {
 	bool is_flush_stuck; /* LMDB has no room: only what frees space */
 	int flush_rc;        /* of the last flush */
 	struct err flush_err;
-	uint64_t n_rotated, n_flushed; /* tables */
 	int64_t last_write_ns;
 	int64_t space_at_ns; /* the flusher's: when to look for space again */
 	_Atomic uint32_t gates[2]; /* futexes: batches done */

@@ -409,7 +409,6 @@ table_seek(struct table_iter *it, const struct table *t, struct str from,
     uint64_t seq)
 {
 	OBJ_CHECK(t, TABLE_MAGIC);
-	it->table = t;
 	it->seq = seq;
 	settle(it, find(t, from, NULL));
 }

@@ -45,7 +45,6 @@ bool table_get(const struct table *t, struct str key, uint64_t seq,
 
 /* A position on a visible version; at the end when node is NULL. */
 struct table_iter {
-	const struct table *table;
 	const struct table_node *node;
 	uint64_t seq;
 	struct str key, raw;

@@ -156,12 +156,10 @@ first_key(struct lister *l, struct key *from)
 		return;
 	cp = str_has_prefix(after, spec->prefix) ? common_prefix(spec, after)
 	                                         : STR_NULL;
-	if (cp.len > 0 && cp.len == after.len && !spec->from_inclusive) {
+	if (cp.len > 0 && cp.len == after.len) {
 		/* the marker is a common prefix that was listed already */
 		key_objects(&k, l->incarnation, cp);
 		key_end(&k);
-	} else if (spec->from_inclusive) {
-		key_objects(&k, l->incarnation, after);
 	} else {
 		key_name_to(&k, l->incarnation, after);
 	}

@@ -282,10 +282,9 @@ struct list_spec {
 	struct str prefix,
 	    delimiter; /* delimiter may be several bytes, or empty */
 	struct str
-	    after; /* keys > after; a common prefix that is <= after is not
+	    after;    /* keys > after; a common prefix that is <= after is not
 	    repeated (markers that are common prefixes) */
-	bool from_inclusive; /* keys >= after instead (tokens) */
-	uint32_t max;        /* keys plus common prefixes, <= 1000 */
+	uint32_t max; /* keys plus common prefixes, <= 1000 */
 	bool fetch_owner;
 };
 struct list_entry {

@@ -509,11 +509,7 @@ test_list(void **state)
 	check_list(f, s, "a/* a0 b/* c d/* \xff \xff\xff");
 	s.after = STR_LIT("b/");
 	check_list(f, s, "c d/* \xff \xff\xff");
-	s.from_inclusive = true;
-	s.after = STR_LIT("c");
-	check_list(f, s, "c d/* \xff \xff\xff");
 	s.after = STR_NULL;
-	s.from_inclusive = false;
 	s.prefix = STR_LIT("b/");
 	check_list(f, s, "b/c/* b/d");
 	s.prefix = STR_LIT("\xff");

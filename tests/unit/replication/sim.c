@@ -727,7 +727,7 @@ env_call(void *env, const struct fdfs_addr *to, const struct rpc_request *q,
 	if (dst < 0)
 		return err_set(e, ERR_DISCONNECTED, "no such host");
 	MUST(q->args.len <= RPC_ARGS_MAX);
-	MUST(q->body.len + q->body2.len <= RPC_BODY_MAX);
+	MUST(q->body.len <= RPC_BODY_MAX);
 	m = mem_zalloc(sizeof(*m));
 	MUST(m != NULL);
 	*m = (struct msg){ .s = s,
@@ -744,7 +744,6 @@ env_call(void *env, const struct fdfs_addr *to, const struct rpc_request *q,
 		.body = BUF_CAP(RPC_BODY_MAX) };
 	MUST(buf_adds(&m->args, q->args) == 0);
 	MUST(buf_adds(&m->body, q->body) == 0);
-	MUST(buf_adds(&m->body, q->body2) == 0);
 	sim_spawn(s, SIM_OUTSIDE, carry, m);
 	wait_answer(ne, m, q->watch,
 	    s->now + (timeout_ms == 0 ? 5000 : timeout_ms));
