@@ -499,6 +499,32 @@ def test_two_nodes_apart(apart):
     apart.verify()
 
 
+if FULL:  # a minute
+
+    def test_change_under_way(apart):
+        """A node dies with a change under way to the leader, in the kernel's buffers.
+        The way opens after half a minute: what was acknowledged since is not
+        followed by it any more."""
+        client, leader = apart.client(), apart.leader()
+        asked, rest = [s for s in apart.storages if s is not leader]
+        name = client.upload(b"begin;", ext="log", appender=True)
+        # There is a connection.
+        client.append(name, b"1;", at=asked.address)
+        apart.net.cut(asked.name, leader.name)
+        with pytest.raises((OSError, fdfs.FdfsError)):
+            apart.client(0.4).append(name, b"late;", at=asked.address)
+        asked.kill()
+        client.append(name, b"2;", at=rest.address)
+        time.sleep(33)
+        apart.net.heal(asked.name, leader.name)
+        # TCP tries again after 51 s.
+        for _ in range(30):
+            time.sleep(1)
+            got = client.download(name, at=leader.address)
+            # Where the kill came late it went another way before.
+            assert got in (b"begin;1;2;", b"begin;1;late;2;")
+
+
 def test_cut_from_the_leader(apart):
     """A node that reaches the third one alone has that pass its changes on: within
     2 s of the cut, and then at once."""
