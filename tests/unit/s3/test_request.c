@@ -173,7 +173,7 @@ test_routes(void **state)
 		{ "HEAD", "/b", "", "HeadBucket" },
 		{ "DELETE", "/b", "", "DeleteBucket" },
 		{ "POST", "/b?delete", "", "DeleteObjects" },
-		{ "POST", "/b", "", "NotImplemented" },
+		{ "POST", "/b", "", "PostObject" },
 		{ "GET", "/b/k", "", "GetObject" },
 		{ "GET", "/b/k?partNumber=1", "", "GetObject" },
 		{ "GET", "/b/k?x-id=GetObject", "", "GetObject" },
