@@ -105,6 +105,10 @@ server_message(const struct buf *answer, int status, struct err *e)
 
 	if (text != NULL)
 		err_set(e, ERR_INVALID, "%s", text);
+	else if (status == 503)
+		err_set(e, ERR_INVALID,
+		    "the server answered 503: it is not ready, or busy (creel "
+		    "admin health says why)");
 	else
 		err_set(e, ERR_INVALID,
 		    "the server answered %d; is this a creel endpoint?",
@@ -201,6 +205,7 @@ cmd_health(struct admin_options *o, int argc, char **argv)
 {
 	struct buf answer = BUF_CAP(CLIENT_ANSWER_MAX);
 	struct err e = ERR_INIT;
+	struct str left, why;
 	int rc, status;
 
 	(void)argc;
@@ -210,15 +215,14 @@ cmd_health(struct admin_options *o, int argc, char **argv)
 	rc = client_call(&o->client, "GET",
 	    o->live ? "/-/health/live" : "/-/health/ready", "", STR_NULL, false,
 	    &answer, &status, &e);
-	buf_fini(&answer);
-	if (rc < 0)
-		return cli_fail("health", &e);
-	if (status != 200) {
-		fprintf(stderr, "creel: health: the server answered %d\n",
-		    status);
-		return EXIT_FAILED;
+	if (rc == 0 && status != 200) {
+		left = buf_str(&answer);
+		why = str_trim(str_split(&left, '\n'));
+		rc = err_set(&e, ERR_INVALID,
+		    "the server answered %d: " STR_FMT, status, STR_ARG(why));
 	}
-	return EXIT_OK;
+	buf_fini(&answer);
+	return rc < 0 ? cli_fail("health", &e) : EXIT_OK;
 }
 
 static int

@@ -368,6 +368,32 @@ find(struct str name, bool is_flag)
 	return NULL;
 }
 
+/* What @path holds, but for the end of its line. */
+static int
+set_from_file(struct conf *c, const struct conf_def *d, const char *path,
+    enum conf_source source, const char *where, struct err *e)
+{
+	struct buf text = BUF_CAP(4096);
+	struct str s;
+	int rc = fs_read_file(path, 4096, &text, e);
+
+	if (rc == 0) {
+		s = buf_str(&text);
+		while (s.len > 0 &&
+		       (s.p[s.len - 1] == '\n' || s.p[s.len - 1] == '\r'))
+			s.len--;
+		rc = set(c, d, s, source, where, e);
+	} else {
+		rc = ERR_CONFIG;
+		if (e != NULL)
+			e->code = rc;
+	}
+	if (text.p != NULL)
+		explicit_bzero(text.p, text.size);
+	buf_fini(&text);
+	return rc;
+}
+
 struct file_reader {
 	struct conf *c;
 	enum conf_daemon daemon;
@@ -404,11 +430,27 @@ read_line(char *dst, int size, void *arg)
 	return dst;
 }
 
+/* NAME, or of a secret NAME_file. */
+static const struct conf_def *
+find_in_file(struct str name, bool *ret_is_path)
+{
+	struct str end = STR_LIT("_file");
+	const struct conf_def *d = find(name, false);
+
+	*ret_is_path = false;
+	if (d != NULL || !str_has_suffix(name, end))
+		return d;
+	d = find(str_sub(name, 0, name.len - end.len), false);
+	*ret_is_path = d != NULL && (d->attrs & CONF_SECRET);
+	return *ret_is_path ? d : NULL;
+}
+
 static int
 on_pair(void *arg, const char *section, const char *name, const char *value)
 {
 	struct file_reader *r = arg;
-	const struct conf_def *d = find(str_of(name), false);
+	bool is_path;
+	const struct conf_def *d = find_in_file(str_of(name), &is_path);
 	char where[160];
 
 	if (r->rc < 0)
@@ -428,6 +470,9 @@ on_pair(void *arg, const char *section, const char *name, const char *value)
 		r->rc = err_set(r->e, ERR_CONFIG,
 		    "%s: %s is set twice, or the line is indented", where,
 		    name);
+	else if (is_path)
+		r->rc =
+		    set_from_file(r->c, d, value, CONF_FROM_FILE, where, r->e);
 	else
 		r->rc =
 		    set(r->c, d, str_of(value), CONF_FROM_FILE, where, r->e);
@@ -461,31 +506,13 @@ load_secret_file(struct conf *c, const struct conf_def *d, const char *var,
     struct err *e)
 {
 	char name[CONF_ENV_MAX + 8];
-	struct buf text = BUF_CAP(4096);
 	const char *path;
-	struct str s;
-	int rc;
 
 	snprintf(name, sizeof(name), "%s_FILE", var);
 	path = getenv(name);
 	if (path == NULL || *path == '\0')
 		return 0;
-	rc = fs_read_file(path, 4096, &text, e);
-	if (rc == 0) {
-		s = buf_str(&text);
-		while (s.len > 0 &&
-		       (s.p[s.len - 1] == '\n' || s.p[s.len - 1] == '\r'))
-			s.len--;
-		rc = set(c, d, s, CONF_FROM_ENV, name, e);
-	} else {
-		rc = ERR_CONFIG;
-		if (e != NULL)
-			e->code = rc;
-	}
-	if (text.p != NULL)
-		explicit_bzero(text.p, text.size);
-	buf_fini(&text);
-	return rc;
+	return set_from_file(c, d, path, CONF_FROM_ENV, name, e);
 }
 
 /* CREEL_NAME before its aliases; a variable that is empty counts as not set,

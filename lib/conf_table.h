@@ -97,7 +97,7 @@ GROUP("Cluster")
 X(LIST, trackers, "", GW | STO | TRK,
   .doc = "HOST:PORT of every tracker of the cluster, the same list everywhere (a tracker may list itself).")
 X(STRING, cluster_secret, "", GW | STO | TRK, .attrs = CONF_SECRET, .max = 256,
-  .doc = "What the processes of a cluster prove to each other; also CREEL_CLUSTER_SECRET_FILE. `creel admin secret new FILE` makes one.")
+  .doc = "What the processes of a cluster prove to each other; best in a file of its own: cluster_secret_file = FILE here, or CREEL_CLUSTER_SECRET_FILE. `creel admin secret new FILE` makes one.")
 X(STRING, cluster_id, "", GW | STO | TRK, .max = 32,
   .doc = "32 hex digits; empty = made from the secret. Needed only where the secret was changed after the first start.")
 X(LIST, tracker_address, ":22122", TRK, .attrs = CONF_LISTEN,

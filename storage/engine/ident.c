@@ -375,8 +375,8 @@ check_deployment(const struct all *a, const struct id128 *want, struct err *e)
 	id128_text(&a->deployment, has);
 	id128_text(want, wants);
 	return err_set(e, ERR_CONFIG,
-	    "%s holds files of deployment %s, not of cluster %s: give an empty "
-	    "directory",
+	    "%s holds files of deployment %s, not of cluster %s: is it another "
+	    "cluster's secret? (a new node wants an empty directory)",
 	    a->one[0].dir, has, wants);
 }
 

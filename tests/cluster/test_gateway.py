@@ -1178,6 +1178,10 @@ def test_gateway_waits_for_nodes():
         g.start(wait=0)
         wait_for("reason", lambda: "majority" in g.tail(), 20)
         assert g.is_up
+        url = "http://%s:%d" % g.address
+        said = c.admin("health", "--endpoint", url, check=False)
+        assert said.returncode == 1
+        assert b"503: no group has a majority" in said.stderr
         c.storages[1].start()
         g.wait_ready(60)
         s3 = s3_of(g, 5)

@@ -236,6 +236,44 @@ expect_file(const char *text, const char *part)
 	expect_flags(ARGS("--config", file), where);
 }
 
+/* Units of systemd have nothing but the file. */
+static void
+test_secret_of_a_file(void **state)
+{
+	char other[sizeof(file) + 8], text[2 * sizeof(other)];
+	struct conf c;
+	struct err e = ERR_INIT;
+	FILE *f;
+
+	(void)state;
+	snprintf(other, sizeof(other), "%s.secret", file);
+	f = fopen(other, "w");
+	assert_non_null(f);
+	fputs("0123456789abcdef\n", f);
+	fclose(f);
+	snprintf(text, sizeof(text), "cluster_secret_file = %s\n", other);
+	put_file(text);
+	assert_int_equal(conf_load(&c, CONF_STORAGE, ARGS("--config", file),
+			     &e),
+	    0);
+	assert_string_equal(c.cluster_secret, "0123456789abcdef");
+	conf_fini(&c);
+	strcat(text, "cluster_secret = 0123456789\n");
+	put_file(text);
+	assert_int_equal(conf_load(&c, CONF_STORAGE, ARGS("--config", file),
+			     &e),
+	    ERR_CONFIG);
+	assert_non_null(strstr(e.msg, ":2: cluster_secret is set twice"));
+	unlink(other);
+	put_file("\ncluster_secret_file = /nonexistent\n");
+	assert_int_equal(conf_load(&c, CONF_STORAGE, ARGS("--config", file),
+			     &e),
+	    ERR_CONFIG);
+	assert_non_null(strstr(e.msg, "/nonexistent"));
+	expect_file("region_file = /etc/hostname\n",
+	    ":1: unknown setting region_file");
+}
+
 static void
 test_errors(void **state)
 {
@@ -437,6 +475,7 @@ main(void)
 		cmocka_unit_test_setup(test_table, clean_env),
 		cmocka_unit_test_setup(test_order, clean_env),
 		cmocka_unit_test_setup(test_secrets, clean_env),
+		cmocka_unit_test_setup(test_secret_of_a_file, clean_env),
 		cmocka_unit_test_setup(test_errors, clean_env),
 		cmocka_unit_test_setup(test_other_daemon, clean_env),
 		cmocka_unit_test_setup(test_no_memory, clean_env),
