@@ -35,8 +35,7 @@ enum conf_type {
 
 enum {                   /* attributes */
 	CONF_RELOAD = 1, /* SIGHUP applies it; the others need a restart */
-	CONF_SECRET =
-	    2, /* no flag; NAME_FILE in the environment, NAME_file in
+	CONF_SECRET = 2, /* no flag; NAME_FILE in the environment, NAME_file in
 	       the file; never shown */
 	CONF_LISTEN = 4, /* text or list: of the form [HOST]:PORT */
 };
