@@ -69,6 +69,7 @@ struct fdfs_conn {
 	bool is_drained; /* nothing to be read that no event will tell of */
 	bool is_unsure;  /* the last event was of more than bytes, or unseen */
 	bool is_ending;
+	uint64_t due;    /* L5: the round it was answered in; 0: not due */
 	int64_t part_ns; /* a part of a request is here since; 0: none */
 	/* The one's that serves it: a worker, the loop, or who resumes. */
 	bool in_loop;

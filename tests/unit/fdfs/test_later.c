@@ -308,6 +308,47 @@ test_gathered(void **state)
 	rig_close(&g);
 }
 
+/* Whom the loop has just answered and expects (L5): silent, gone, within a request,
+ * at a worker. It waits for none of them for long, and loses count of none. */
+static void
+test_due(void **state)
+{
+	uint8_t raw[512];
+	struct rig g;
+	int fd[5];
+
+	(void)state;
+	rig_open(&g, (struct fdfs_server_opts){ 0 });
+	g.is_inline = true;
+	for (int round = 0; round < 20; round++) {
+		size_t n = put_upload(raw, "in two parts");
+
+		for (int i = 0; i < 5; i++)
+			fd[i] = dial_loop(&g);
+		for (int i = 0; i < 5; i++)
+			say_upload(fd[i], "x");
+		for (int i = 0; i < 5; i++)
+			assert_int_equal(hear(fd[i], "later"), 0);
+		say_upload(fd[0], "alone");
+		assert_int_equal(hear(fd[0], "later"), 0);
+		say(fd[1], raw, 20);
+		say_delete(fd[2]);
+		close(fd[3]);
+		say_upload(fd[0], "beside them");
+		assert_int_equal(hear(fd[0], "later"), 0);
+		assert_int_equal(hear(fd[2], "deleted"), 0);
+		say(fd[1], raw + 20, n - 20);
+		assert_int_equal(hear(fd[1], "later"), 0);
+		close(fd[0]);
+		close(fd[1]);
+		close(fd[2]);
+		close(fd[4]);
+		wait_connections(&g, 0);
+	}
+	assert_int_equal(g.n_later, 20 * 8);
+	rig_close(&g);
+}
+
 /* The second is looked at when the first is answered. */
 static void
 test_pipelined(void **state)
@@ -821,6 +862,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_late_answers),
 		cmocka_unit_test(test_gathered),
+		cmocka_unit_test(test_due),
 		cmocka_unit_test(test_pipelined),
 		cmocka_unit_test(test_to_and_fro),
 		cmocka_unit_test(test_failures),
