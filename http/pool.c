@@ -457,12 +457,13 @@ choose_n(struct pool *p, uint32_t taken, uint32_t waits)
 }
 
 /* A thread waits for what comes, or there is none whom anything could hold up: no
- * connection, or none but with threads that wait for a client. */
+ * connection, or none but with threads that wait for a client. Nor does anybody
+ * stop it, whose wake-up was before the watcher meant to sleep. */
 static bool
 needs_no_watch(struct pool *p)
 {
 	return (atomic_load(&p->polling) > 0 || atomic_load(&p->active) == 0) &&
-	       atomic_load(&p->n_ready) == 0;
+	       atomic_load(&p->n_ready) == 0 && !atomic_load(&p->is_stopping);
 }
 
 /* Q4 */
