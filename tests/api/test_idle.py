@@ -11,8 +11,11 @@ def tasks(pid):
     """Thread ID -> how often it has gone to sleep."""
     found = {}
     for tid in os.listdir("/proc/%d/task" % pid):
-        with open("/proc/%d/task/%s/status" % (pid, tid)) as f:
-            fields = dict(line.split(":", 1) for line in f if ":" in line)
+        try:
+            with open("/proc/%d/task/%s/status" % (pid, tid)) as f:
+                fields = dict(line.split(":", 1) for line in f if ":" in line)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended meanwhile, as those that trim memory
         found[tid] = int(fields["voluntary_ctxt_switches"])
     return found
 
