@@ -565,6 +565,8 @@ start_worker(struct mg_context *ctx, struct unit_workers *w)
 	while (ctx->worker_threadids[i] != 0)
 		i++;
 	MUST(i < ctx->cfg_worker_threads);
+	/* civetweb, refused a thread while it starts, leaves the rest as it is. */
+	ctx->worker_connections[i].phys_ctx = ctx;
 	return mg_start_thread_with_id(worker_thread,
 		   &ctx->worker_connections[i], &ctx->worker_threadids[i]) == 0;
 }

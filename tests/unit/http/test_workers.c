@@ -17,6 +17,7 @@ enum {
 /* In place of the C library's: workers are refused beyond so many threads. */
 static _Atomic int n_refused;
 static _Atomic long most_threads = 100000;
+static _Atomic int refuse_in; /* 1: the next one, once */
 
 static long base; /* this one, and what a sanitizer has */
 
@@ -41,7 +42,8 @@ pthread_create(pthread_t *t, const pthread_attr_t *attr, void *(*fn)(void *),
 	static int (*real)(pthread_t *, const pthread_attr_t *,
 	    void *(*)(void *), void *);
 
-	if (n_threads() >= atomic_load(&most_threads)) {
+	if (atomic_fetch_sub(&refuse_in, 1) == 1 ||
+	    n_threads() >= atomic_load(&most_threads)) {
 		atomic_fetch_add(&n_refused, 1);
 		return EAGAIN;
 	}
@@ -206,6 +208,29 @@ test_too_few(void **state)
 	assert_int_equal(n_threads(), 0);
 }
 
+/* The machine is short of threads only while the server starts. */
+static void
+test_refused_at_start(void **state)
+{
+	struct http_server *s;
+	struct http_conf c;
+	int fds[MANY];
+
+	(void)state;
+	atomic_store(&n_refused, 0);
+	atomic_store(&refuse_in, 4); /* watcher, ticker, a worker, this one */
+	s = start(&c);
+	assert_int_equal(n_refused, 1);
+	assert_in_range(n_threads(), 1, 5);
+	open_all(s, fds, MANY);
+	assert_in_range(n_threads(), MANY, MANY + OTHERS);
+	assert_int_equal(max_of(s), 2 * MANY);
+	close_all(s, fds, MANY);
+	http_server_stop(&s);
+	wait_threads(0);
+	assert_int_equal(n_threads(), 0);
+}
+
 static void *
 note_id(void *arg)
 {
@@ -220,6 +245,7 @@ main(void)
 		cmocka_unit_test(test_come_and_go),
 		cmocka_unit_test(test_many_short),
 		cmocka_unit_test(test_too_few),
+		cmocka_unit_test(test_refused_at_start),
 	};
 	pthread_t t;
 	pid_t id;
