@@ -17,7 +17,8 @@
  * U6  pthread_create() starts the first few workers only; consume_socket(), in
  *     which a worker waits for a connection, is ours around theirs. The acceptor
  *     starts a worker when there are more connections than workers; one that
- *     has served ends where many have nothing to do. Each connection that
+ *     has served ends where many have nothing to do, and one that has waited
+ *     for some seconds, but for the first few. Each connection that
  *     the acceptor hands over is taken by one worker, which comes back: so
  *     `busy` is exact. All of it under thread_mutex, which the acceptor
  *     takes at its end before it joins them: none of them ends by itself
@@ -452,7 +453,8 @@ unit_ssl_accept(SSL *ssl)
 
 enum {
 	WORKERS_FIRST = 4,
-	WORKERS_IDLE = 64, /* that stay */
+	WORKERS_IDLE = 64, /* that stay, for a while */
+	IDLE_S = 5,        /* until those beyond the first few end */
 	/* Threads that the machine has to have left for the rest of the process. */
 	WORKERS_LEFT = 16,
 	RETRY_S = 60
@@ -491,6 +493,33 @@ run_worker(void *arg)
 	return NULL;
 }
 
+/* Under thread_mutex: until there is a connection, or the end. False: it has been
+ * one worker too many for long. Not while the acceptor is about to hand over one
+ * that is counted as this worker's. */
+static bool
+wait_for_work(struct mg_context *ctx, const struct unit_workers *w)
+{
+	struct timespec end;
+	int rc = 0;
+
+	while (ctx->sq_head == ctx->sq_tail &&
+	       STOP_FLAG_IS_ZERO(&ctx->stop_flag)) {
+		if (rc == ETIMEDOUT && w->started > WORKERS_FIRST &&
+		    w->started > w->busy)
+			return false;
+		if (w->started <= WORKERS_FIRST) {
+			rc = pthread_cond_wait(&ctx->sq_full,
+			    &ctx->thread_mutex);
+			continue;
+		}
+		clock_gettime(CLOCK_MONOTONIC, &end);
+		end.tv_sec += IDLE_S;
+		rc = pthread_cond_clockwait(&ctx->sq_full, &ctx->thread_mutex,
+		    CLOCK_MONOTONIC, &end);
+	}
+	return true;
+}
+
 static int
 unit_consume(struct mg_context *ctx, struct socket *sp, int no)
 {
@@ -506,9 +535,12 @@ unit_consume(struct mg_context *ctx, struct socket *sp, int no)
 			w->started > w->busy + WORKERS_IDLE))
 			leave(ctx, w, no);
 	}
-	pthread_mutex_unlock(&ctx->thread_mutex);
+	if (!worker_ends && !wait_for_work(ctx, w))
+		leave(ctx, w, no);
+	/* It has nothing to wait for now, and the mutex is a recursive one. */
 	if (!worker_ends)
 		worker_has_served = unit_consume_plain(ctx, sp, no) != 0;
+	pthread_mutex_unlock(&ctx->thread_mutex);
 	worker_ends = worker_ends || !worker_has_served;
 	return !worker_ends;
 }

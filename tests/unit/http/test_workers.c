@@ -88,11 +88,17 @@ close_all(struct http_server *s, const int *fds, int n)
 
 /* One that was joined may be seen for a moment more. */
 static void
-wait_threads(long most)
+wait_until_most(long most, int ms)
 {
-	for (int i = 0; i < 5000 && n_threads() > most; i++)
+	for (int i = 0; i < ms && n_threads() > most; i++)
 		usleep(1000);
 	assert_true(n_threads() <= most);
+}
+
+static void
+wait_threads(long most)
+{
+	wait_until_most(most, 5000);
 }
 
 static void
@@ -113,6 +119,9 @@ test_come_and_go(void **state)
 		close_all(s, fds, MANY);
 		wait_threads(KEPT + OTHERS);
 	}
+	wait_until_most(OTHERS, 15000);
+	open_all(s, fds, 10);
+	close_all(s, fds, 10);
 	http_server_stop(&s);
 	wait_threads(0);
 	assert_int_equal(n_threads(), 0);
