@@ -93,6 +93,19 @@ say_expired(struct rep *r)
 		r->c.expired(r->c.arg);
 }
 
+/* Under the lock. W1: up to now, so that what is heard is not counted twice. */
+static void
+go_on(struct rep *r)
+{
+	struct away *a = &r->away;
+	int64_t now = r->eo->now_ms(r->env);
+	int64_t ms = a->tick_ms == 0 ? 0 : now - a->tick_ms;
+
+	a->tick_ms = now;
+	if (a->has_majority)
+		a->age_ms += ms < TICK_MAX_MS ? ms : TICK_MAX_MS;
+}
+
 void
 away_hear(struct rep *r, const struct id128 *node, uint64_t age_ms)
 {
@@ -104,6 +117,7 @@ away_hear(struct rep *r, const struct id128 *node, uint64_t age_ms)
 	for (p = r->peers; p != NULL; p = p->next)
 		if (id128_eq(&p->node, node))
 			p->has_told_age = true;
+	go_on(r);
 	if (age_ms < INT64_MAX / 2 && (int64_t)age_ms > a->age_ms)
 		a->age_ms = (int64_t)age_ms;
 	is_news = judge(r);
@@ -177,16 +191,14 @@ away_tick(struct rep *r, const struct rep_group *g)
 {
 	struct away *a = &r->away;
 	int64_t now = r->eo->now_ms(r->env), wall = r->eo->real_s(r->env);
-	int64_t ms, before;
-	bool has_majority, is_news;
+	int64_t before;
+	bool is_news;
 
 	lock_take(&r->lock);
 	a->n_members = g->v.n;
-	has_majority = peers_within_reach(r) >= g->majority;
-	ms = a->tick_ms == 0 ? 0 : now - a->tick_ms;
-	a->tick_ms = now;
-	if (has_majority) {
-		a->age_ms += ms < TICK_MAX_MS ? ms : TICK_MAX_MS;
+	a->has_majority = peers_within_reach(r) >= g->majority;
+	go_on(r);
+	if (a->has_majority) {
 		a->alone_ms = 0;
 	} else if (a->alone_ms == 0) {
 		a->alone_ms = now;
@@ -195,7 +207,7 @@ away_tick(struct rep *r, const struct rep_group *g)
 		a->alone_ms = now;
 	}
 	is_news = judge(r);
-	if (!a->is_expired && a->is_known && (has_majority || g->v.n <= 2)) {
+	if (!a->is_expired && a->is_known && (a->has_majority || g->v.n <= 2)) {
 		a->touched_ms = a->age_ms;
 		a->has_touched = true;
 	}

@@ -91,7 +91,8 @@ struct away {                       /* away.c */
 	int64_t age_ms, touched_ms; /* of the group: now; when last in touch */
 	bool has_touched;
 	_Atomic bool is_expired, is_known; /* known: W3 */
-	int64_t tick_ms;                   /* last away_tick() */
+	bool has_majority;                 /* at the last away_tick() */
+	int64_t tick_ms;  /* age_ms is counted up to then; 0: not begun */
 	int64_t alone_ms; /* without a majority since; 0: with one */
 	size_t n_members; /* 0: not known yet */
 	struct {          /* W4; oldest first */

@@ -4,6 +4,7 @@
 #include "tests/unit/replication/story.h"
 
 #include "lib/hash.h"
+#include "storage/replication/rep_int.h"
 
 #include <stdio.h>
 
@@ -30,6 +31,15 @@ has_expired(struct story *st, int node)
 	sim_leave(st->g.s, node);
 	return s.state == FDFS_STATE_OFFLINE &&
 	       strstr(s.reason, "out of touch") != NULL;
+}
+
+static int64_t
+age_at(struct story *st, int node)
+{
+	int64_t age = (int64_t)away_age(sim_group_enter(&st->g, node));
+
+	sim_leave(st->g.s, node);
+	return age;
 }
 
 /* Node 2 was away while a file was deleted and its tombstone dropped; it is there
@@ -222,6 +232,31 @@ test_forgetting(void **state)
 	run(3, tell_forgetting);
 }
 
+/* W1: the age goes on as time does, however often members tell each other theirs. */
+static void
+tell_pace(struct story *st)
+{
+	int64_t t0 = sim_now(st->g.s), age0 = age_at(st, 0), passed;
+	struct engine_file_info f;
+	int i;
+
+	for (i = 0; i < 300; i++) {
+		assert_int_equal(put(st, i % 3, 1000, &f), 0);
+		sim_sleep(st->g.s, 100);
+	}
+	passed = sim_now(st->g.s) - t0;
+	for (i = 0; i < 3; i++)
+		assert_in_range(age_at(st, i) - age0, passed - 1000,
+		    passed + 1000);
+}
+
+static void
+test_pace(void **state)
+{
+	(void)state;
+	run(3, tell_pace);
+}
+
 /* In a group of two a delete needs both. */
 static void
 tell_two(struct story *st)
@@ -283,6 +318,7 @@ main(void)
 		cmocka_unit_test(test_not_long),
 		cmocka_unit_test(test_two),
 		cmocka_unit_test(test_forgetting),
+		cmocka_unit_test(test_pace),
 	};
 
 	keep_s = KEEP_S;
