@@ -373,7 +373,6 @@ serve(struct rpc_server *s, struct fdfs_conn *c, struct peer *p,
 		atomic_fetch_sub(&s->memory, body);
 		mem_free(&room);
 	}
-	p->met_ns = clock_mono_ns();
 	return rc;
 }
 
@@ -403,6 +402,7 @@ on_call(void *arg, struct fdfs_conn *c, const struct fdfs_incoming *in,
 	if (!is_quick(h.op) && (rc = fdfs_conn_send_waiting(c, e)) < 0)
 		return rc;
 	rc = serve(s, c, p, &h, (size_t)in->content, &code, &why, e);
+	p->met_ns = clock_mono_ns();
 	if (rc == 0)
 		rc = answer(c, h.op, h.id, code, &why, &p->answer, e);
 	if (p->answer.span.end != NULL)

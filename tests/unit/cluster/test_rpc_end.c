@@ -195,6 +195,27 @@ test_in_time(void **state)
 	strike(&s);
 }
 
+/* Whatever the answer before was: both count from there. */
+static void
+test_after_a_refusal(void **state)
+{
+	struct rpc_request q = { .op = 9999, .body = STR_LIT("body") };
+	struct err e = ERR_INIT;
+	struct scene s;
+	int64_t begin, until;
+
+	(void)state;
+	set_scene(&s, 0);
+	clock_sleep_ms(500);
+	begin = now_ms();
+	assert_int_equal(rpc_call(s.c, &s.w.addr, &q, 0, NULL, &e),
+	    ERR_NOT_IMPLEMENTED);
+	until = now_ms() + 60000;
+	OK(call_now(&s, until));
+	assert_true(atomic_load(&got_until) >= until - (now_ms() - begin) - 2);
+	strike(&s);
+}
+
 static void *
 release(void *arg)
 {
@@ -325,6 +346,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_in_time),
+		cmocka_unit_test(test_after_a_refusal),
 		cmocka_unit_test(test_too_late),
 		cmocka_unit_test(test_given_up),
 		cmocka_unit_test(test_older_server),
