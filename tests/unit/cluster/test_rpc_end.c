@@ -253,6 +253,8 @@ give_up(struct scene *s, int64_t ms, unsigned want)
 {
 	atomic_store(&s->w.holds, true);
 	assert_int_equal(call(s, now_ms() + ms, 100, NULL), ERR_DISCONNECTED);
+	for (int i = 0; i < 300 && atomic_load(&s->w.held) == 0; i++)
+		clock_sleep_ms(10);
 	assert_int_equal(atomic_load(&s->w.held), 1);
 	clock_sleep_ms(300);
 	atomic_store(&s->w.holds, false);
