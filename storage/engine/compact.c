@@ -378,11 +378,9 @@ compact_pass(struct path *p, unsigned percent, struct err *e)
 
 /* --- holes --- */
 
-void
-punch_later(struct path *p, const struct loc *l)
+static void
+keep_punch(struct path *p, const struct loc *l)
 {
-	if (l->type != LOC_PUT || l->size < ENGINE_BLOCK)
-		return;
 	lock_take(&p->punchlock);
 	if (p->punches == NULL)
 		p->punches = mem_alloc(MAX_PUNCHES * sizeof(*p->punches));
@@ -390,10 +388,19 @@ punch_later(struct path *p, const struct loc *l)
 	if (p->punches != NULL && p->n_punches < MAX_PUNCHES)
 		p->punches[p->n_punches++] = *l;
 	lock_drop(&p->punchlock);
+}
+
+void
+punch_later(struct path *p, const struct loc *l)
+{
+	if (l->type != LOC_PUT || l->size < ENGINE_BLOCK)
+		return;
+	keep_punch(p, l);
 	tidy_want(p->g);
 }
 
-/* 1: not yet (its volume is still written to, or read from). */
+/* 1: not yet: its volume is still written to, until the writer takes another, or
+ * read from. */
 static int
 punch_one(struct path *p, const struct loc *l)
 {
@@ -414,8 +421,10 @@ punch_one(struct path *p, const struct loc *l)
 	lock_drop(&p->vlock);
 	if (!ready || to <= from)
 		return to <= from ? 0 : rc;
-	if (!vol_drain_readers(v, 20))
+	if (!vol_drain_readers(v, 20)) {
+		tidy_want(p->g);
 		return 1;
+	}
 	v = vol_get(p, l->vol, &slot, &rc, NULL);
 	if (v == NULL)
 		return 0;
@@ -447,6 +456,6 @@ punch_pass(struct path *p)
 			list[kept++] = list[i];
 	}
 	for (size_t i = 0; i < kept; i++)
-		punch_later(p, &list[i]);
+		keep_punch(p, &list[i]);
 	free(list);
 }

@@ -199,6 +199,7 @@ roll(struct path *p, const struct wreq *r, uint64_t need, struct err *e)
 	seal(p);
 	p->cur = v;
 	p->is_full = false;
+	tidy_want(p->g); /* what is dead in the one before */
 	return 0;
 }
 

@@ -41,6 +41,9 @@ def test_few_threads_that_sleep():
         assert c.put("/bucket").status == 200
         assert c.put("/bucket/key", body=b"1").status == 200
         assert c.get("/bucket/key").body == b"1"
+        # Bytes that are given back once their volume is full, not before.
+        assert c.put("/bucket/large", body=bytes(200000)).status == 200
+        assert c.delete("/bucket/large").status == 204
         c.close()
         wait_quiet(pid)
         assert len(tasks(pid)) < 40
