@@ -10,7 +10,6 @@
 #include "lib/hash.h"
 
 #define GRACE_MS 100 /* for a tombstone, once a copy was found */
-#define REPAIRS 32
 #define PIECE (1024 * 1024)
 
 /* --- where it is --- */

@@ -415,12 +415,24 @@ is_good_at(int node, const struct engine_file_info *f)
 	return rc == 0;
 }
 
+static void
+scrub_until_good(const struct engine_file_info *f)
+{
+	int i;
+
+	for (int node = 0; node < 3; node++) {
+		scrub_errors(node);
+		for (i = 0; i < 1000 && !is_good_at(node, f); i++)
+			clock_sleep_ms(20);
+		assert_true(i < 1000);
+	}
+}
+
 /* No copy is whole, but each block is good somewhere. */
 static void
 test_damaged_everywhere(void **state)
 {
 	struct engine_file_info f;
-	int i, node;
 
 	(void)state;
 	put(0, sizeof(body), &f);
@@ -430,12 +442,7 @@ test_damaged_everywhere(void **state)
 	damage_large(1, &f, 17);
 	damage_large(2, &f, 18);
 	damage_large(2, &f, 80); /* the last */
-	for (node = 0; node < 3; node++) {
-		scrub_errors(node);
-		for (i = 0; i < 1000 && !is_good_at(node, &f); i++)
-			clock_sleep_ms(20);
-		assert_true(i < 1000);
-	}
+	scrub_until_good(&f);
 }
 
 /* Good blocks of the copy itself are used too: nobody else has them. */
@@ -443,7 +450,6 @@ static void
 test_damaged_beside(void **state)
 {
 	struct engine_file_info f;
-	int i, node;
 
 	(void)state;
 	put(0, sizeof(body), &f);
@@ -451,12 +457,7 @@ test_damaged_beside(void **state)
 	damage_large(0, &f, 3);
 	damage_large(1, &f, 4);
 	damage_large(2, &f, 4);
-	for (node = 0; node < 3; node++) {
-		scrub_errors(node);
-		for (i = 0; i < 1000 && !is_good_at(node, &f); i++)
-			clock_sleep_ms(20);
-		assert_true(i < 1000);
-	}
+	scrub_until_good(&f);
 }
 
 /* What nobody has is not said to be repaired, and each scrub finds it again. */
